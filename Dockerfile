@@ -1,0 +1,12 @@
+FROM python:3.11-slim
+WORKDIR /srv/muniment
+COPY requirements.lock pyproject.toml README.md ./
+RUN pip install --no-cache-dir --requirement requirements.lock
+COPY app app
+COPY ingest ingest
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --create-home muniment && \
+    install -d -o muniment /var/lib/muniment
+USER muniment
+ENV MUNIMENT_HOME=/var/lib/muniment
+EXPOSE 8321
+CMD ["muniment", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,278 @@
+"""Who asks, what bounds a document, and what one decision lets a principal read."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar, dataclass, field, replace
+from enum import StrEnum
+from typing import NewType
+
+from app.domain.errors import Invalid
+from app.domain.instants import Instant
+from app.domain.labels import Label, Level
+
+PrincipalRef = NewType("PrincipalRef", str)
+"""`user:ana`, `group:legal` or `assistant:hr-bot`."""
+
+BoundaryId = NewType("BoundaryId", int)
+"""A boundary's row: small, dense, never shown outside."""
+
+PolicyId = NewType("PolicyId", str)
+"""The `@id` of a Cedar policy."""
+
+ALL_STAFF = PrincipalRef("group:all-staff")
+ADMINISTRATORS = PrincipalRef("group:administrators")
+AUDITORS = PrincipalRef("group:auditors")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS)
+BOOTSTRAP_ADMINISTRATOR = PrincipalRef("user:administrator")
+"""Holds the bootstrap key. Not a person: not staff, and reads nothing."""
+
+
+class Kind(StrEnum):
+    USER = "user"
+    GROUP = "group"
+    ASSISTANT = "assistant"
+
+
+def kind_of(ref: PrincipalRef) -> Kind:
+    """The kind that a reference names; raises `Invalid` when it is not `kind:id`."""
+    kind, _, name = ref.partition(":")
+    if kind not in tuple(Kind) or not name:
+        raise Invalid(f"{ref!r} is not a principal: write user:ID, group:ID or assistant:ID.")
+    return Kind(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the directory records of one user, group or assistant. Empty sets on an assistant are no ceiling."""
+
+    ref: PrincipalRef
+    display_name: str
+    groups: frozenset[PrincipalRef] = frozenset()
+    """Direct membership; nesting is resolved in `Party`."""
+    clearance: Level = Level.INTERNAL
+    categories: frozenset[str] = frozenset()
+    jurisdictions: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    collections: frozenset[str] = frozenset()
+    active: bool = True
+    may_assert: bool = False
+    team: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.ref)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A profile with every group it is in, nested ones included: one side of a principal."""
+
+    profile: Profile
+    groups: frozenset[PrincipalRef]
+
+    @property
+    def ref(self) -> PrincipalRef:
+        return self.profile.ref
+
+    @property
+    def kind(self) -> Kind:
+        return self.profile.kind
+
+
+class Proof(StrEnum):
+    """How the subject is known: by its own credential, or on an assistant's word."""
+
+    PROVEN = "proven"
+    ASSERTED = "asserted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """The identity a decision is about: a subject, and the actor if an assistant acts for it (RFC 8693 `act`)."""
+
+    subject: Party
+    actor: Party | None = None
+    proof: Proof = Proof.PROVEN
+
+    @property
+    def label(self) -> str:
+        return self.subject.ref if self.actor is None else f"{self.subject.ref} through {self.actor.ref}"
+
+
+class Action(StrEnum):
+    """What can be asked of the policy. The first three are decided over boundaries, the next over collections."""
+
+    READ = "read"
+    """Content: passages, text, original bytes."""
+    DESCRIBE = "describe"
+    """Metadata: that a document exists, its title, label and versions."""
+    DISCOVER = "discover"
+    """That a collection exists."""
+    CURATE = "curate"
+    """Put documents in, change their boundary, withdraw them, read them out of force."""
+    ASK = "ask"
+    """Put a question for a purpose at all; decided over the institution."""
+    MANAGE = "manage"
+    """Principals, keys, purposes, collections, policies; over the institution."""
+    AUDIT = "audit"
+    """Other people's traces; over the institution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """Why questions may be asked, from the registry."""
+
+    id: str
+    title: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """Documents with one set of owners and one policy home. Empty jurisdictions and purposes mean any."""
+
+    name: str
+    title: str
+    owners: frozenset[PrincipalRef]
+    default_label: Label
+    default_readers: frozenset[PrincipalRef] = frozenset()
+    jurisdictions: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    discoverable: bool = False
+    system_of_record: bool = False
+    review_after_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """The access boundary of a version. Empty readers, jurisdictions and purposes follow the collection's, today's."""
+
+    collection: str
+    label: Label
+    readers: frozenset[PrincipalRef] = frozenset()
+    denied: frozenset[PrincipalRef] = frozenset()
+    jurisdictions: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    consents: frozenset[str] = frozenset()
+    """Jurisdictions that a recorded consent opens beyond `jurisdictions`."""
+
+    def canonical(self) -> str:
+        """Equal boundaries give equal text: the key of interning."""
+        return json.dumps(
+            {
+                "collection": self.collection,
+                "level": self.label.level.word,
+                "categories": sorted(self.label.categories),
+                "readers": sorted(self.readers),
+                "denied": sorted(self.denied),
+                "jurisdictions": sorted(self.jurisdictions),
+                "purposes": sorted(self.purposes),
+                "consents": sorted(self.consents),
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+
+    def digest(self) -> str:
+        """sha256 of `canonical`, in hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def within(self, collection: Collection) -> "Boundary":
+        """This boundary with what it leaves open filled in from its collection as it is today."""
+        if collection.name != self.collection:
+            raise ValueError(f"boundary of {self.collection!r} resolved with {collection.name!r}")
+        return replace(
+            self,
+            readers=self.readers or collection.default_readers,
+            jurisdictions=self.jurisdictions or collection.jurisdictions,
+            purposes=self.purposes or collection.purposes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obligation:
+    """What must be done with an allowed answer; one that nobody here can discharge is a denial (XACML)."""
+
+    id: str
+    policies: tuple[PolicyId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The policy's answer about one resource. `policies` determined it: permits if allowed, forbids if denied."""
+
+    allowed: bool
+    policies: tuple[PolicyId, ...] = ()
+    obligations: tuple[str, ...] = ()
+
+
+DENIED = Ruling(allowed=False)
+"""No policy permits it, or deciding failed: the default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What every decision of one request has in common: the cache key, with the epochs."""
+
+    principal: Principal
+    action: Action
+    purpose: str | None
+    interface: str = "rest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epochs:
+    """Counters in SQL that move with every change a decision depends on. Equal epochs, equal decisions.
+
+    Boundaries are immutable: when only `boundaries` moved, decisions made stand and the new rows are decided.
+    """
+
+    policies: int
+    directory: int
+    boundaries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """Why a reach is what it is: kept for the trace and for confirming that nothing moved."""
+
+    question: Question
+    epochs: Epochs
+    rulings: Mapping[BoundaryId, Ruling] = field(compare=False, repr=False)
+
+
+class _Seal:
+    """Held by `operations/authorize.py` alone: without it, no reach can be made."""
+
+
+_SEAL = _Seal()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """All that one decision lets a principal read: boundary ids, the two instants, the obligations.
+
+    INVARIANT: made by the authorization step only (`_sealed`), and `&` only narrows; `dataclasses.replace` wants the
+    seal again. An empty reach reads nothing.
+    """
+
+    boundaries: frozenset[BoundaryId]
+    curated: frozenset[BoundaryId]
+    """Of `boundaries`, those that the principal owns: lifecycle does not hide their versions when fetched."""
+    valid_at: Instant
+    known_at: Instant
+    obligations: tuple[Obligation, ...]
+    grounds: Grounds
+    _sealed: InitVar[_Seal]
+
+    def __post_init__(self, _sealed: _Seal) -> None:
+        if _sealed is not _SEAL:
+            raise TypeError("A Reach is made by operations/authorize.py and by nobody else.")
+
+    def __bool__(self) -> bool:
+        return bool(self.boundaries)
+
+    def __and__(self, boundaries: Iterable[BoundaryId]) -> "Reach":
+        kept = self.boundaries & frozenset(boundaries)
+        return replace(self, boundaries=kept, curated=self.curated & kept, _sealed=_SEAL)

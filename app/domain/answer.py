@@ -1,0 +1,68 @@
+"""A question as it is put and the answer as it leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.domain.access import Obligation, PrincipalRef
+from app.domain.checks import Check
+from app.domain.citation import Passage
+from app.domain.instants import Instant
+from app.domain.labels import Label
+from app.domain.trace import Outcome, TraceId
+
+
+class Mode(StrEnum):
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is asked, for what, within what. `None` is: not stated."""
+
+    text: str
+    purpose: str | None = None
+    collections: frozenset[str] | None = None
+    top_k: int = 8
+    max_tokens: int | None = None
+    as_of: Instant | None = None
+    known_at: Instant | None = None
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`attributes.region` -> values, any of which may match; every name must."""
+    mode: Mode = Mode.HYBRID
+    workflow: str | None = None
+    decision: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recourse:
+    """A way forward: a collection that may be known of, and whom to ask for access to it."""
+
+    collection: str
+    title: str
+    owners: tuple[PrincipalRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Token counts are of the embedding model's tokenizer; `timings_ms` by step."""
+
+    query_tokens: int
+    context_tokens: int
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    trace_id: TraceId
+    outcome: Outcome
+    passages: tuple[Passage, ...] = ()
+    context: str = ""
+    label: Label | None = None
+    """The join of the passages' labels; None without passages."""
+    obligations: tuple[Obligation, ...] = ()
+    checks: tuple[Check, ...]
+    recourse: tuple[Recourse, ...]
+    usage: Usage

@@ -1,0 +1,49 @@
+"""Traces: what was asked, decided and answered, kept so that anybody entitled can go back over it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NewType
+
+from app.domain.access import PrincipalRef, Proof
+from app.domain.instants import Instant
+
+TraceId = NewType("TraceId", str)
+
+
+class Outcome(StrEnum):
+    ANSWERED = "answered"
+    EMPTY = "empty"
+    """Nothing that the principal may read matches."""
+    BLOCKED = "blocked"
+    """A policy forbids the whole question."""
+    ESCALATED = "escalated"
+
+
+class TraceKind(StrEnum):
+    RETRIEVE = "retrieve"
+    READ = "read"
+    """Content of one version or citation was handed out."""
+    CHANGE = "change"
+    """Something was written: by whom, what, in which request."""
+    REFUSAL = "refusal"
+
+
+Account = Mapping[str, Any]
+"""A JSON object as it was sent or will be sent: an account of an exchange, not a value to compute with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One exchange. `grounds` is for auditors: what the decision rested on, and what was dropped on the way."""
+
+    id: TraceId
+    at: Instant
+    kind: TraceKind
+    subject: PrincipalRef
+    actor: PrincipalRef | None
+    proof: Proof
+    outcome: str
+    request: Account
+    response: Account
+    grounds: Account

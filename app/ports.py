@@ -1,0 +1,153 @@
+"""What Muniment needs from elsewhere, as protocols, and the frozen bundle that every operation is given.
+
+SQL is not a port: the store is SQL, and tests use a real database. An adapter raises the errors of
+`app.domain.errors` and lets no third-party exception through.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.engine import Engine
+
+from app.domain.access import Boundary, Collection, Question, Ruling
+from app.domain.checks import Rule
+from app.domain.corpus import Digest
+from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector
+from app.domain.instants import Instant
+from app.domain.memo import Memo
+
+
+class Index(Protocol):
+    """Vectors, lexical weights and a few integers a point; everything in it can be rebuilt from SQL.
+
+    Every write is durable when it returns, may be repeated, and is atomic for each point. `IndexUnavailable` is
+    raised when the index cannot be reached; the write may then have happened or not.
+    """
+
+    def upsert(self, entries: Sequence[IndexEntry]) -> None:
+        """Add points, or replace those with the same id."""
+        ...
+
+    def move(self, placements: Sequence[Placement]) -> None:
+        """Replace what is known of points beside their vectors; points that are not there are passed over."""
+        ...
+
+    def remove(self, points: Sequence[PointId]) -> None:
+        """Forget points; those that are not there are passed over."""
+        ...
+
+    def search(self, query: IndexQuery) -> Hits:
+        """The best points within the query's boundaries, instants and facets, and nothing else.
+
+        INVARIANT: a function of the points that match the filter. Document frequencies are counted over those
+        alone, and ties at the cut-off are broken by chunk id, so hidden points change nothing.
+        """
+        ...
+
+    def size(self) -> int:
+        """How many points there are."""
+        ...
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors, and the token counts of the same model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model's exact weights and settings: equal fingerprints, equal vectors."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> list[Vector]: ...
+
+    def embed_passages(self, texts: Sequence[str]) -> list[Vector]: ...
+
+
+class Tokenizer(Protocol):
+    """The embedding model's own tokenizer, without the model: what a chunk and a context cost."""
+
+    @property
+    def max_tokens(self) -> int:
+        """What the model reads of one text; the rest would be cut off."""
+        ...
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """[start, end) in code points of each token, in order, special tokens left out."""
+        ...
+
+
+class Analyzer(Protocol):
+    """Texts to weighted terms for lexical search (BM25). No weight depends on other documents."""
+
+    def passage(self, text: str) -> Lexical: ...
+
+    def query(self, text: str) -> Lexical: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounded:
+    """A boundary filled in from its collection (`Boundary.within`): the resource that `read` is decided about."""
+
+    boundary: Boundary
+    collection: Collection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Institution:
+    """The whole: the resource of `ask`, `manage` and `audit`."""
+
+
+Resource = Bounded | Collection | Institution
+
+
+class PolicyEngine(Protocol):
+    """Decides questions by a policy set given as text. Knows no database and keeps no decision."""
+
+    def validate(self, policies: str) -> list[str]:
+        """What is wrong with the text, a sentence each; empty when it can be activated."""
+        ...
+
+    def rules(self, policies: str) -> tuple[Rule, ...]:
+        """Every policy with its annotations, in the text's order. Raises `Unavailable` if it is unusable."""
+        ...
+
+    def decide(self, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+        """One ruling a resource, in order.
+
+        INVARIANT: any error while deciding, in any policy, denies that resource. Raises `Unavailable` when the
+        text as a whole is unusable.
+        """
+        ...
+
+
+class BlobStore(Protocol):
+    """Originals by digest. `put` is durable when it returns and may be repeated."""
+
+    def put(self, content: bytes) -> Digest: ...
+
+    def get(self, digest: Digest) -> bytes:
+        """The exact bytes; raises `NotFound`, and `Unavailable` if they no longer have that digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """All that an operation may reach; a test replaces one with `dataclasses.replace`."""
+
+    engine: Engine
+    index: Index
+    embedder: Embedder
+    tokenizer: Tokenizer
+    analyzer: Analyzer
+    policy_engine: PolicyEngine
+    blobs: BlobStore
+    memo: Memo
+    """Decisions and what they rest on, by epoch."""
+    pepper: bytes
+    """Keys the digests of API keys and of opaque ids."""
+    now: Callable[[], Instant]
+    new_id: Callable[[], str]
+    """128 random bits or more, in letters and digits."""
