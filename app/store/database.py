@@ -1,0 +1,148 @@
+"""The database: opening it, reading it, and recording into it on one ever-rising clock."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import case, create_engine, event, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlmodel import SQLModel, col
+
+from app.domain.errors import DatabaseUnavailable
+from app.domain.instants import Instant
+from app.store.tables import EpochsRow
+
+Moving = Literal["policies", "directory", "boundaries"]
+
+_BUSY_TIMEOUT_S = 30
+_BUSY_PAUSE_S = 0.01
+_WRITING = "muniment_writing"
+"""Execution option: the transaction will write, so SQLite takes its lock at BEGIN and cannot fail later."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for SQLite or PostgreSQL, with what each needs to be durable and to wait rather than fail."""
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=20, max_overflow=20)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "cache_size = -16000"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("lower", 1, _lowered, deterministic=True)
+
+
+def _lowered(text: str | None) -> str | None:
+    """SQLite's own `lower` knows ASCII alone."""
+    return text.lower() if text is not None else None
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the file to WAL. SQLite does not wait its busy timeout for that when two open a new file at once: we do."""
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get(_WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to the newest migration. Safe to call at every start, and from several processes."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.connect().execution_options(**{_WRITING: True}) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7243391)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that sees one state of the database and writes nothing. Raises `DatabaseUnavailable`."""
+    if engine.dialect.name == "postgresql":  # where by default each statement sees a state of its own
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with _translated(), Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A transaction for work in progress and traces: what is never asked for as of an instant."""
+    with (
+        _translated(),
+        engine.connect().execution_options(**{_WRITING: True}) as connection,
+        Session(connection, expire_on_commit=False) as session,
+        session.begin(),
+    ):
+        yield session
+
+
+@contextmanager
+def recording(engine: Engine, now: Instant, *moving: Moving) -> Iterator[tuple[Session, Instant]]:
+    """A transaction that changes recorded history, and the instant at which all of it is recorded.
+
+    INVARIANT: recordings are one after the other, and each instant is later than all before it, whatever the clocks
+    of several machines say. The counters named in `moving` go up with it, so caches notice.
+    """
+    with writing(engine) as session:
+        later = col(EpochsRow.instant) + 1
+        session.execute(
+            update(EpochsRow).values(
+                instant=case((later > now, later), else_=now),
+                **{name: getattr(EpochsRow, name) + 1 for name in moving},
+            )
+        )
+        yield session, Instant(session.execute(text("SELECT instant FROM epochs")).scalar_one())
+
+
+def insert_absent(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those rows whose key is not there yet, whoever inserts the same at the same time.
+
+    Give the rows in the order of their key: two that insert the same ones in different orders block each other.
+    """
+    if not rows:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, NoConnectionFree) as error:
+        raise DatabaseUnavailable("The database cannot be reached or is busy. Try again in a moment.") from error
+    except DBAPIError as error:
+        if type(error) is DatabaseError:  # not one of its kinds: what SQLite says of a file that is damaged
+            raise DatabaseUnavailable(
+                "The database cannot be read. Whoever runs this server must see to it."
+            ) from error
+        if error.connection_invalidated:
+            raise DatabaseUnavailable("The database connection was lost. Try again in a moment.") from error
+        raise

@@ -1,0 +1,71 @@
+"""Document metadata as the JSON that a job row and a digest are made of."""
+
+import hashlib
+import json
+from typing import Any
+
+from app.domain.access import PrincipalRef
+from app.domain.corpus import Metadata, Source
+from app.domain.labels import Label, parse_level
+
+
+def metadata_to_json(metadata: Metadata) -> dict[str, Any]:
+    label = metadata.label
+    return {
+        "uri": metadata.uri,
+        "title": metadata.title,
+        "label": {"level": label.level.word, "categories": sorted(label.categories)} if label else None,
+        "readers": sorted(metadata.readers),
+        "denied": sorted(metadata.denied),
+        "jurisdictions": sorted(metadata.jurisdictions),
+        "purposes": sorted(metadata.purposes),
+        "consents": sorted(metadata.consents),
+        "valid_from": metadata.valid_from,
+        "valid_to": metadata.valid_to,
+        "review_by": metadata.review_by,
+        "source": source_to_json(metadata.source),
+        "attributes": {name: list(values) for name, values in sorted(metadata.attributes.items())},
+    }
+
+
+def metadata_from_json(value: dict[str, Any]) -> Metadata:
+    label = value["label"]
+    return Metadata(
+        uri=value["uri"],
+        title=value["title"],
+        label=Label(level=parse_level(label["level"]), categories=frozenset(label["categories"])) if label else None,
+        readers=frozenset(PrincipalRef(ref) for ref in value["readers"]),
+        denied=frozenset(PrincipalRef(ref) for ref in value["denied"]),
+        jurisdictions=frozenset(value["jurisdictions"]),
+        purposes=frozenset(value["purposes"]),
+        consents=frozenset(value["consents"]),
+        valid_from=value["valid_from"],
+        valid_to=value["valid_to"],
+        review_by=value["review_by"],
+        source=source_from_json(value["source"]),
+        attributes={name: tuple(values) for name, values in value["attributes"].items()},
+    )
+
+
+def metadata_digest(metadata: Metadata) -> str:
+    """Equal when the same was said of a document. `source` is left out: fetching again is not a change."""
+    said = {name: value for name, value in metadata_to_json(metadata).items() if name != "source"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def source_to_json(source: Source) -> dict[str, Any]:
+    return {
+        "connector": source.connector,
+        "fetched_at": source.fetched_at,
+        "etag": source.etag,
+        "author": source.author,
+    }
+
+
+def source_from_json(value: dict[str, Any]) -> Source:
+    return Source(
+        connector=value["connector"],
+        fetched_at=value["fetched_at"],
+        etag=value["etag"],
+        author=value["author"],
+    )

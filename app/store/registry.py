@@ -1,0 +1,106 @@
+"""Collections, purposes and policies: what the institution has laid down."""
+
+import hashlib
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from app.domain.access import Collection, PrincipalRef, Purpose
+from app.domain.instants import FOREVER, Instant
+from app.domain.labels import Label, parse_level
+from app.store.recorded import holds, replace_state
+from app.store.tables import CollectionRow, PolicyActivationRow, PolicyTextRow, PurposeRow
+
+
+def collections(session: Session, *, at: Instant | None = None) -> dict[str, Collection]:
+    """Every collection by name, in the order of names."""
+    rows = session.scalars(select(CollectionRow).where(holds(CollectionRow, at)).order_by(col(CollectionRow.name)))
+    return {row.name: _collection(row) for row in rows}
+
+
+def collection(session: Session, name: str, *, at: Instant | None = None) -> Collection | None:
+    row = session.scalars(
+        select(CollectionRow).where(col(CollectionRow.name) == name, holds(CollectionRow, at))
+    ).first()
+    return _collection(row) if row else None
+
+
+def record_collection(session: Session, new: Collection, *, at: Instant, by: PrincipalRef) -> bool:
+    """Let this hold from `at` on; False, and nothing recorded, if it already does."""
+    if collection(session, new.name) == new:
+        return False
+    row = CollectionRow(
+        name=new.name,
+        title=new.title,
+        owners=sorted(new.owners),
+        level=new.default_label.level.word,
+        categories=sorted(new.default_label.categories),
+        default_readers=sorted(new.default_readers),
+        jurisdictions=sorted(new.jurisdictions),
+        purposes=sorted(new.purposes),
+        discoverable=new.discoverable,
+        system_of_record=new.system_of_record,
+        review_after_days=new.review_after_days,
+        recorded_from=at,
+        recorded_to=FOREVER,
+        recorded_by=by,
+    )
+    replace_state(session, row, col(CollectionRow.name) == new.name, at=at)
+    return True
+
+
+def purposes(session: Session, *, at: Instant | None = None) -> dict[str, Purpose]:
+    """Every registered purpose by id, in the order of ids."""
+    rows = session.scalars(select(PurposeRow).where(holds(PurposeRow, at)).order_by(col(PurposeRow.name)))
+    return {row.name: Purpose(id=row.name, title=row.title, description=row.description) for row in rows}
+
+
+def record_purpose(session: Session, new: Purpose, *, at: Instant, by: PrincipalRef) -> bool:
+    """Let this hold from `at` on; False, and nothing recorded, if it already does."""
+    if purposes(session).get(new.id) == new:
+        return False
+    row = PurposeRow(
+        name=new.id,
+        title=new.title,
+        description=new.description,
+        recorded_from=at,
+        recorded_to=FOREVER,
+        recorded_by=by,
+    )
+    replace_state(session, row, col(PurposeRow.name) == new.id, at=at)
+    return True
+
+
+def active_policies(session: Session, *, at: Instant | None = None) -> str | None:
+    """The Cedar text that decides; None when none was ever activated."""
+    return session.scalars(
+        select(col(PolicyTextRow.cedar))
+        .join(PolicyActivationRow, col(PolicyActivationRow.digest) == col(PolicyTextRow.digest))
+        .where(holds(PolicyActivationRow, at))
+    ).first()
+
+
+def record_policies(session: Session, cedar: str, *, reason: str, at: Instant, by: PrincipalRef) -> None:
+    """Let this text decide from `at` on."""
+    digest = hashlib.sha256(cedar.encode()).hexdigest()
+    if session.get(PolicyTextRow, digest) is None:
+        session.add(PolicyTextRow(digest=digest, cedar=cedar, created_at=at))
+        session.flush()
+    row = PolicyActivationRow(digest=digest, reason=reason, recorded_from=at, recorded_to=FOREVER, recorded_by=by)
+    replace_state(session, row, at=at)
+
+
+def _collection(row: CollectionRow) -> Collection:
+    return Collection(
+        name=row.name,
+        title=row.title,
+        owners=frozenset(PrincipalRef(ref) for ref in row.owners),
+        default_label=Label(level=parse_level(row.level), categories=frozenset(row.categories)),
+        default_readers=frozenset(PrincipalRef(ref) for ref in row.default_readers),
+        jurisdictions=frozenset(row.jurisdictions),
+        purposes=frozenset(row.purposes),
+        discoverable=row.discoverable,
+        system_of_record=row.system_of_record,
+        review_after_days=row.review_after_days,
+    )

@@ -1,0 +1,353 @@
+"""Every table, and only tables: rows stay inside `store/`, which hands out domain types.
+
+Two rules hold for all of them. Instants are epoch milliseconds in BIGINT. And nothing that an answer may depend on is
+overwritten: a state is a row with `recorded_from` and `recorded_to` (half-open; `FOREVER` while it holds), so what was
+true for whom at any instant can be asked later. Rows without the pair are immutable or are work in progress.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from app.domain.instants import FOREVER
+
+ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only in columns of its own INTEGER type."""
+
+
+def _row_id() -> Any:
+    return Field(default=None, sa_column=Column(ROW_ID, primary_key=True, autoincrement=True))
+
+
+def _instant() -> Any:
+    return Field(sa_type=BigInteger)
+
+
+def _reference(column: str) -> Any:
+    return Field(sa_column=Column(ROW_ID, ForeignKey(column), nullable=False, index=True))
+
+
+def _json() -> Any:
+    return Field(sa_type=JSON)
+
+
+def _one_open(table: str, *columns: str) -> Index:
+    """At most one row of these columns holds at a time."""
+    still_open = text(f"recorded_to = {FOREVER:d}")
+    name = f"uq_{table}_open"
+    return Index(name, *columns, unique=True, sqlite_where=still_open, postgresql_where=still_open)
+
+
+class EpochsRow(SQLModel, table=True):
+    """One row: the recorded clock and the counters that decisions are cached by. Locked by every recording."""
+
+    __tablename__ = "epochs"
+    id: int = Field(primary_key=True)
+    instant: int = _instant()
+    policies: int = _instant()
+    directory: int = _instant()
+    boundaries: int = _instant()
+
+
+class PrincipalRow(SQLModel, table=True):
+    __tablename__ = "principals"
+    __table_args__ = (_one_open("principals", "ref"), Index("ix_principals_ref", "ref", "recorded_from"))
+    id: int | None = _row_id()
+    ref: str
+    display_name: str
+    clearance: str
+    categories: list[str] = _json()
+    jurisdictions: list[str] = _json()
+    purposes: list[str] = _json()
+    collections: list[str] = _json()
+    active: bool
+    may_assert: bool
+    team: str | None
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class MembershipRow(SQLModel, table=True):
+    __tablename__ = "memberships"
+    __table_args__ = (
+        _one_open("memberships", "member", "parent"),
+        Index("ix_memberships_member", "member", "recorded_from"),
+    )
+    id: int | None = _row_id()
+    member: str
+    parent: str = Field(index=True)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class KeyRow(SQLModel, table=True):
+    """An API key, by the HMAC of its text; revoked when `recorded_to` has come."""
+
+    __tablename__ = "keys"
+    __table_args__ = (_one_open("keys", "digest"),)
+    id: str = Field(primary_key=True)
+    principal: str = Field(index=True)
+    digest: str
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    revoked_by: str | None = None
+
+
+class PurposeRow(SQLModel, table=True):
+    __tablename__ = "purposes"
+    __table_args__ = (_one_open("purposes", "name"),)
+    id: int | None = _row_id()
+    name: str
+    title: str
+    description: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class CollectionRow(SQLModel, table=True):
+    __tablename__ = "collections"
+    __table_args__ = (_one_open("collections", "name"),)
+    id: int | None = _row_id()
+    name: str
+    title: str
+    owners: list[str] = _json()
+    level: str
+    categories: list[str] = _json()
+    default_readers: list[str] = _json()
+    jurisdictions: list[str] = _json()
+    purposes: list[str] = _json()
+    discoverable: bool
+    system_of_record: bool
+    review_after_days: int | None
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class PolicyTextRow(SQLModel, table=True):
+    """A policy set's text, by the sha256 of it."""
+
+    __tablename__ = "policy_texts"
+    digest: str = Field(primary_key=True)
+    cedar: str = Field(sa_type=Text)
+    created_at: int = _instant()
+
+
+class PolicyActivationRow(SQLModel, table=True):
+    """Which policy set decided, and when. At most one is open."""
+
+    __tablename__ = "policy_activations"
+    __table_args__ = (_one_open("policy_activations", "slot"),)
+    id: int | None = _row_id()
+    slot: str = "institution"
+    digest: str = Field(foreign_key="policy_texts.digest")
+    reason: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class BoundaryRow(SQLModel, table=True):
+    """Interned and immutable: equal boundaries are one row."""
+
+    __tablename__ = "boundaries"
+    id: int | None = _row_id()
+    digest: str = Field(unique=True)
+    collection: str = Field(index=True)
+    level: str
+    categories: list[str] = _json()
+    readers: list[str] = _json()
+    denied: list[str] = _json()
+    jurisdictions: list[str] = _json()
+    purposes: list[str] = _json()
+    consents: list[str] = _json()
+    created_at: int = _instant()
+
+
+class DocumentRow(SQLModel, table=True):
+    """A URI in a collection. There may be no version yet: then nobody sees it."""
+
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("collection", "uri"),)
+    id: int | None = _row_id()
+    public_id: str = Field(unique=True)
+    collection: str
+    uri: str = Field(sa_type=Text)
+    created_at: int = _instant()
+
+
+class TextRow(SQLModel, table=True):
+    """Canonical text, by digest."""
+
+    __tablename__ = "texts"
+    digest: str = Field(primary_key=True)
+    text: str = Field(sa_type=Text)
+
+
+class VersionRow(SQLModel, table=True):
+    """Immutable content. Until `published_at` and `number` are set, together, it is staged and nobody sees it."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("document_id", "number"),)
+    id: int | None = _row_id()
+    document_id: int = _reference("documents.id")
+    job_id: str = Field(unique=True)
+    number: int | None
+    published_at: int | None = _instant()
+    title: str = Field(sa_type=Text)
+    media_type: str
+    size_bytes: int = _instant()
+    digest: str
+    metadata_digest: str
+    text_digest: str = Field(foreign_key="texts.digest")
+    parser: str
+    source: dict[str, Any] = _json()
+    attributes: dict[str, list[str]] = _json()
+    findings: list[str] = _json()
+
+
+class VersionBoundaryRow(SQLModel, table=True):
+    __tablename__ = "version_boundaries"
+    __table_args__ = (_one_open("version_boundaries", "version_id"),)
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    boundary_id: int = _reference("boundaries.id")
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class PeriodRow(SQLModel, table=True):
+    """When a version was true and is to be reviewed, in what we held at the time. One is open a version."""
+
+    __tablename__ = "periods"
+    __table_args__ = (_one_open("periods", "version_id"), UniqueConstraint("version_id", "ordinal"))
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    ordinal: int
+    valid_from: int = _instant()
+    valid_to: int = _instant()
+    review_by: int | None = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class WithdrawalRow(SQLModel, table=True):
+    """While a row holds, its version is read by owners only. A later version is not withdrawn with it."""
+
+    __tablename__ = "withdrawals"
+    __table_args__ = (_one_open("withdrawals", "version_id"),)
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    reason: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class ElementRow(SQLModel, table=True):
+    __tablename__ = "elements"
+    version_id: int = Field(sa_column=Column(ROW_ID, ForeignKey("versions.id"), primary_key=True))
+    ordinal: int = Field(primary_key=True)
+    kind: str
+    start: int
+    end: int
+    page: int | None
+    boxes: list[list[float]] = _json()
+    section: list[str] = _json()
+
+
+class ChunkRow(SQLModel, table=True):
+    __tablename__ = "chunks"
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    ordinal: int
+    start: int
+    end: int
+    tokens: int
+    digest: str
+    """Of the chunk's own text: what `integrity` holds the stored text against."""
+    embedded_digest: str = Field(index=True)
+    """Of the text as it was embedded, its context in front: the key into `embeddings`."""
+    page: int | None
+    boxes: list[list[float]] = _json()
+    section: list[str] = _json()
+
+
+class EmbeddingRow(SQLModel, table=True):
+    """A cache: what one model made of one text."""
+
+    __tablename__ = "embeddings"
+    digest: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    vector: bytes = Field(sa_type=LargeBinary)
+
+
+class IndexTaskRow(SQLModel, table=True):
+    """What the index has yet to be told of a version; written with the change itself, removed once it is told."""
+
+    __tablename__ = "index_tasks"
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    whole: bool
+    """Vectors too, not placements alone."""
+
+
+class JobRow(SQLModel, table=True):
+    """A submission and how far it is. Updated in place: it is work, and its result is what is kept."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_open", "state", "seq"),)
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    kind: str
+    state: str
+    stage: str | None
+    document_id: int = _reference("documents.id")
+    filename: str = Field(sa_type=Text)
+    media_type: str | None
+    blob: str
+    metadata_json: dict[str, Any] = Field(sa_column=Column("metadata", JSON, nullable=False))
+    metadata_digest: str
+    submitted_by: str
+    submitted_at: int = _instant()
+    batch: str | None = Field(default=None, index=True)
+    problem: dict[str, Any] | None = _json()
+    result: dict[str, Any] | None = _json()
+    ended_at: int | None = _instant()
+
+
+class CitationRow(SQLModel, table=True):
+    """A citation that left: the same span of the same version is the same citation."""
+
+    __tablename__ = "citations"
+    id: str = Field(primary_key=True)
+    version_id: int = _reference("versions.id")
+    start: int
+    end: int
+    quote_digest: str
+    created_at: int = _instant()
+
+
+class TraceRow(SQLModel, table=True):
+    """What was asked, decided and answered. Written before the answer leaves; never changed."""
+
+    __tablename__ = "traces"
+    __table_args__ = (Index("ix_traces_subject", "subject", "seq"),)
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    at: int = _instant()
+    kind: str
+    subject: str
+    actor: str | None
+    proof: str
+    outcome: str
+    request: dict[str, Any] = _json()
+    response: dict[str, Any] = _json()
+    grounds: dict[str, Any] = _json()

@@ -1,0 +1,115 @@
+"""Traces and citations: what left, and what it was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from app.domain.access import PrincipalRef, Proof
+from app.domain.citation import CitationId
+from app.domain.corpus import Digest, DocumentId, Span, VersionId
+from app.domain.instants import Instant
+from app.domain.trace import Trace, TraceId, TraceKind
+from app.store.database import insert_absent
+from app.store.tables import CitationRow, DocumentRow, TraceRow, VersionRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cited:
+    """What a citation points at."""
+
+    id: CitationId
+    document: DocumentId
+    version: VersionId
+    span: Span
+    quote_digest: Digest
+
+
+def add_trace(session: Session, trace: Trace) -> None:
+    session.add(
+        TraceRow(
+            id=trace.id,
+            at=trace.at,
+            kind=trace.kind,
+            subject=trace.subject,
+            actor=trace.actor,
+            proof=trace.proof,
+            outcome=trace.outcome,
+            request=dict(trace.request),
+            response=dict(trace.response),
+            grounds=dict(trace.grounds),
+        )
+    )
+
+
+def trace(session: Session, id: TraceId) -> Trace | None:
+    row = session.scalars(select(TraceRow).where(col(TraceRow.id) == id)).first()
+    return _trace(row) if row else None
+
+
+def traces(
+    session: Session, *, of: tuple[PrincipalRef, PrincipalRef | None] | None, before: TraceId | None, limit: int
+) -> list[Trace]:
+    """Newest first: those of one subject (and actor, if one acts), or everybody's; `before` is a trace among them."""
+    query = select(TraceRow).order_by(col(TraceRow.seq).desc()).limit(limit)
+    if of is not None:
+        subject, actor = of
+        query = query.where(col(TraceRow.subject) == subject)
+        if actor is not None:
+            query = query.where(col(TraceRow.actor) == actor)
+    if before is not None:
+        place = select(col(TraceRow.seq)).where(col(TraceRow.id) == before).scalar_subquery()
+        query = query.where(col(TraceRow.seq) < func.coalesce(place, 0))
+    return [_trace(row) for row in session.scalars(query)]
+
+
+def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> None:
+    """Make these citations reopenable; those that are there already are left."""
+    rows = [
+        {
+            "id": citation.id,
+            "version_id": citation.version,
+            "start": citation.span.start,
+            "end": citation.span.end,
+            "quote_digest": citation.quote_digest,
+            "created_at": at,
+        }
+        for citation in sorted(cited, key=lambda citation: citation.id)
+    ]
+    insert_absent(session, CitationRow, rows)
+
+
+def citation(session: Session, id: CitationId) -> Cited | None:
+    row = session.execute(
+        select(CitationRow, col(DocumentRow.public_id))
+        .join(VersionRow, col(VersionRow.id) == col(CitationRow.version_id))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .where(col(CitationRow.id) == id)
+    ).first()
+    if row is None:
+        return None
+    found, document = row
+    return Cited(
+        id=id,
+        document=DocumentId(document),
+        version=VersionId(found.version_id),
+        span=Span(start=found.start, end=found.end),
+        quote_digest=Digest(found.quote_digest),
+    )
+
+
+def _trace(row: TraceRow) -> Trace:
+    return Trace(
+        id=TraceId(row.id),
+        at=Instant(row.at),
+        kind=TraceKind(row.kind),
+        subject=PrincipalRef(row.subject),
+        actor=PrincipalRef(row.actor) if row.actor else None,
+        proof=Proof(row.proof),
+        outcome=row.outcome,
+        request=row.request,
+        response=row.response,
+        grounds=row.grounds,
+    )
