@@ -1,0 +1,165 @@
+"""What every Qdrant engine's candidates go through before they are hits: a cut-off that ignores ties, exact BM25.
+
+An engine is trusted with *which* points match and roughly how well, not with the last digits. It adds the float32
+parts of a lexical score in the order in which its segment first met the terms, so documents that nobody may see
+moved the sixth decimal of a visible one (measured: Edge 0.9.0, one score in twenty). Here the engine tells the
+document frequencies, the scores are added up again exactly, and ties are cut by chunk id. Dense scores were the same
+to the bit whatever else a shard held, and are taken as they are.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+import numpy as np
+
+from app.domain.corpus import ChunkId
+from app.domain.errors import IndexUnavailable
+from app.domain.evidence import SCORE_DIGITS, Hit, Hits, IndexQuery, Lexical, PointId, Vector, chunk_of, ranked
+
+_SPARE: Final = 16
+"""Points fetched beyond the depth at first: enough unless many tie at the cut."""
+
+_GROWTH: Final = 4
+
+_TIE: Final = 2 * 10.0**-SCORE_DIGITS
+"""Scores further apart than this are surely different when rounded."""
+
+_FLOAT32_NOISE: Final = 2.0**-22
+"""Relative error that one addition in float32 may leave, with room to spare."""
+
+
+class Space(StrEnum):
+    """The two named vectors of a point."""
+
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A point with the engine's score. `weights` is its lexical vector when that is what was searched."""
+
+    point: PointId
+    score: float
+    weights: Mapping[int, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """One query's filter, bound to an engine. Every method sees only the points that match it."""
+
+    def nearest(self, limits: Mapping[Space, int]) -> dict[Space, list[Candidate]]:
+        """The best `limit` of each space that is named, best first; points that share no term are left out."""
+        ...
+
+    def lexical_population(self) -> int:
+        """How many of the matching points have a lexical vector."""
+        ...
+
+    def term_scores(self, carriers: Mapping[int, PointId]) -> dict[int, float]:
+        """For each term, what its carrier scores when the query is that term alone, with weight 1."""
+        ...
+
+
+def best_hits(engine: Engine, query: IndexQuery) -> Hits:
+    """The port's answer to `query`, from an engine that already has its filter."""
+    found = _settled_candidates(engine, query)
+    dense = (Hit(chunk=chunk_of(each.point), score=each.score) for each in found.get(Space.DENSE, ()))
+    lexical = _exactly_scored(engine, query.lexical, found[Space.LEXICAL]) if query.lexical else ()
+    return Hits(dense=_ranked_chunks(dense, query.depth), lexical=_ranked_chunks(lexical, query.depth))
+
+
+def checked_vector(vector: Vector, dimension: int) -> list[float]:
+    """The vector's numbers; raises `ValueError` unless it has `dimension` finite ones, not all zero."""
+    if len(vector) != 4 * dimension:
+        raise ValueError(f"a vector of {len(vector)} bytes where {4 * dimension} are needed")
+    numbers = np.frombuffer(vector, dtype="<f4")
+    if not np.isfinite(numbers).all() or not numbers.any():
+        raise ValueError("a vector with numbers that are not finite, or with nothing but zeros")
+    floats: list[float] = numbers.tolist()
+    return floats
+
+
+def _settled_candidates(engine: Engine, query: IndexQuery) -> dict[Space, list[Candidate]]:
+    """Fetch past the last point that ties with the cut, so that which ones the engine dropped cannot matter."""
+    wanted: dict[Space, int] = {}
+    if query.dense is not None:
+        wanted[Space.DENSE] = query.depth + _SPARE
+    if query.lexical:
+        wanted[Space.LEXICAL] = query.depth + _SPARE
+    terms = len(query.lexical.terms) if query.lexical else 0
+    found: dict[Space, list[Candidate]] = {}
+    while wanted:
+        found |= engine.nearest(wanted)
+        wanted = {
+            space: limit * _GROWTH
+            for space, limit in wanted.items()
+            if not _is_settled(found[space], limit, query.depth, terms=terms if space is Space.LEXICAL else 0)
+        }
+    return found
+
+
+def _is_settled(candidates: Sequence[Candidate], limit: int, depth: int, *, terms: int) -> bool:
+    """Whether nothing that was not fetched can be among the best `depth` chunks."""
+    if len(candidates) < limit:
+        return True
+    margin = _TIE + terms * _FLOAT32_NOISE * abs(candidates[0].score)
+    last = candidates[-1].score
+    return len({chunk_of(each.point) for each in candidates if each.score > last + margin}) >= depth
+
+
+def _exactly_scored(engine: Engine, query: Lexical, candidates: Sequence[Candidate]) -> list[Hit]:
+    """BM25 of each candidate in float64, as a function of stored weights and integer document counts alone."""
+    carriers = _carriers(query, candidates)
+    if not carriers:
+        return []
+    population = engine.lexical_population()
+    scores = engine.term_scores({term: carrier.point for term, carrier in carriers.items()})
+    if scores.keys() != carriers.keys():
+        raise IndexUnavailable("The index changed while it was searched. Ask again.")
+    factors = {
+        term: weight * _idf(population, _frequency(population, scores[term] / carriers[term].weights[term]))
+        for term, weight in zip(query.terms, query.weights, strict=True)
+        if term in carriers
+    }
+    return [
+        Hit(
+            chunk=chunk_of(each.point),
+            score=math.fsum(factor * each.weights[term] for term, factor in factors.items() if term in each.weights),
+        )
+        for each in candidates
+    ]
+
+
+def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Candidate]:
+    """A candidate for each query term that any of them has."""
+    carriers: dict[int, Candidate] = {}
+    for candidate in candidates:
+        for term in query.terms:
+            if term in candidate.weights:
+                carriers.setdefault(term, candidate)
+    return carriers
+
+
+def _idf(population: int, frequency: int) -> float:
+    """Qdrant's inverse document frequency, the non-negative one of Lucene's BM25."""
+    return math.log((population - frequency + 0.5) / (frequency + 0.5) + 1)
+
+
+def _frequency(population: int, idf: float) -> int:
+    """The document count that gave the engine's `idf`, which float32 blurs: `_idf` solved for it and rounded.
+
+    The blur stays below half a document up to some four million matching points.
+    """
+    return min(max(round((population + 1) / math.exp(idf) - 0.5), 1), population)
+
+
+def _ranked_chunks(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
+    """The best `depth` chunks, each once: while a period is being corrected, two points of a chunk may match."""
+    listed = list(hits)
+    chunks: dict[ChunkId, Hit] = {}
+    for hit in ranked(listed, len(listed)):
+        chunks.setdefault(hit.chunk, hit)
+    return tuple(chunks.values())[:depth]

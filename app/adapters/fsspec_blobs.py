@@ -1,0 +1,67 @@
+"""Originals by digest, in a folder or in any object store that fsspec reaches."""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import fsspec  # type: ignore[import-untyped]
+
+from app.domain.corpus import Digest, digest_of
+from app.domain.errors import NotFound, Unavailable
+
+
+class FsspecBlobs:
+    """The `BlobStore` port. `url` is an fsspec URL of a folder: file:///..., s3://bucket/prefix, ..."""
+
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in self._files.protocol or "local" in self._files.protocol
+
+    def put(self, content: bytes) -> Digest:
+        digest = digest_of(content)
+        path = self._path(digest)
+        try:
+            if self._files.exists(path):
+                return digest
+            if self._local:
+                _write_durably(Path(path), content)
+            else:
+                self._files.pipe_file(path, content)
+        except OSError as error:
+            raise Unavailable("The original could not be stored. Try again in a moment.") from error
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        try:
+            content = bytes(self._files.cat_file(self._path(digest)))
+        except FileNotFoundError as error:
+            raise NotFound("The original is no longer kept.") from error
+        except OSError as error:
+            raise Unavailable("The original could not be read. Try again in a moment.") from error
+        if digest_of(content) != digest:
+            raise Unavailable("The stored original is not what was submitted, so it is not given out. Tell its owner.")
+        return content
+
+    def _path(self, digest: Digest) -> str:
+        name = digest.removeprefix("sha256:")
+        return f"{self._root}/{name[:2]}/{name}"
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """The whole file is there after a crash, or none of it: written aside, flushed, renamed, and the folder flushed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=".incoming-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

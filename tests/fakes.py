@@ -1,0 +1,84 @@
+"""Dumb stand-ins for ports: obviously right, in memory, slow."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from app.domain.corpus import ChunkId
+from app.domain.evidence import Hit, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector, chunk_of, ranked
+
+
+class ReferenceIndex:
+    """The `Index` port as a dictionary and two loops: cosine, and BM25 over the points that match."""
+
+    def __init__(self) -> None:
+        self._entries: dict[PointId, IndexEntry] = {}
+
+    def upsert(self, entries: Sequence[IndexEntry]) -> None:
+        self._entries |= {entry.placement.point: entry for entry in entries}
+
+    def move(self, placements: Sequence[Placement]) -> None:
+        for placement in placements:
+            if (entry := self._entries.get(placement.point)) is not None:
+                self._entries[placement.point] = IndexEntry(
+                    placement=placement, dense=entry.dense, lexical=entry.lexical
+                )
+
+    def remove(self, points: Sequence[PointId]) -> None:
+        for point in points:
+            self._entries.pop(point, None)
+
+    def size(self) -> int:
+        return len(self._entries)
+
+    def search(self, query: IndexQuery) -> Hits:
+        if not query.boundaries:
+            raise ValueError("a search needs at least one boundary")
+        matching = [entry for entry in self._entries.values() if _matches(entry.placement, query)]
+        return Hits(
+            dense=_best(self._dense(query.dense, matching), query.depth) if query.dense is not None else (),
+            lexical=_best(self._lexical(query.lexical, matching), query.depth) if query.lexical else (),
+        )
+
+    def _dense(self, query: Vector, matching: Sequence[IndexEntry]) -> Iterable[Hit]:
+        for entry in matching:
+            yield Hit(chunk=chunk_of(entry.placement.point), score=_cosine(query, entry.dense))
+
+    def _lexical(self, query: Lexical, matching: Sequence[IndexEntry]) -> Iterable[Hit]:
+        population = [dict(zip(each.lexical.terms, each.lexical.weights, strict=True)) for each in matching]
+        total = sum(1 for weights in population if weights)
+        for entry, weights in zip(matching, population, strict=True):
+            parts = [
+                asked * weights[term] * _idf(total, sum(1 for each in population if term in each))
+                for term, asked in zip(query.terms, query.weights, strict=True)
+                if term in weights
+            ]
+            if parts:
+                yield Hit(chunk=chunk_of(entry.placement.point), score=math.fsum(parts))
+
+
+def _matches(placement: Placement, query: IndexQuery) -> bool:
+    return (
+        placement.boundary in query.boundaries
+        and placement.valid_from <= query.valid_at < placement.valid_to
+        and placement.recorded_from <= query.known_at < placement.recorded_to
+        and all(set(group) & set(placement.facets) for group in query.facets)
+    )
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    a, b = (np.frombuffer(each, dtype="<f4").astype("f8") for each in (one, other))
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+def _idf(total: int, having: int) -> float:
+    return math.log((total - having + 0.5) / (having + 0.5) + 1)
+
+
+def _best(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
+    chunks: dict[ChunkId, Hit] = {}
+    listed = list(hits)
+    for hit in ranked(listed, len(listed)):
+        chunks.setdefault(hit.chunk, hit)
+    return tuple(chunks.values())[:depth]
