@@ -1,0 +1,120 @@
+"""What a process that reads a stranger's file may not do: limits of the kernel first, a guard in Python on top.
+
+Linux only. The functions change the calling process for good, and are meant for the sandbox's processes alone.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_CLONE_NEWUSER: Final = 0x10000000
+_CLONE_NEWNET: Final = 0x40000000
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one file may cost."""
+
+    wall_s: float = 60.0
+    cpu_s: int = 90
+    """Above the wall clock's share of one core: it is for what the wall clock's kill would miss."""
+    memory_bytes: int = 2_000_000_000
+    """Of address space, what the warm process maps included."""
+    written_bytes: int = 64_000_000
+    """The largest file that may be written."""
+    open_files: int = 64
+
+
+def leave_network() -> bool:
+    """Move this process, and all it forks later, to a network namespace with nothing in it, not even loopback.
+
+    `True` when the kernel allowed it. Must be called while the process has one thread.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
+        _map_to_itself(uid, gid)
+        return True
+    return bool(libc.unshare(_CLONE_NEWNET) == 0)
+
+
+def _map_to_itself(uid: int, gid: int) -> None:
+    """In a new user namespace, be who one was: files made by an unmapped user are refused by the kernel."""
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        try:
+            Path("/proc/self", name).write_text(text)
+        except OSError:
+            return
+
+
+def no_new_privileges() -> None:
+    """No program started from here gains rights through its file's mode bits."""
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends, and end now if that has happened already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def confine(limits: Limits, folder: Path) -> None:
+    """Apply the limits and the guard; `folder` becomes the working, home and temporary directory."""
+    os.chdir(folder)
+    os.environ.update(HOME=str(folder), TMPDIR=str(folder))
+    tempfile.tempdir = str(folder)
+    for which, soft, hard in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + 2),
+        (resource.RLIMIT_FSIZE, limits.written_bytes, limits.written_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+        (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
+    ):
+        most = resource.getrlimit(which)[1]
+        ceiling = hard if most == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(which, (min(soft, ceiling), ceiling))
+    guard(folder)
+
+
+_FORBIDDEN: Final = (
+    *("socket.", "urllib.", "http.", "ftplib.", "smtplib.", "subprocess.", "pty.", "webbrowser."),
+    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.kill", "os.killpg"),
+)
+_CHANGES_FILES: Final = frozenset(
+    f"os.{verb}"
+    for verb in ("remove", "rename", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown", "utime")
+)
+_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def guard(folder: Path) -> None:
+    """Refuse sockets, other programs, and changes to files outside of `folder`, from Python code, for good.
+
+    It stops a library that means well (telemetry, a download, a picture's URL). Against code run by an exploit there
+    are the kernel's limits.
+    """
+    inside = f"{folder.resolve()}{os.sep}"
+
+    def allowed_path(path: object) -> bool:
+        if not isinstance(path, str | bytes | os.PathLike):
+            return isinstance(path, int)
+        full = os.path.realpath(os.fsdecode(path))
+        return f"{full}{os.sep}".startswith(inside) or full == os.devnull
+
+    def refuse(event: str, arguments: tuple[object, ...]) -> None:
+        if event.startswith(_FORBIDDEN):
+            raise PermissionError(f"{event} is not allowed while a document is read")
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
+        if (writes or event in _CHANGES_FILES) and not allowed_path(arguments[0]):
+            raise PermissionError("no file is changed outside of its own folder while a document is read")
+
+    sys.addaudithook(refuse)

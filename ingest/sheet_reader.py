@@ -1,0 +1,110 @@
+"""XLSX to blocks, through openpyxl: each sheet a section, each row a line.
+
+unstructured's own reader is passed by: it goes through pandas and a graph of connected cells (40 MB more to load, and
+minutes on a sheet with many cells) and glues a sheet's cells into one text without their column names.
+"""
+
+import datetime as dt
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import openpyxl  # type: ignore[import-untyped]
+
+from ingest.blocks import Block, sheet_blocks, title
+
+MAX_CELLS: Final = 1_000_000
+MAX_EMPTY_ROWS: Final = 10_000
+"""In a row: what comes after so much nothing is a stray format, or a bomb."""
+
+
+def sheet_file_blocks(content: bytes) -> tuple[list[Block], str | None, list[str]]:
+    """Blocks, the title that the workbook states, and findings: hidden sheets, charts, uncounted formulas, cut-offs."""
+    workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
+    blocks: list[Block] = []
+    findings: list[str] = []
+    left = MAX_CELLS
+    try:
+        for number, sheet in enumerate(workbook.worksheets, start=1):
+            if sheet.sheet_state != "visible":
+                findings.append(f"The hidden sheet {sheet.title!r} was left out.")
+                continue
+            rows: list[list[str]] = []
+            for row in _rows(sheet):
+                left -= len(row)
+                if left < 0:
+                    findings.append(
+                        f"Sheet {sheet.title!r} was read to row {len(rows):,} only: there are too many cells."
+                    )
+                    break
+                rows.append(row)
+            inner = list(sheet_blocks(rows, page=number))
+            if inner:
+                blocks.append(title(sheet.title, level=1, page=number))
+                blocks.extend(inner)
+            if left < 0:
+                break
+        charts = len(workbook.chartsheets)
+        stated = str(workbook.properties.title or "") or None
+    finally:
+        workbook.close()
+    if charts:
+        findings.append(f"{charts} chart sheets were not read.")
+    if uncounted := _formulas_without_result(content):
+        findings.append(
+            f"{uncounted} formulas have no stored result: open the workbook, let it calculate, and save it."
+        )
+    return blocks, stated, findings
+
+
+def _rows(sheet: Any) -> Iterator[list[str]]:
+    """Rows of shown values. What the file says of its own size is not believed."""
+    sheet.reset_dimensions()
+    empty = 0
+    for row in sheet.iter_rows():
+        cells = [shown(cell.value, str(cell.number_format or "")) if cell.value is not None else "" for cell in row]
+        while cells and not cells[-1]:
+            cells.pop()
+        empty = 0 if cells else empty + 1
+        if empty > MAX_EMPTY_ROWS:
+            return
+        if cells or empty == 1:
+            yield cells
+
+
+_DECIMALS: Final = re.compile(r"0\.(0+)")
+
+
+def shown(value: object, number_format: str) -> str:
+    """A cell's value about as the sheet shows it: dates as ISO 8601, percentages as such, no float noise."""
+    match value:
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case dt.datetime():
+            return (
+                value.date().isoformat() if value.time() == dt.time() else value.isoformat(sep=" ", timespec="minutes")
+            )
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case int() | float() if "%" in number_format:
+            places = _DECIMALS.search(number_format)
+            return f"{round(value * 100, len(places.group(1)) if places else 0):g}%"
+        case float():
+            return f"{value:.15g}"
+        case _:
+            return str(value)
+
+
+_NO_RESULT: Final = re.compile(rb"(?:</f>|<f[^<>]{0,200}/>)(?:<v\s*/>|<v></v>)?</c>")
+
+
+def _formulas_without_result(content: bytes) -> int:
+    """How many formulas were never calculated; as they are stored without a value, they read as empty cells."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sum(len(_NO_RESULT.findall(archive.read(name))) for name in _sheet_parts(archive.namelist()))
+
+
+def _sheet_parts(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith("xl/worksheets/") and name.endswith(".xml")]
