@@ -1,0 +1,210 @@
+"""The control plane: principals, keys, purposes and collections."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from app.api.credentials import Asking
+from app.api.ports import PortsOf
+from app.api.problems import ASKED, SENT, problems
+from app.api.wire import NAME, LabelWire, LevelWord, Name, Ref, Storable, Text, Title, Wire, label_out, level_word, refs
+from app.domain.access import Collection, PrincipalRef, Profile, Purpose
+from app.domain.labels import Level
+from app.operations import read, register
+
+routes = APIRouter(tags=["control plane"], responses=ASKED)
+
+Kind = Literal["user", "group", "assistant"]
+Group = Annotated[str, StringConstraints(pattern=r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140)]
+Id = Annotated[str, Path(pattern=NAME, max_length=128)]
+
+
+class PrincipalBody(Wire):
+    """A user's jurisdictions are where it is, and none means nowhere; an assistant's empty lists are no ceiling."""
+
+    display_name: Title | None = None
+    groups: list[Group] = Field(default_factory=list, max_length=500)
+    clearance: LevelWord = "internal"
+    categories: list[Name] = Field(default_factory=list, max_length=50)
+    jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
+    purposes: list[Name] = Field(default_factory=list, max_length=300)
+    collections: list[Name] = Field(default_factory=list, max_length=1000)
+    active: bool = True
+    may_assert: bool = False
+    team: Title | None = None
+
+
+class PrincipalOut(PrincipalBody):
+    id: str
+    display_name: str
+
+
+class PrincipalsOut(BaseModel):
+    principals: list[PrincipalOut]
+
+
+class KeyOut(BaseModel):
+    id: str
+    key: str = Field(description="Shown this once; only its digest is kept.")
+
+
+class PurposeBody(Wire):
+    title: Title
+    description: Annotated[str, StringConstraints(max_length=5000), Storable] = ""
+
+
+class PurposeOut(PurposeBody):
+    id: str
+
+
+class PurposesOut(BaseModel):
+    purposes: list[PurposeOut]
+
+
+class CollectionBody(Wire):
+    title: Title
+    owners: list[Ref] = Field(max_length=100, examples=[["group:legal"]])
+    default_label: LabelWire = LabelWire()
+    default_readers: list[Ref] = Field(default_factory=list, max_length=1000)
+    jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
+    purposes: list[Name] = Field(default_factory=list, max_length=300)
+    discoverable: bool = False
+    system_of_record: bool = False
+    review_after_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
+class CollectionOut(BaseModel):
+    name: str
+    title: str
+    owners: list[str]
+    default_label: LabelWire
+    discoverable: bool
+    system_of_record: bool
+    review_after_days: int | None
+
+
+class CollectionsOut(BaseModel):
+    collections: list[CollectionOut]
+
+
+@routes.put(
+    "/v1/principals/{kind}/{id}",
+    summary="Let a principal be so from now on",
+    responses={**problems(409), **SENT},
+)
+def put_principal(kind: Kind, id: Id, body: PrincipalBody, asking: Asking, ports: PortsOf) -> PrincipalOut:
+    """For administrators. What was recorded before is kept with its time. Unknown groups and purposes: 422."""
+    profile = Profile(
+        ref=PrincipalRef(f"{kind}:{id}"),
+        display_name=body.display_name or id,
+        groups=refs(body.groups),
+        clearance=Level[body.clearance.upper()],
+        categories=frozenset(body.categories),
+        jurisdictions=frozenset(body.jurisdictions),
+        purposes=frozenset(body.purposes),
+        collections=frozenset(body.collections),
+        active=body.active,
+        may_assert=body.may_assert,
+        team=body.team,
+    )
+    register.put_principal(ports, asking, profile)
+    return _principal(profile)
+
+
+@routes.get("/v1/principals/{kind}/{id}", summary="A principal as recorded today", responses=problems(404))
+def get_principal(kind: Kind, id: Id, asking: Asking, ports: PortsOf) -> PrincipalOut:
+    return _principal(register.principal(ports, asking, PrincipalRef(f"{kind}:{id}")))
+
+
+@routes.get("/v1/principals", summary="Everybody recorded today")
+def get_principals(asking: Asking, ports: PortsOf) -> PrincipalsOut:
+    return PrincipalsOut(principals=[_principal(each) for each in register.principals(ports, asking)])
+
+
+@routes.post("/v1/principals/{kind}/{id}/keys", status_code=201, summary="Issue an API key", responses=problems(404))
+def post_key(kind: Kind, id: Id, asking: Asking, ports: PortsOf, response: Response) -> KeyOut:
+    issued = register.issue_key(ports, asking, PrincipalRef(f"{kind}:{id}"))
+    response.headers["Cache-Control"] = "no-store"
+    return KeyOut(id=issued.id, key=issued.key)
+
+
+@routes.delete(
+    "/v1/principals/{kind}/{id}/keys/{key_id}",
+    status_code=204,
+    summary="Revoke a key, at once",
+    responses=problems(404),
+    response_class=Response,
+)
+def delete_key(kind: Kind, id: Id, key_id: Text, asking: Asking, ports: PortsOf) -> Response:
+    register.revoke_key(ports, asking, PrincipalRef(f"{kind}:{id}"), key_id)
+    return Response(status_code=204)
+
+
+@routes.put("/v1/purposes/{id}", summary="Register a purpose", responses=SENT)
+def put_purpose(id: Id, body: PurposeBody, asking: Asking, ports: PortsOf) -> PurposeOut:
+    register.put_purpose(ports, asking, Purpose(id=id, title=body.title, description=body.description))
+    return PurposeOut(id=id, title=body.title, description=body.description)
+
+
+@routes.get("/v1/purposes", summary="The registered purposes")
+def get_purposes(asking: Asking, ports: PortsOf) -> PurposesOut:
+    found = register.purposes(ports, asking)
+    return PurposesOut(
+        purposes=[PurposeOut(id=each.id, title=each.title, description=each.description) for each in found]
+    )
+
+
+@routes.put("/v1/collections/{name}", summary="Let a collection be so from now on", responses=SENT)
+def put_collection(
+    name: Annotated[str, Path(pattern=NAME, max_length=128)], body: CollectionBody, asking: Asking, ports: PortsOf
+) -> CollectionOut:
+    """For administrators. Its owners decide what is in it; that is not the administrator's to read."""
+    collection = Collection(
+        name=name,
+        title=body.title,
+        owners=refs(body.owners),
+        default_label=body.default_label.domain(),
+        default_readers=refs(body.default_readers),
+        jurisdictions=frozenset(body.jurisdictions),
+        purposes=frozenset(body.purposes),
+        discoverable=body.discoverable,
+        system_of_record=body.system_of_record,
+        review_after_days=body.review_after_days,
+    )
+    register.put_collection(ports, asking, collection)
+    return _collection(collection)
+
+
+@routes.get("/v1/collections", summary="Collections that may be known of")
+def get_collections(asking: Asking, ports: PortsOf) -> CollectionsOut:
+    """Those that the principal may discover, owns, or can read something in."""
+    return CollectionsOut(collections=[_collection(each) for each in read.collections(ports, asking)])
+
+
+def _principal(profile: Profile) -> PrincipalOut:
+    return PrincipalOut(
+        id=profile.ref,
+        display_name=profile.display_name,
+        groups=sorted(profile.groups),
+        clearance=level_word(profile.clearance),
+        categories=sorted(profile.categories),
+        jurisdictions=sorted(profile.jurisdictions),
+        purposes=sorted(profile.purposes),
+        collections=sorted(profile.collections),
+        active=profile.active,
+        may_assert=profile.may_assert,
+        team=profile.team,
+    )
+
+
+def _collection(collection: Collection) -> CollectionOut:
+    return CollectionOut(
+        name=collection.name,
+        title=collection.title,
+        owners=sorted(collection.owners),
+        default_label=label_out(collection.default_label),
+        discoverable=collection.discoverable,
+        system_of_record=collection.system_of_record,
+        review_after_days=collection.review_after_days,
+    )

@@ -1,0 +1,563 @@
+"""Documents: putting them in, finding them, reading their versions, amending and withdrawing them."""
+
+import base64
+import json
+from dataclasses import dataclass
+from email.message import Message
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from app.api.credentials import Asking
+from app.api.jobs import JobOut, job_out, wait_for
+from app.api.ports import PortsOf
+from app.api.problems import ASKED, SENT, TITLES, faults_of, problem, problems
+from app.api.retrieve import BoxOut
+from app.api.wire import InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
+from app.domain.citation import opaque
+from app.domain.corpus import DocumentId, Element, Lifecycle, Metadata, Source
+from app.domain.errors import Conflict, Fault, Invalid, Unparseable, UnsupportedMedia
+from app.domain.instants import FOREVER, iso, iso_or_none
+from app.domain.jobs import JobState
+from app.domain.trace import TraceId
+from app.operations import curate, read
+from app.operations.curate import UNSTATED, Amendment
+from app.operations.submit import Submitted, submit
+from app.ports import Ports
+
+T = TypeVar("T", bound=BaseModel)
+
+routes = APIRouter(tags=["documents"], responses=ASKED)
+
+MAX_DOCUMENT_BYTES = 20_000_000
+"""The largest original that is taken; the gate may set less for a format."""
+
+MAX_WAIT_S = 60.0
+
+_EXTENSIONS = {
+    "text/plain": ".txt",
+    "text/markdown": ".md",
+    "text/html": ".html",
+    "text/csv": ".csv",
+    "message/rfc822": ".eml",
+}
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2000), Storable]
+Attribute = Annotated[str, StringConstraints(max_length=500), Storable]
+Attributes = Annotated[
+    list[Attribute],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(description="One value, or a list of them.", max_length=100),
+]
+Place = tuple[Text, Text]
+"""Collection and uri: where a page of documents ended."""
+
+
+class SourceIn(Wire):
+    connector: Annotated[str, StringConstraints(max_length=100), Storable] = "upload"
+    fetched_at: InstantIn | None = None
+    etag: Attribute | None = None
+    author: Attribute | None = None
+
+
+class MetadataIn(Wire):
+    """What an owner states with a document. Empty means: as the collection has it."""
+
+    uri: Uri | None = Field(default=None, examples=["policies/data-sharing"])
+    title: Title | None = None
+    label: LabelWire | None = None
+    readers: list[Ref] = Field(default_factory=list, max_length=1000)
+    denied: list[Ref] = Field(default_factory=list, max_length=1000)
+    jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
+    purposes: list[Name] = Field(default_factory=list, max_length=300)
+    consents: list[Name] = Field(default_factory=list, max_length=300)
+    valid_from: InstantIn | None = None
+    valid_to: InstantIn | None = None
+    review_by: InstantIn | None = None
+    source: SourceIn = Field(default_factory=SourceIn)
+    attributes: dict[Name, Attributes] = Field(default_factory=dict, max_length=50)
+
+    def domain(self, filename: str | None) -> Metadata:
+        uri = self.uri or filename
+        if not uri:
+            raise Invalid("Give the document a uri.", faults=(Fault(detail="It is missing.", pointer="/metadata/uri"),))
+        ends = FOREVER if self.valid_to is None else self.valid_to
+        if self.valid_from is not None and ends <= self.valid_from:
+            fault = Fault(detail="It must be later than valid_from.", pointer="/metadata/valid_to")
+            raise Invalid("A document cannot end before it begins.", faults=(fault,))
+        return Metadata(
+            uri=uri,
+            title=self.title,
+            label=self.label.domain() if self.label else None,
+            readers=refs(self.readers),
+            denied=refs(self.denied),
+            jurisdictions=frozenset(self.jurisdictions),
+            purposes=frozenset(self.purposes),
+            consents=frozenset(self.consents),
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            review_by=self.review_by,
+            source=Source(
+                connector=self.source.connector,
+                fetched_at=self.source.fetched_at,
+                etag=self.source.etag,
+                author=self.source.author,
+            ),
+            attributes={name: tuple(values) for name, values in self.attributes.items()},
+        )
+
+
+class TextDocument(Wire):
+    """A document as text, instead of a file."""
+
+    text: Annotated[str, StringConstraints(max_length=MAX_DOCUMENT_BYTES)]
+    media_type: Literal["text/plain", "text/markdown", "text/html", "text/csv", "message/rfc822"] = "text/plain"
+    metadata: MetadataIn
+
+
+class AmendmentIn(Wire):
+    """What is to be otherwise; what is left out stays. `null` takes `valid_to` or `review_by` away."""
+
+    label: LabelWire | None = None
+    readers: list[Ref] | None = Field(default=None, max_length=1000)
+    denied: list[Ref] | None = Field(default=None, max_length=1000)
+    jurisdictions: list[Name] | None = Field(default=None, max_length=300)
+    purposes: list[Name] | None = Field(default=None, max_length=300)
+    valid_from: InstantIn | None = None
+    valid_to: InstantIn | None = None
+    review_by: InstantIn | None = None
+
+    def domain(self) -> Amendment:
+        stated = self.model_fields_set
+        missing = [name for name in stated - {"valid_to", "review_by"} if getattr(self, name) is None]
+        if missing:
+            faults = tuple(Fault(detail="It cannot be null.", pointer=f"/{name}") for name in sorted(missing))
+            raise Invalid("Only valid_to and review_by can be taken away with null.", faults=faults)
+        if not stated:
+            raise Invalid("Nothing is stated that could be changed: see /docs for what can.")
+        return Amendment(
+            label=self.label.domain() if self.label else UNSTATED,
+            readers=refs(self.readers) if self.readers is not None else UNSTATED,
+            denied=refs(self.denied) if self.denied is not None else UNSTATED,
+            jurisdictions=frozenset(self.jurisdictions) if self.jurisdictions is not None else UNSTATED,
+            purposes=frozenset(self.purposes) if self.purposes is not None else UNSTATED,
+            valid_from=self.valid_from if self.valid_from is not None else UNSTATED,
+            valid_to=self.valid_to if "valid_to" in stated else UNSTATED,
+            review_by=self.review_by if "review_by" in stated else UNSTATED,
+        )
+
+
+class WithdrawBody(Wire):
+    reason: Title
+
+
+class DocumentRef(BaseModel):
+    id: str
+
+
+class VersionRef(BaseModel):
+    id: int | None
+
+
+class SubmittedOut(BaseModel):
+    state: Literal["queued", "running", "published", "unchanged"]
+    job: JobOut | None
+    document: DocumentRef
+    version: VersionRef
+
+
+class VersionOut(BaseModel):
+    document_id: str
+    collection: str
+    uri: str
+    version: int
+    title: str
+    state: Lifecycle
+    media_type: str
+    size_bytes: int
+    digest: str
+    label: LabelWire
+    jurisdictions: list[str]
+    purposes: list[str]
+    boundary: str
+    valid_from: str | None
+    valid_to: str | None
+    review_by: str | None
+    recorded_at: str
+    parser: str
+    source: dict[str, Any]
+    attributes: dict[str, list[str]]
+    findings: list[str]
+
+
+class DocumentsOut(BaseModel):
+    documents: list[VersionOut]
+    cursor: str | None = Field(description="Send it back to go on; null at the end.")
+
+
+class VersionsOut(BaseModel):
+    versions: list[VersionOut]
+
+
+class ElementOut(BaseModel):
+    kind: str
+    span: tuple[int, int]
+    page: int | None
+    boxes: list[BoxOut]
+    section: list[str]
+
+
+class TextOut(BaseModel):
+    document_id: str
+    version: int
+    text: str
+    elements: list[ElementOut]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    content: bytes
+    filename: str
+    media_type: str | None
+    metadata: Metadata
+
+
+async def _upload(request: Request) -> Upload:
+    """The document of a request, as a multipart file or as JSON text."""
+    sent_as = Message()
+    sent_as["Content-Type"] = request.headers.get("content-type", "application/json")
+    kind = sent_as.get_content_type()
+    if kind == "multipart/form-data" and sent_as.get_content_charset("utf-8") in ("utf-8", "utf8"):
+        return await _multipart(request)
+    if kind == "application/json":
+        return _text(await request.body())
+    raise UnsupportedMedia(
+        "Send a document as multipart/form-data (file and metadata, in UTF-8), or as application/json."
+    )
+
+
+async def _multipart(request: Request) -> Upload:
+    async with request.form(max_files=2, max_fields=10) as form:
+        file, stated = _parts(form)
+        content = await file.read()
+        described = await stated.read() if isinstance(stated, UploadFile) else stated
+        metadata = _validated(MetadataIn, described or "{}", "/metadata")
+        filename = (file.filename or "").replace("\\", "/").rsplit("/", 1)[-1].replace("\x00", "")[-255:]
+        media_type = (file.content_type or "").replace("\x00", "")[:255]
+    return Upload(
+        content=_not_empty(content),
+        filename=filename,
+        media_type=None if media_type in ("", "application/octet-stream") else media_type,
+        metadata=metadata.domain(filename),
+    )
+
+
+def _parts(form: FormData) -> tuple[UploadFile, UploadFile | str | None]:
+    """The parts `file` and `metadata`. Any other is refused: a misspelt `metadata` would leave its label unsaid."""
+    names = [name for name, _ in form.multi_items()]
+    faults = [
+        Fault(detail="There is no such part.", pointer=f"/{name}") for name in sorted(set(names) - {"file", "metadata"})
+    ]
+    faults += [Fault(detail="It is given twice.", pointer=f"/{name}") for name in set(names) if names.count(name) > 1]
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        faults.append(Fault(detail="It is missing, or not a file.", pointer="/file"))
+    if faults or not isinstance(file, UploadFile):
+        raise Invalid("A multipart document has a part named file and one named metadata.", faults=tuple(faults))
+    return file, form.get("metadata")
+
+
+def _text(body: bytes) -> Upload:
+    document = _validated(TextDocument, body, "")
+    metadata = document.metadata.domain(None)
+    return Upload(
+        content=_not_empty(document.text.encode()),
+        filename=f"text{_EXTENSIONS[document.media_type]}",
+        media_type=document.media_type,
+        metadata=metadata,
+    )
+
+
+def _validated(model: type[T], body: str | bytes, prefix: str) -> T:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        faults = faults_of(error.errors(include_url=False, include_input=False), prefix)
+        raise Invalid("The document's description is not of the form that the contract gives.", faults=faults) from None
+
+
+def _not_empty(content: bytes) -> bytes:
+    if not content.strip():
+        raise Unparseable("The document is empty: there is nothing in it to be found.")
+    return content
+
+
+_UPLOAD_SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "metadata": {"type": "string", "description": "MetadataIn as JSON"},
+                    },
+                }
+            },
+            "application/json": {
+                "schema": TextDocument.model_json_schema(ref_template="#/components/schemas/{model}"),
+                "example": {
+                    "text": "# Travel\nBook at least 14 days ahead.",
+                    "media_type": "text/markdown",
+                    "metadata": {"uri": "hr/travel", "title": "Travel policy", "label": {"level": "internal"}},
+                },
+            },
+        },
+    }
+}
+
+
+@routes.post(
+    "/v1/collections/{name}/documents",
+    status_code=202,
+    summary="Put a document in",
+    response_model=SubmittedOut,
+    responses={
+        200: {"model": SubmittedOut, "description": "Unchanged: the newest version has these bytes and metadata"},
+        201: {"model": SubmittedOut, "description": "Published in the time that `Prefer: wait` gave"},
+        **problems(404, 409),
+        **SENT,
+    },
+    openapi_extra=_UPLOAD_SCHEMA,
+)
+def post_document(
+    request: Request,
+    response: Response,
+    name: Name,
+    asking: Asking,
+    ports: PortsOf,
+    upload: Annotated[Upload, Depends(_upload)],
+    prefer: Annotated[str | None, Header()] = None,
+) -> SubmittedOut | JSONResponse:
+    """202 once the bytes and the job are durable; 200 `unchanged` for the same bytes and metadata again. With
+    `Prefer: wait=SECONDS`, 201 if it is published in that time, or the job's problem if it fails in it."""
+    submitted = submit(
+        ports,
+        asking,
+        name,
+        upload.content,
+        filename=upload.filename,
+        media_type=upload.media_type,
+        metadata=upload.metadata,
+    )
+    wait_s = _wait_s(prefer)
+    job = submitted.job
+    if job is not None and wait_s:
+        job = wait_for(ports, asking, job.id, timeout_s=wait_s)
+    if job is not None and job.state is JobState.FAILED and job.problem:
+        return problem(
+            request,
+            job.problem.kind,
+            TITLES[job.problem.kind],
+            job.problem.detail,
+            trace_id=TraceId(f"tr_{ports.new_id()}"),
+            job={"id": job.id, "state": job.state},
+        )
+    if job is not None and job.state is JobState.CANCELLED:
+        raise Conflict("The document was withdrawn while this was being read, so it was not published.")
+    if job is None or (job.result and job.result.unchanged):
+        response.status_code = 200
+        number = job.result.version if job and job.result else submitted.unchanged_version
+        return _submitted("unchanged", submitted, number, job_out(job) if job else None)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if job.state is JobState.SUCCEEDED and job.result:
+        response.status_code = 201
+        response.headers["Location"] = f"/v1/documents/{submitted.document}/versions/{job.result.version}"
+        return _submitted("published", submitted, job.result.version, job_out(job))
+    return _submitted("queued" if job.state is JobState.QUEUED else "running", submitted, None, job_out(job))
+
+
+@routes.get("/v1/documents", summary="Documents that may be known of")
+def get_documents(
+    asking: Asking,
+    ports: PortsOf,
+    collection: Name | None = None,
+    state: Lifecycle | None = None,
+    q: Annotated[str, StringConstraints(max_length=200), Storable, Query(description="part of the title or uri")]
+    | None = None,
+    purpose: Name | None = None,
+    cursor: Annotated[str, StringConstraints(max_length=4000)] | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DocumentsOut:
+    """By collection and uri. Without `state`, what is in force; owners find the rest of theirs by its state."""
+    page = read.documents(
+        ports,
+        asking,
+        purpose=purpose,
+        collection=collection,
+        state=state,
+        containing=q,
+        after=_place(cursor) if cursor else None,
+        limit=limit,
+    )
+    return DocumentsOut(
+        documents=[version_out(ports, shown) for shown in page.documents],
+        cursor=_cursor(page.after) if page.after else None,
+    )
+
+
+@routes.get(
+    "/v1/documents/{id}", summary="A document, by its newest version that may be shown", responses=problems(404)
+)
+def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
+    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
+    current = [each for each in shown if each.lifecycle is Lifecycle.CURRENT]
+    return version_out(ports, (current or shown)[0])
+
+
+@routes.get(
+    "/v1/documents/{id}/versions",
+    summary="The versions of a document that may be shown, newest first",
+    responses=problems(404),
+)
+def get_versions(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionsOut:
+    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
+    return VersionsOut(versions=[version_out(ports, each) for each in shown])
+
+
+@routes.get("/v1/documents/{id}/versions/{n}", summary="One version", responses=problems(404))
+def get_version(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
+    return version_out(ports, read.version(ports, asking, DocumentId(id), n, purpose=purpose))
+
+
+@routes.get(
+    "/v1/documents/{id}/versions/{n}/text", summary="Canonical text, with its elements", responses=problems(404)
+)
+def get_text(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> TextOut:
+    shown, text, elements = read.text(ports, asking, DocumentId(id), n, purpose=purpose)
+    return TextOut(
+        document_id=shown.version.document.id,
+        version=shown.version.number,
+        text=text,
+        elements=[element_out(element) for element in elements],
+    )
+
+
+@routes.get(
+    "/v1/documents/{id}/versions/{n}/content",
+    summary="The original bytes",
+    response_class=Response,
+    responses={200: {"description": "In the media type of the original", "content": {"*/*": {}}}, **problems(404)},
+)
+def get_content(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> Response:
+    """Always offered as a download: an uploaded page must never run as part of this origin."""
+    original = read.original(ports, asking, DocumentId(id), n, purpose=purpose)
+    ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in original.filename)
+    return Response(
+        original.content,
+        headers={
+            "Content-Type": original.media_type,  # without a charset: nobody has said which these bytes are in
+            "Content-Disposition": f'attachment; filename="{ascii_name or "document"}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@routes.patch(
+    "/v1/documents/{id}", summary="Move a document's boundary or validity", responses={**problems(404, 409), **SENT}
+)
+def patch_document(id: Text, body: AmendmentIn, asking: Asking, ports: PortsOf) -> DocumentRef:
+    """A narrowing holds for every request that starts after this returns. Answers given keep their old boundary."""
+    curate.amend(ports, asking, DocumentId(id), body.domain())
+    return DocumentRef(id=id)
+
+
+@routes.post(
+    "/v1/documents/{id}/withdraw", summary="Leave a document to its owners", responses={**problems(404), **SENT}
+)
+def post_withdraw(id: Text, body: WithdrawBody, asking: Asking, ports: PortsOf) -> DocumentRef:
+    curate.withdraw(ports, asking, DocumentId(id), reason=body.reason)
+    return DocumentRef(id=id)
+
+
+def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
+    version = shown.version
+    boundary = version.boundary.within(shown.collection)
+    return VersionOut(
+        document_id=version.document.id,
+        collection=version.document.collection,
+        uri=version.document.uri,
+        version=version.number,
+        title=version.title,
+        state=shown.lifecycle,
+        media_type=version.media_type,
+        size_bytes=version.size_bytes,
+        digest=version.digest,
+        label=label_out(version.boundary.label),
+        jurisdictions=sorted(boundary.jurisdictions),
+        purposes=sorted(boundary.purposes),
+        boundary=opaque("bnd", version.boundary.digest(), pepper=ports.pepper),
+        valid_from=iso_or_none(version.period.valid_from),
+        valid_to=iso_or_none(version.period.valid_to),
+        review_by=iso_or_none(version.period.review_by) if version.period.review_by is not None else None,
+        recorded_at=iso(version.recorded_at),
+        parser=version.parser,
+        source={
+            "connector": version.source.connector,
+            "fetched_at": iso(version.source.fetched_at) if version.source.fetched_at is not None else None,
+            "etag": version.source.etag,
+            "author": version.source.author,
+        },
+        attributes={name: list(values) for name, values in version.attributes.items()},
+        findings=list(version.findings),
+    )
+
+
+def element_out(element: Element) -> ElementOut:
+    return ElementOut(
+        kind=element.kind,
+        span=(element.span.start, element.span.end),
+        page=element.page,
+        boxes=[BoxOut(page=box.page, x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1) for box in element.boxes],
+        section=list(element.section),
+    )
+
+
+def _submitted(
+    state: Literal["queued", "running", "published", "unchanged"],
+    submitted: Submitted,
+    number: int | None,
+    job: JobOut | None,
+) -> SubmittedOut:
+    return SubmittedOut(
+        state=state, job=job, document=DocumentRef(id=submitted.document), version=VersionRef(id=number)
+    )
+
+
+def _wait_s(prefer: str | None) -> float:
+    """Seconds of RFC 7240's `wait`; 0 without one that can be read."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition("=")
+        seconds = value.strip()
+        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal():
+            return min(float(seconds[:4]), MAX_WAIT_S)
+    return 0.0
+
+
+_PLACE = TypeAdapter(Place)
+
+
+def _cursor(place: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    try:
+        return _PLACE.validate_json(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError:
+        raise Invalid("That cursor is not one that was given out here. Begin again without one.") from None

@@ -1,0 +1,14 @@
+"""The ports of the running app, as a dependency of its routes."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from app.ports import Ports
+
+
+def _ports(request: Request) -> Ports:
+    return cast(Ports, request.app.state.ports)
+
+
+PortsOf = Annotated[Ports, Depends(_ports)]

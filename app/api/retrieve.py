@@ -1,0 +1,218 @@
+"""POST /v1/retrieve."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, StringConstraints, field_validator
+
+from app.api.credentials import Asking
+from app.api.ports import PortsOf
+from app.api.problems import ASKED, SENT
+from app.api.wire import InstantIn, LabelWire, Name, Storable, Wire, label_out
+from app.domain.answer import Answer, Mode, Query
+from app.domain.citation import Citation, Passage
+from app.domain.instants import iso, iso_or_none
+from app.operations.retrieve import retrieve
+
+routes = APIRouter(tags=["retrieve"], responses=ASKED | SENT)
+
+Value = Annotated[str, StringConstraints(max_length=500), Storable]
+FilterName = Annotated[str, StringConstraints(pattern=r"^attributes\.[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140)]
+Reference = Annotated[str, StringConstraints(max_length=200), Storable]
+"""What the question belongs to, in the words of whoever asks: kept in the trace."""
+
+
+class RetrieveBody(Wire):
+    query: Annotated[str, StringConstraints(min_length=1, max_length=4000), Storable] = Field(
+        examples=["Can we share this customer dataset with our partner for analysis?"]
+    )
+    purpose: Name | None = Field(default=None, examples=["customer-support"])
+    collections: list[Name] | None = Field(default=None, max_length=200)
+    top_k: int = Field(default=8, ge=1, le=50)
+    max_tokens: int | None = Field(default=None, ge=1, le=100_000)
+    as_of: InstantIn | None = None
+    known_at: InstantIn | None = None
+    filters: dict[FilterName, Annotated[list[Value], Field(min_length=1, max_length=100)]] = Field(
+        default_factory=dict, max_length=20
+    )
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    workflow: Reference | None = None
+    decision: Reference | None = None
+
+    @field_validator("query")
+    @classmethod
+    def _says_something(cls, query: str) -> str:
+        if not query.strip():
+            raise ValueError("The query is blank.")
+        return query
+
+    def domain(self) -> Query:
+        return Query(
+            text=self.query,
+            purpose=self.purpose,
+            collections=frozenset(self.collections) if self.collections is not None else None,
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            as_of=self.as_of,
+            known_at=self.known_at,
+            filters={name: tuple(values) for name, values in self.filters.items()},
+            mode=Mode(self.mode),
+            workflow=self.workflow,
+            decision=self.decision,
+        )
+
+
+class BoxOut(BaseModel):
+    page: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class CitationOut(BaseModel):
+    id: str
+    document_id: str
+    title: str
+    uri: str
+    collection: str
+    version: int
+    digest: str
+    span: tuple[int, int]
+    quote_digest: str
+    page: int | None
+    boxes: list[BoxOut]
+    section: list[str]
+    valid_from: str | None
+    valid_to: str | None
+    recorded_at: str
+
+
+class PassageOut(BaseModel):
+    rank: int
+    score: float
+    text: str
+    citation: CitationOut
+    label: LabelWire
+    jurisdictions: list[str]
+    boundary: str
+    flags: list[str]
+    redactions: list[str]
+
+
+class ObligationOut(BaseModel):
+    id: str
+    policies: list[str]
+
+
+class CheckOut(BaseModel):
+    check: str
+    outcome: str
+    reason: str
+    policies: list[str]
+
+
+class RecourseOut(BaseModel):
+    kind: Literal["request-access"]
+    collection: str
+    title: str
+    owner: str
+    href: str
+
+
+class CostOut(BaseModel):
+    amount: str
+    currency: str
+
+
+class UsageOut(BaseModel):
+    query_tokens: int
+    context_tokens: int
+    cost: CostOut
+    timings_ms: dict[str, float]
+
+
+class AnswerOut(BaseModel):
+    trace_id: str
+    outcome: Literal["answered", "empty", "blocked", "escalated"]
+    passages: list[PassageOut]
+    context: str
+    label: LabelWire | None
+    obligations: list[ObligationOut]
+    checks: list[CheckOut]
+    recourse: list[RecourseOut]
+    usage: UsageOut
+    receipt: str | None = Field(description="A signed receipt; null until receipts are issued.")
+
+
+@routes.post("/v1/retrieve", summary="Cited, permission-filtered context for a question")
+def post_retrieve(body: RetrieveBody, asking: Asking, ports: PortsOf) -> AnswerOut:
+    """Passages that the principal may read now for this purpose, each with an exact citation, and every governance
+    check that was applied. A question that a policy forbids as a whole is answered with 200 and `blocked`."""
+    return _answer(retrieve(ports, asking, body.domain()))
+
+
+def citation_out(citation: Citation) -> CitationOut:
+    return CitationOut(
+        id=citation.id,
+        document_id=citation.document,
+        title=citation.title,
+        uri=citation.uri,
+        collection=citation.collection,
+        version=citation.version,
+        digest=citation.digest,
+        span=(citation.span.start, citation.span.end),
+        quote_digest=citation.quote_digest,
+        page=citation.page,
+        boxes=[BoxOut(page=box.page, x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1) for box in citation.boxes],
+        section=list(citation.section),
+        valid_from=iso_or_none(citation.valid_from),
+        valid_to=iso_or_none(citation.valid_to),
+        recorded_at=iso(citation.recorded_at),
+    )
+
+
+def _passage(passage: Passage) -> PassageOut:
+    return PassageOut(
+        rank=passage.rank,
+        score=passage.score,
+        text=passage.citation.quote,
+        citation=citation_out(passage.citation),
+        label=label_out(passage.label),
+        jurisdictions=sorted(passage.boundary.jurisdictions),
+        boundary=passage.boundary_key,
+        flags=list(passage.flags),
+        redactions=[],
+    )
+
+
+def _answer(answer: Answer) -> AnswerOut:
+    return AnswerOut(
+        trace_id=answer.trace_id,
+        outcome=answer.outcome.value,
+        passages=[_passage(passage) for passage in answer.passages],
+        context=answer.context,
+        label=label_out(answer.label) if answer.label else None,
+        obligations=[ObligationOut(id=each.id, policies=list(each.policies)) for each in answer.obligations],
+        checks=[
+            CheckOut(check=each.check, outcome=each.outcome, reason=each.reason, policies=list(each.policies))
+            for each in answer.checks
+        ],
+        recourse=[
+            RecourseOut(
+                kind="request-access",
+                collection=each.collection,
+                title=each.title,
+                owner=", ".join(each.owners),
+                href="/v1/escalations",
+            )
+            for each in answer.recourse
+        ],
+        usage=UsageOut(
+            query_tokens=answer.usage.query_tokens,
+            context_tokens=answer.usage.context_tokens,
+            cost=CostOut(amount="0.000000", currency="EUR"),
+            timings_ms=dict(answer.usage.timings_ms),
+        ),
+        receipt=None,
+    )

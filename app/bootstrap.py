@@ -1,0 +1,107 @@
+"""Ports opened and closed: the one place that chooses adapters. Heavy libraries are imported where they are chosen."""
+
+import base64
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from app.domain.instants import Instant
+from app.domain.memo import Memo
+from app.operations.prepare import ensure_administrator_key, prepare
+from app.ports import Index, Ports
+from app.settings import Settings
+from app.store.database import open_engine
+
+INDEX_PATIENCE_S = 20.0
+"""How long a part waits for the index process to be there, at the start and when it is restarted."""
+
+
+@contextmanager
+def open_ports(settings: Settings, *, threads: int = 1) -> Iterator[Ports]:
+    """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured."""
+    from app.adapters.cedar_policy import CedarPolicyEngine
+    from app.adapters.fsspec_blobs import FsspecBlobs
+    from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+    from app.adapters.snowball_analyzer import SnowballAnalyzer
+
+    with ExitStack() as opened:
+        engine = open_engine(settings.database)
+        opened.callback(engine.dispose)
+        embedder = LocalEmbedder(settings.embedding.model, threads=settings.embedding.threads or threads)
+        yield Ports(
+            engine=engine,
+            index=_index(settings, embedder.dimension, opened),
+            embedder=embedder,
+            tokenizer=LocalTokenizer(settings.embedding.model),
+            analyzer=SnowballAnalyzer(),
+            policy_engine=CedarPolicyEngine(),
+            blobs=FsspecBlobs(settings.blobs),
+            memo=Memo(),
+            pepper=secret(settings.home, "pepper"),
+            now=now,
+            new_id=new_id,
+        )
+
+
+def initialise(settings: Settings) -> str | None:
+    """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once."""
+    from app.adapters.cedar_policy import default_policies
+
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_engine(settings.database)
+    try:
+        prepare(engine, default_policies=default_policies(), now=now())
+        return ensure_administrator_key(
+            engine,
+            configured=settings.admin_key.get_secret_value() if settings.admin_key else None,
+            generated=f"mun_{new_id()}{new_id()}",
+            pepper=secret(settings.home, "pepper"),
+            now=now(),
+        )
+    finally:
+        engine.dispose()
+
+
+def secret(home: Path, name: str) -> bytes:
+    """32 random bytes kept in the data folder for its owner alone; made once, by whoever asks first."""
+    path = home / "secrets" / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_bytes()
+
+
+def now() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+def new_id() -> str:
+    """130 random bits as 26 small letters and digits."""
+    return base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]
+
+
+def _index(settings: Settings, dimension: int, opened: ExitStack) -> Index:
+    if settings.index.url is not None:
+        from qdrant_client import QdrantClient
+
+        from app.adapters.qdrant_index import QdrantIndex
+
+        key = settings.index.api_key.get_secret_value() if settings.index.api_key else None
+        client = QdrantClient(url=settings.index.url, api_key=key)
+        opened.callback(client.close)
+        return QdrantIndex(client, settings.index.collection, dimension)
+    from app.adapters.index_process import ProcessIndex
+
+    address = Path((settings.home / "run" / "index.address").read_text())
+    index = ProcessIndex(address, secret(settings.home, "index"), patience_s=INDEX_PATIENCE_S)
+    opened.callback(index.close)
+    return index

@@ -1,0 +1,154 @@
+"""The last step before anything leaves: it is on record."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.access import Principal, Reach
+from app.domain.answer import Answer, Query
+from app.domain.citation import Passage
+from app.domain.errors import MunimentError
+from app.domain.trace import Trace, TraceId, TraceKind
+from app.operations.identify import Credentials, Standing, identify
+from app.ports import Ports
+from app.store import traces
+from app.store.database import reading, writing
+
+
+def attest(
+    ports: Ports, standing: Standing, query: Query, reach: Reach, answer: Answer, *, drops: Mapping[str, int]
+) -> Answer:
+    """The same answer, once its trace and citations are stored. Raises `Unavailable` if they cannot be."""
+    cited = [
+        traces.Cited(
+            id=passage.citation.id,
+            document=passage.citation.document,
+            version=passage.citation.version_id,
+            span=passage.citation.span,
+            quote_digest=passage.citation.quote_digest,
+        )
+        for passage in answer.passages
+    ]
+    trace = Trace(
+        id=answer.trace_id,
+        at=standing.now,
+        kind=TraceKind.RETRIEVE,
+        subject=standing.principal.subject.ref,
+        actor=standing.principal.actor.ref if standing.principal.actor else None,
+        proof=standing.principal.proof,
+        outcome=answer.outcome,
+        request=_asked(query),
+        response=_answered(answer),
+        grounds=_grounds(reach, drops),
+    )
+    with writing(ports.engine) as session:
+        traces.add_trace(session, trace)
+        traces.add_citations(session, cited, at=standing.now)
+    return answer
+
+
+def record(
+    ports: Ports,
+    principal: Principal,
+    kind: TraceKind,
+    *,
+    outcome: str,
+    request: Mapping[str, Any],
+    trace_id: TraceId | None = None,
+) -> TraceId:
+    """Put a read, a change or a refusal on record, and say under which id."""
+    id = trace_id or TraceId(f"tr_{ports.new_id()}")
+    with writing(ports.engine) as session:
+        traces.add_trace(
+            session,
+            Trace(
+                id=id,
+                at=ports.now(),
+                kind=kind,
+                subject=principal.subject.ref,
+                actor=principal.actor.ref if principal.actor else None,
+                proof=principal.proof,
+                outcome=outcome,
+                request=request,
+                response={},
+                grounds={},
+            ),
+        )
+    return id
+
+
+def _asked(query: Query) -> dict[str, Any]:
+    return {
+        "query": query.text,
+        "purpose": query.purpose,
+        "collections": sorted(query.collections) if query.collections is not None else None,
+        "top_k": query.top_k,
+        "max_tokens": query.max_tokens,
+        "as_of": query.as_of,
+        "known_at": query.known_at,
+        "filters": {name: list(values) for name, values in query.filters.items()},
+        "mode": query.mode,
+        "workflow": query.workflow,
+        "decision": query.decision,
+    }
+
+
+def _answered(answer: Answer) -> dict[str, Any]:
+    return {
+        "passages": [_shown(passage) for passage in answer.passages],
+        "checks": [
+            {"check": check.check, "outcome": check.outcome, "reason": check.reason, "policies": list(check.policies)}
+            for check in answer.checks
+        ],
+        "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
+        "recourse": [each.collection for each in answer.recourse],
+        "usage": {
+            "query_tokens": answer.usage.query_tokens,
+            "context_tokens": answer.usage.context_tokens,
+            "timings_ms": dict(answer.usage.timings_ms),
+        },
+    }
+
+
+def _shown(passage: Passage) -> dict[str, Any]:
+    citation = passage.citation
+    return {
+        "citation": citation.id,
+        "document": citation.document,
+        "version": citation.version,
+        "digest": citation.digest,
+        "span": [citation.span.start, citation.span.end],
+        "quote_digest": citation.quote_digest,
+        "score": passage.score,
+        "level": passage.label.level.word,
+        "categories": sorted(passage.label.categories),
+        "boundary": passage.boundary_key,
+    }
+
+
+def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+    """What the decision rested on: enough to decide it again as of then."""
+    epochs = reach.grounds.epochs
+    return {
+        "epochs": {
+            "policies": epochs.policies,
+            "directory": epochs.directory,
+            "boundaries": epochs.boundaries,
+        },
+        "valid_at": reach.valid_at,
+        "known_at": reach.known_at,
+        "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},
+        "dropped": dict(drops),
+    }
+
+
+def refused(
+    ports: Ports, credentials: Credentials, error: MunimentError, trace_id: TraceId, *, method: str, path: str
+) -> None:
+    """Put a refusal on record. Who cannot be identified leaves none: strangers must not be able to fill the disk."""
+    try:
+        with reading(ports.engine) as session:
+            principal = identify(ports, session, credentials).principal
+        request = {"method": method, "path": path[:500]}
+        record(ports, principal, TraceKind.REFUSAL, outcome=error.kind, request=request, trace_id=trace_id)
+    except MunimentError:
+        return

@@ -1,0 +1,176 @@
+"""The control plane: administrators lay down principals, keys, purposes and collections."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.domain.access import (
+    ALL_STAFF,
+    BOOTSTRAP_ADMINISTRATOR,
+    BUILT_IN_GROUPS,
+    Action,
+    Collection,
+    Kind,
+    PrincipalRef,
+    Profile,
+    Purpose,
+)
+from app.domain.errors import Conflict, Fault, Invalid, NotFound
+from app.domain.trace import TraceKind
+from app.operations import authorize
+from app.operations.attest import record
+from app.operations.identify import Credentials, Standing, identify, key_digest
+from app.ports import Institution, Ports
+from app.store import directory, registry
+from app.store.database import reading, recording
+
+ADMINISTRATORS_ONLY = "Only administrators do this. Ask somebody in group:administrators."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedKey:
+    """An API key, shown this once: only its digest is kept."""
+
+    id: str
+    key: str
+
+
+def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> None:
+    """Let this profile hold from now on. Raises `NotPermitted`, or `Invalid` naming each unknown group or purpose."""
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+        laid_down = authorize.register(ports, session, standing)
+        if profile.ref in (*BUILT_IN_GROUPS, BOOTSTRAP_ADMINISTRATOR):
+            raise Conflict(f"{profile.ref} is built in and cannot be changed.")
+        faults = _unknown_groups(session, profile)
+        faults += [
+            Fault(detail=f"{purpose} is not a registered purpose.", pointer="/purposes")
+            for purpose in sorted(profile.purposes - frozenset(laid_down.purposes))
+        ]
+        faults += [
+            Fault(detail=f"{name} is not a collection.", pointer="/collections")
+            for name in sorted(profile.collections - frozenset(laid_down.collections))
+        ]
+    _raise_for(faults)
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        directory.record_principal(session, profile, at=at, by=standing.principal.subject.ref)
+    _on_record(ports, standing, "put-principal", profile.ref)
+
+
+def principal(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> Profile:
+    with reading(ports.engine) as session:
+        _administrator(ports, session, credentials)
+        found = directory.profile(session, ref)
+    if found is None:
+        raise NotFound(f"There is no principal {ref}.")
+    return found
+
+
+def principals(ports: Ports, credentials: Credentials) -> list[Profile]:
+    with reading(ports.engine) as session:
+        _administrator(ports, session, credentials)
+        return directory.principals(session)
+
+
+def issue_key(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> IssuedKey:
+    """A new key for a user or assistant. Raises `NotFound`, or `Invalid` for a group."""
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+        found = directory.profile(session, ref)
+    if found is None:
+        raise NotFound(f"There is no principal {ref}. Create it first.")
+    if found.kind is Kind.GROUP:
+        raise Invalid("A group has no key: give one to each user or assistant in it.")
+    issued = IssuedKey(id=f"key_{ports.new_id()}", key=f"mun_{ports.new_id()}{ports.new_id()}")
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        directory.record_key(
+            session,
+            id=issued.id,
+            principal=ref,
+            digest=key_digest(issued.key, pepper=ports.pepper),
+            at=at,
+            by=standing.principal.subject.ref,
+        )
+    _on_record(ports, standing, "issue-key", f"{ref} {issued.id}")
+    return issued
+
+
+def revoke_key(ports: Ports, credentials: Credentials, ref: PrincipalRef, id: str) -> None:
+    """End a key: no request that starts after this returns is let in with it. Raises `NotFound`."""
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        revoked = directory.revoke_keys(session, ref, at=at, by=standing.principal.subject.ref, id=id)
+    if not revoked:
+        raise NotFound(f"{ref} has no such key in force.")
+    _on_record(ports, standing, "revoke-key", f"{ref} {id}")
+
+
+def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> None:
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        registry.record_purpose(session, purpose, at=at, by=standing.principal.subject.ref)
+    _on_record(ports, standing, "put-purpose", purpose.id)
+
+
+def purposes(ports: Ports, credentials: Credentials) -> list[Purpose]:
+    """The registered purposes: no secret to anybody with a key."""
+    with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
+        return list(authorize.register(ports, session, standing).purposes.values())
+
+
+def put_collection(ports: Ports, credentials: Credentials, collection: Collection) -> None:
+    """Let a collection be so from now on. Raises `NotPermitted`, or `Invalid` naming each unknown name."""
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+        laid_down = authorize.register(ports, session, standing)
+        faults = [
+            Fault(detail=f"{ref} is not in the directory.", pointer=f"/{where}")
+            for where, refs in (("owners", collection.owners), ("default_readers", collection.default_readers))
+            for ref in directory.missing(session, refs)
+        ]
+        faults += [
+            Fault(detail=f"{purpose} is not a registered purpose.", pointer="/purposes")
+            for purpose in sorted(collection.purposes - frozenset(laid_down.purposes))
+        ]
+    if not collection.owners:
+        faults.append(Fault(detail="A collection has at least one owner.", pointer="/owners"))
+    _raise_for(faults)
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        registry.record_collection(session, collection, at=at, by=standing.principal.subject.ref)
+    _on_record(ports, standing, "put-collection", collection.name)
+
+
+def _administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
+    standing = identify(ports, session, credentials)
+    authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
+    return standing
+
+
+def _unknown_groups(session: Session, profile: Profile) -> list[Fault]:
+    faults = [
+        Fault(detail=f"{ref} is not in the directory.", pointer="/groups")
+        for ref in directory.missing(session, profile.groups)
+    ]
+    if ALL_STAFF in profile.groups and profile.kind is not Kind.USER:
+        faults.append(Fault(detail=f"{ALL_STAFF} is made of the active users and of nobody else.", pointer="/groups"))
+    if profile.ref in profile.groups | directory.groups_above(session, profile.groups):
+        faults.append(Fault(detail=f"{profile.ref} would be in itself.", pointer="/groups"))
+    return faults
+
+
+def _raise_for(faults: list[Fault]) -> None:
+    if faults:
+        raise Invalid("Some names are not known or not allowed here; nothing was changed.", faults=tuple(faults))
+
+
+def _on_record(ports: Ports, standing: Standing, what: str, about: str) -> None:
+    record(
+        ports,
+        standing.principal,
+        TraceKind.CHANGE,
+        outcome="changed",
+        request={"what": what, "about": about},
+    )

@@ -1,0 +1,150 @@
+"""Putting a document in: acknowledged once its bytes and its job are durable."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.domain.access import Action, Collection, PrincipalRef
+from app.domain.corpus import DocumentId, Metadata
+from app.domain.errors import Fault, Invalid, NotFound
+from app.domain.jobs import Job, JobId
+from app.operations import authorize
+from app.operations.identify import Credentials, Standing, identify
+from app.ports import Ports
+from app.store import directory, jobs, publishing
+from app.store.database import reading, recording
+from app.store.metadata import metadata_digest
+
+NO_SUCH_COLLECTION = (
+    "There is no collection by that name that you may put documents in. "
+    "GET /v1/collections lists those you may know of; their owners add documents."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """`job` is None when the newest version already has these bytes and metadata."""
+
+    document: DocumentId
+    job: Job | None
+    unchanged_version: int | None
+
+
+def submit(
+    ports: Ports,
+    credentials: Credentials,
+    collection: str,
+    content: bytes,
+    *,
+    filename: str,
+    media_type: str | None,
+    metadata: Metadata,
+) -> Submitted:
+    """Take a document for ingestion by an owner. Raises `NotFound`, `NotPermitted`, or `Invalid` with each fault.
+
+    1. The principal curates the collection; whether one that is hidden exists is not told.
+    2. Every name in the metadata is known.
+    3. The same bytes and metadata again change nothing.
+    4. The bytes are durable before the job is, and the job before it is acknowledged.
+    """
+    with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
+        curated(ports, session, standing, collection)
+        laid_down = authorize.register(ports, session, standing)
+        check_names(
+            session,
+            readers=metadata.readers,
+            denied=metadata.denied,
+            unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
+        )
+    digest = ports.blobs.put(content)
+    said = metadata_digest(metadata)
+    with recording(ports.engine, ports.now()) as (session, at):
+        found = publishing.document_row(session, collection=collection, uri=metadata.uri)
+        if found is None:
+            document = DocumentId(f"doc_{ports.new_id()}")
+            row = publishing.add_document(session, id=document, collection=collection, uri=metadata.uri, at=at)
+        else:
+            row, document = found
+            newest = publishing.latest(session, row)
+            pending = jobs.open_jobs_of(session, row)
+            if newest and not pending and (newest.digest, newest.metadata_digest) == (digest, said):
+                return Submitted(document=document, job=None, unchanged_version=newest.number)
+        id = JobId(f"job_{ports.new_id()}")
+        submission = jobs.Submission(
+            job=id,
+            document_row=row,
+            document=document,
+            collection=collection,
+            filename=filename,
+            media_type=media_type,
+            blob=digest,
+            metadata=metadata,
+            metadata_digest=said,
+            submitted_by=standing.principal.subject.ref,
+        )
+        jobs.add_job(session, submission, at=at)
+        session.flush()
+        job = jobs.job(session, id)
+    return Submitted(document=document, job=job, unchanged_version=None)
+
+
+def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:
+    """A job, to whoever submitted it or curates its collection; raises `NotFound` to everybody else.
+
+    Through an assistant only the second holds: it is within the collections that the assistant may use.
+    """
+    with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
+        found = jobs.job(session, id)
+        if found is not None:
+            subject, alone = standing.principal.subject, standing.principal.actor is None
+            own = found.submitted_by == subject.ref and subject.profile.active and alone
+            if own or found.collection in authorize.curated_collections(ports, session, standing):
+                return found
+    raise NotFound("There is no job by that id that you may follow.")
+
+
+def curated(ports: Ports, session: Session, standing: Standing, name: str) -> Collection:
+    """The collection, if the principal curates it.
+
+    Raises `NotPermitted` where its existence is no secret to the principal, else `NotFound`, as for one that is absent.
+    """
+    collection = authorize.register(ports, session, standing).collections.get(name)
+    known = (
+        authorize.discoverable_collections(ports, session, standing)
+        | authorize.readable_collections(ports, session, standing)
+        | authorize.curated_collections(ports, session, standing)
+    )
+    if collection is None or name not in known:
+        raise NotFound(NO_SUCH_COLLECTION)
+    authorize.require(
+        ports,
+        session,
+        standing,
+        Action.CURATE,
+        collection,
+        otherwise=f"Only the owners of {name} change what is in it. Ask {', '.join(sorted(collection.owners))}.",
+    )
+    return collection
+
+
+def check_names(
+    session: Session,
+    *,
+    readers: frozenset[PrincipalRef],
+    denied: frozenset[PrincipalRef],
+    unknown_purposes: frozenset[str],
+) -> None:
+    """Raises `Invalid` naming each principal or purpose that is not known: unknown is never nobody, nor everybody."""
+    faults = [
+        Fault(detail=f"{ref} is not in the directory.", pointer=f"/metadata/{where}")
+        for where, refs in (("readers", readers), ("denied", denied))
+        for ref in directory.missing(session, refs)
+    ]
+    faults += [
+        Fault(detail=f"{purpose} is not a registered purpose.", pointer="/metadata/purposes")
+        for purpose in sorted(unknown_purposes)
+    ]
+    if faults:
+        raise Invalid("Some names are not known here; nothing was changed.", faults=tuple(faults))

@@ -1,0 +1,71 @@
+"""Telling the index where versions stand, from what SQL says now."""
+
+from collections.abc import Sequence
+
+from app.domain.corpus import VersionId, embedded_text
+from app.domain.evidence import IndexEntry, Placement, chunk_of
+from app.ports import Ports
+from app.store import publishing
+from app.store.database import reading, writing
+
+_MAX_TASKS = 500
+
+
+def synchronize(ports: Ports, versions: Sequence[VersionId] | None = None) -> int:
+    """Carry out the index's pending tasks, of these versions or of all; says how many there were.
+
+    INVARIANT: whoever wrote last has read SQL after writing. Two may synchronize one version at once, and the slower
+    may write what is no longer so; each therefore reads again after its write, and writes again if SQL has moved.
+    """
+    done = 0
+    while True:
+        with reading(ports.engine) as session:
+            tasks = (
+                publishing.index_tasks(session, limit=_MAX_TASKS)
+                if versions is None
+                else publishing.index_tasks_of(session, versions)
+            )
+        if not tasks:
+            return done
+        wanted: dict[VersionId, bool] = {}
+        for _, version, whole in tasks:
+            wanted[version] = wanted.get(version, False) or whole
+        for version, whole in wanted.items():
+            _settle(ports, version, whole=whole)
+        with writing(ports.engine) as session:
+            publishing.remove_index_tasks(session, [task for task, _, _ in tasks])
+        done += len(tasks)
+
+
+def index_versions(ports: Ports, versions: Sequence[VersionId]) -> None:
+    """Put every point of these versions into the index, with its vectors, as SQL says now. May be repeated."""
+    with reading(ports.engine) as session:
+        placements = [each for version in versions for each in publishing.placements(session, version)]
+        chunks = publishing.indexed_chunks(session, versions, ports.embedder.fingerprint)
+    texts = {chunk.id: embedded_text(chunk.title, chunk.section, chunk.text) for chunk in chunks}
+    unembedded = [chunk.id for chunk in chunks if chunk.vector is None]
+    vectors = {chunk.id: chunk.vector for chunk in chunks if chunk.vector is not None}
+    vectors |= dict(zip(unembedded, ports.embedder.embed_passages([texts[id] for id in unembedded]), strict=True))
+    lexical = {id: ports.analyzer.passage(text) for id, text in texts.items()}
+    ports.index.upsert(
+        [
+            IndexEntry(placement=each, dense=vectors[chunk_of(each.point)], lexical=lexical[chunk_of(each.point)])
+            for each in placements
+        ]
+    )
+
+
+def _settle(ports: Ports, version: VersionId, *, whole: bool) -> None:
+    while True:
+        before = _placements(ports, version)
+        if whole:
+            index_versions(ports, [version])
+        else:
+            ports.index.move(before)
+        if _placements(ports, version) == before:
+            return
+
+
+def _placements(ports: Ports, version: VersionId) -> list[Placement]:
+    with reading(ports.engine) as session:
+        return publishing.placements(session, version)

@@ -1,0 +1,140 @@
+"""The web app: routes, errors, limits and metrics around the ports it is given."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from prometheus_client import Counter, Histogram
+from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import control, documents, health, jobs, reading, retrieve
+from app.api.problems import TITLES, Problem, handle_problems, problem
+from app.domain.trace import TraceId
+from app.ports import Ports
+
+MAX_BODY_BYTES = documents.MAX_DOCUMENT_BYTES + 1_000_000
+"""A whole request: a document and what is said of it."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_REQUESTS = Counter("muniment_requests_total", "Requests by route and status.", ["method", "route", "status"])
+_SECONDS = Histogram("muniment_request_seconds", "Seconds a request took, by route.", ["method", "route"])
+
+
+def create_app(ports: Ports) -> FastAPI:
+    """The API over these ports. Opening and closing them is the caller's."""
+    app = _Documented(
+        title="Muniment",
+        summary="One governed memory for all of an institution's AI assistants",
+        version="0.1.0",
+        license_info=None,
+        redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
+    )
+    app.state.ports = ports
+    for each in (retrieve, documents, jobs, reading, control, health):
+        app.include_router(each.routes)
+    handle_problems(app, ports)
+    app.add_middleware(_Measured)
+    app.add_middleware(_BodyLimit, ports=ports)
+    return app
+
+
+class _Documented(FastAPI):
+    """Its OpenAPI document also holds the schemas that routes name by hand."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        _, by_hand = models_json_schema(
+            [(Problem, "serialization"), (documents.TextDocument, "validation")],
+            ref_template="#/components/schemas/{model}",
+        )
+        document["components"]["schemas"].update(by_hand["$defs"])
+        return document
+
+
+class _Measured:
+    """Counts and times requests by the route's template, never by its path: paths hold ids. Methods are what the
+    client makes up, so the unusual ones are one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), "500"
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            _REQUESTS.labels(method, route, status).inc()
+            _SECONDS.labels(method, route).observe(time.perf_counter() - start)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _BodyLimit:
+    """Refuses bodies over `MAX_BODY_BYTES` before they are held in memory, and reads them off so the answer arrives."""
+
+    def __init__(self, app: ASGIApp, ports: Ports) -> None:
+        self._app, self._ports = app, ports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stated = dict(scope["headers"]).get(b"content-length", b"")
+        if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
+            await self._refuse(scope, receive, send)
+            return
+        taken = 0
+        answering = False
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise _TooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal answering
+            if taken > MAX_BODY_BYTES and not answering:
+                return  # whatever the app made of half a body, the answer is the refusal
+            answering = True
+            await send(message)
+
+        with suppress(_TooLarge):
+            await self._app(scope, counted, noted)
+        if taken > MAX_BODY_BYTES and not answering:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(100_000):
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                break
+        response: JSONResponse = problem(
+            Request(scope),
+            "too-large",
+            TITLES["too-large"],
+            f"A request may have {MAX_BODY_BYTES // 1_000_000} MB at the most, and a document "
+            f"{documents.MAX_DOCUMENT_BYTES // 1_000_000} MB. Split the document, or leave out its images.",
+            trace_id=TraceId(f"tr_{self._ports.new_id()}"),
+        )
+        await response(scope, receive, send)

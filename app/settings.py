@@ -1,0 +1,73 @@
+"""What can be configured, by `MUNIMENT_*` in the environment (nested with `__`) or in muniment.toml."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+TOML = "muniment.toml"
+
+
+class IndexSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str | None = Field(default=None, description="A Qdrant server; unset: the embedded index.")
+    api_key: SecretStr | None = None
+    collection: str = Field(default="muniment", description="The name of the qdrant collection.")
+
+
+class EmbeddingSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str | None = Field(default=None, description="A name or a folder; unset: the packaged all-MiniLM-L6-v2.")
+    threads: int = Field(
+        default=0, ge=0, description="Of each embedding process; 0: one to answer, all cores to ingest."
+    )
+
+
+class Settings(BaseSettings):
+    """Frozen; made once at start and passed on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MUNIMENT_",
+        env_nested_delimiter="__",
+        toml_file=TOML,
+        frozen=True,
+        extra="ignore",
+    )
+
+    home: Path = Field(default=Path(".muniment"), description="The data folder.")
+    database_url: str | None = Field(default=None, description="SQLite in the home, if unset; or postgresql+psycopg://")
+    blobs_url: str | None = Field(default=None, description="An fsspec URL; unset: a folder in the home.")
+    admin_key: SecretStr | None = Field(default=None, min_length=32)
+    url: str | None = Field(default=None, description="A running server, for the command line.")
+    key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
+    index: IndexSettings = IndexSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment outranks the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> str:
+        """The database's SQLAlchemy URL; psycopg 3 is the driver for any PostgreSQL URL."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home.absolute() / 'muniment.sqlite'}"
+        scheme, separator, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+
+    @property
+    def blobs(self) -> str:
+        return self.blobs_url or f"file://{self.home.absolute() / 'blobs'}"

@@ -1,0 +1,164 @@
+"""One machine's processes: index, API and worker, started together, restarted when they crash, ended together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from app.adapters.index_process import AUTHKEY_VARIABLE, index_address
+from app.bootstrap import initialise, secret
+from app.settings import Settings
+from app.watch import held
+
+STOP_PATIENCE_S = 10.0
+READY_PATIENCE_S = 120.0
+_RESTART_AFTER_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_AFTER_S = 30.0
+_DIMENSION = 384
+
+
+@dataclass(slots=True, kw_only=True)
+class _Child:
+    """A process that is to be running. Only the parent holds the other end of its liveness pipe."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    crashes: int = 0
+    due_at: float = 0.0
+
+
+class Supervisor:
+    """Index, API and worker of one data folder; make it with `supervised`."""
+
+    def __init__(self, settings: Settings, host: str, port: int, *, worker: bool) -> None:
+        self.url = f"http://{host}:{port}"
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._liveness, self._held_end = os.pipe()
+        os.set_inheritable(self._liveness, True)
+        self._children = _children(settings, host, port, self._liveness, worker=worker)
+
+    def start(self) -> None:
+        for child in self._children:
+            self._spawn(child)
+
+    def watch(self) -> None:
+        """Restart what crashes, until `stop`. A child that keeps crashing is restarted ever more slowly."""
+        while not self._stop.wait(0.1):
+            with self._lock:
+                if self._stop.is_set():
+                    return
+                for child in self._children:
+                    self._look_after(child)
+
+    def wait_until_ready(self) -> bool:
+        """Whether every part came up within `READY_PATIENCE_S`."""
+        deadline = time.monotonic() + READY_PATIENCE_S
+        while time.monotonic() < deadline and not self._stop.is_set():
+            if ready(self.url):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def end(self) -> None:
+        """Ask each child to stop, the API first and the index last; kill what has not within `STOP_PATIENCE_S`."""
+        self._stop.set()
+        with self._lock:
+            self._end_children()
+        os.close(self._held_end)
+        os.close(self._liveness)
+
+    def _end_children(self) -> None:
+        for child in reversed(self._children):
+            process = child.process
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _spawn(self, child: _Child) -> None:
+        child.process = subprocess.Popen(
+            child.command,
+            env={**os.environ, **child.environment},
+            pass_fds=(self._liveness,),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        child.started_at = time.monotonic()
+
+    def _look_after(self, child: _Child) -> None:
+        now = time.monotonic()
+        if child.process is not None and child.process.poll() is not None:
+            code = child.process.returncode
+            child.process = None
+            child.crashes = child.crashes + 1 if now - child.started_at < _STEADY_AFTER_S else 1
+            wait_s = _RESTART_AFTER_S[min(child.crashes, len(_RESTART_AFTER_S)) - 1]
+            child.due_at = now + wait_s
+            print(f"muniment: the {child.name} ended with {code}; restarting it.", file=sys.stderr, flush=True)
+        if child.process is None and now >= child.due_at:
+            self._spawn(child)
+
+
+@contextmanager
+def supervised(
+    settings: Settings, host: str, port: int, *, worker: bool = True
+) -> Iterator[tuple[Supervisor, str | None]]:
+    """A data folder's processes, started, with the administrator's key if one was made now. Raises `Held`."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with held(settings.home / "run" / "server.lock"):
+        generated = initialise(settings)
+        supervisor = Supervisor(settings, host, port, worker=worker)
+        try:
+            supervisor.start()
+            yield supervisor, generated
+        finally:
+            supervisor.end()
+
+
+def ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:  # noqa: S310 (a URL of ours)
+            return bool(json.load(response)["status"] == "ready")
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+def _children(settings: Settings, host: str, port: int, liveness: int, *, worker: bool) -> Sequence[_Child]:
+    shared = {"MUNIMENT_HOME": str(settings.home.absolute())}
+    alive = ["--liveness-fd", str(liveness)]
+    children = []
+    if settings.index.url is None:
+        address = index_address(settings.home)
+        (settings.home / "run" / "index.address").write_text(str(address))
+        folder = settings.home / "index"
+        command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
+        key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}
+        children.append(
+            _Child(name="index", command=[*_PYTHON, *command, "--dimension", str(_DIMENSION), *alive], environment=key)
+        )
+    if worker:
+        children.append(_Child(name="worker", command=[*_PYTHON, "ingest.worker", *alive], environment=shared))
+    api = ["app.api_process", "--host", host, "--port", str(port)]
+    children.append(_Child(name="API", command=[*_PYTHON, *api, *alive], environment=shared))
+    return children
+
+
+_PYTHON = (sys.executable, "-m")
