@@ -168,10 +168,11 @@ MAX_SPREAD_CELLS: Final = 100_000
 def table_rows(html: str) -> tuple[list[list[str]], bool]:
     """The rows of an HTML table, a cell over several rows in each of them, and whether the first is a header."""
     root = etree.fromstring(html, _html_parser()) if html.strip() else None
-    if root is None:
+    table = None if root is None else root.find(".//table")
+    if table is None:
         return [], False
-    _spread(root)
-    rows = [list(row.iterchildren("td", "th")) for row in root.iter("tr")]
+    _spread(table)
+    rows = [list(row.iterchildren("td", "th")) for row in table.iter("tr")]
     texts = [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in rows]
     return texts, bool(rows and any(cell.tag == "th" for cell in rows[0])) or looks_like_header(texts)
 

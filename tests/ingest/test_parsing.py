@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 
+import docx
 import pikepdf
 import pytest
 
@@ -102,6 +103,17 @@ def test_docx_has_sections_by_heading_style_tables_by_row_and_running_feet_last(
     ]
     assert parsed.title == "Claims handbook"
     assert parsed.parser.startswith("unstructured ")
+
+
+def test_docx_cells_over_several_rows_stand_in_each(parser: SandboxedParser) -> None:
+    document = docx.Document()
+    table = document.add_table(rows=2, cols=3)
+    for at, words in enumerate(("EU", "DE", "1", "", "FR", "2")):
+        table.cell(at // 3, at % 3).text = words
+    table.cell(0, 0).merge(table.cell(1, 0))
+    out = io.BytesIO()
+    document.save(out)
+    assert shown(parser.parse(out.getvalue(), MediaType.DOCX, "a.docx")) == [("table", (), "EU | DE | 1\nEU | FR | 2")]
 
 
 def test_docx_footnotes_and_text_boxes_are_read(parser: SandboxedParser) -> None:
