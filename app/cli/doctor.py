@@ -1,0 +1,315 @@
+"""`muniment doctor`: what is configured, what is reachable, what is wrong and how to mend it. It changes nothing."""
+
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
+from app.adapters.index_process import ProcessIndex
+from app.adapters.local_embedder import LocalEmbedder
+from app.cli.connect import load_settings
+from app.cli.console import Failed, out, say, say_json, table, word
+from app.domain.errors import MunimentError
+from app.settings import TOML, Settings
+from app.store import database, registry
+from app.watch import Held, held
+
+_LEAST_FREE_BYTES = 1_000_000_000
+_MASKED = "********"
+_ISOLATES = "import sys; from ingest.confinement import leave_network; sys.exit(0 if leave_network() else 3)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One part, how it is, and what to do about it. `idle`: not needed now; `warned`: works, but less well."""
+
+    part: str
+    state: Literal["ok", "idle", "warned", "wrong"]
+    detail: str
+    mend: str = ""
+
+
+def doctor(*, as_json: bool) -> bool:
+    """Look at everything and tell; whether nothing is wrong."""
+    try:
+        settings = load_settings()
+    except Failed as error:
+        mend = f"Correct it in the environment or in {TOML}."
+        return _tell({}, [Finding(part="settings", state="wrong", detail=str(error), mend=mend)], as_json=as_json)
+    return _tell(configured(settings), list(findings(settings)), as_json=as_json)
+
+
+def configured(settings: Settings) -> dict[str, str]:
+    """Every setting by its environment variable, secrets masked."""
+    return {
+        "MUNIMENT_HOME": str(settings.home.absolute()),
+        "MUNIMENT_DATABASE_URL": _without_secrets(settings.database),
+        "MUNIMENT_BLOBS_URL": _without_secrets(settings.blobs),
+        "MUNIMENT_INDEX__URL": _without_secrets(settings.index.url) if settings.index.url else "the embedded index",
+        "MUNIMENT_INDEX__API_KEY": _MASKED if settings.index.api_key else "not set",
+        "MUNIMENT_EMBEDDING__MODEL": settings.embedding.model or "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_ADMIN_KEY": _MASKED if settings.admin_key else "not set",
+        "MUNIMENT_URL": _without_secrets(settings.url) if settings.url else "not set",
+        "MUNIMENT_KEY": _MASKED if settings.key else "not set",
+    }
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Each part in turn, from the ground up."""
+    serving = _is_held(settings.home)
+    yield _folder(settings.home)
+    yield _disk(settings.home)
+    yield _secrets(settings.home)
+    yield from _database_and_policies(settings)
+    yield _index(settings, serving=serving)
+    yield _model(settings)
+    yield _sandbox()
+    yield _server_here(settings.home, serving=serving)
+    yield from _server_there(settings)
+
+
+def _folder(home: Path) -> Finding:
+    part = "data folder"
+    place = _nearest(home)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        detail = f"{place} cannot be written to: {error.strerror}."
+        return Finding(part=part, state="wrong", detail=detail, mend="Give this user the right, or set MUNIMENT_HOME.")
+    if place != home.absolute():
+        return Finding(part=part, state="idle", detail="It is not there yet: the first start makes it.")
+    return Finding(part=part, state="ok", detail="It can be written to.")
+
+
+def _disk(home: Path) -> Finding:
+    free = shutil.disk_usage(_nearest(home)).free
+    detail = f"{free / 1e9:.1f} GB are free."
+    if free < _LEAST_FREE_BYTES:
+        mend = "Free some space, or set MUNIMENT_HOME to a larger disk."
+        return Finding(part="disk", state="wrong", detail=detail, mend=mend)
+    return Finding(part="disk", state="ok", detail=detail)
+
+
+def _secrets(home: Path) -> Finding:
+    folder = home / "secrets"
+    if not folder.exists():
+        return Finding(part="secrets", state="idle", detail="None were made yet.")
+    if not (folder / "pepper").exists():
+        return Finding(
+            part="secrets",
+            state="wrong",
+            detail=f"{folder / 'pepper'} is missing, so no API key can be recognised.",
+            mend="Bring it back from a backup. Without one, issue every key anew.",
+        )
+    open_to_others = [each for each in (folder, *folder.iterdir()) if stat.S_IMODE(each.stat().st_mode) & 0o077]
+    if open_to_others:
+        mend = f"chmod -R go= {folder}"
+        return Finding(part="secrets", state="wrong", detail="Others on this machine can read them.", mend=mend)
+    return Finding(part="secrets", state="ok", detail="They are there, for this user alone.")
+
+
+def _database_and_policies(settings: Settings) -> Iterator[Finding]:
+    try:
+        url = make_url(settings.database)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            yield Finding(part="database", state="idle", detail="It is not there yet: the first start makes it.")
+            yield _policies(default_policies(), "the default policies")
+            return
+        engine = database.open_engine(settings.database)
+    except (SQLAlchemyError, ImportError):
+        mend = "Write MUNIMENT_DATABASE_URL as postgresql://USER:PASSWORD@HOST/NAME, or leave it unset for SQLite."
+        yield Finding(part="database", state="wrong", detail="Its address is not one that is understood.", mend=mend)
+        return
+    try:
+        migrated = _migrated(engine)
+        yield migrated
+        if migrated.state == "ok":
+            with database.reading(engine) as session:
+                active = registry.active_policies(session)
+            yield _policies(active, "the active policies")
+    except (SQLAlchemyError, MunimentError):
+        detail = "It cannot be reached, or is not a database of Muniment's."
+        yield Finding(part="database", state="wrong", detail=detail, mend="Start it, or correct MUNIMENT_DATABASE_URL.")
+    finally:
+        engine.dispose()
+
+
+def _migrated(engine: Engine) -> Finding:
+    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+    with engine.connect() as connection:
+        at = MigrationContext.configure(connection).get_current_revision()
+    newest = scripts.get_current_head()
+    kind = engine.dialect.name
+    if at == newest:
+        return Finding(part="database", state="ok", detail=f"{kind}, at the newest migration, {newest}.")
+    known = at is None or any(script.revision == at for script in scripts.walk_revisions())
+    if not known:
+        detail = f"{kind}, at a migration that this version does not know, {at}."
+        return Finding(part="database", state="wrong", detail=detail, mend="Install the newer version that made it.")
+    detail = f"{kind}, at {at or 'no migration'}; the newest is {newest}."
+    return Finding(part="database", state="wrong", detail=detail, mend="Start the server: it migrates at its start.")
+
+
+def _policies(text: str | None, which: str) -> Finding:
+    if text is None:
+        mend = "An administrator activates a policy set; the first start of a server activates the default."
+        return Finding(part="policies", state="wrong", detail="None are active, so nothing can be read.", mend=mend)
+    if faults := CedarPolicyEngine().validate(text):
+        return Finding(part="policies", state="wrong", detail=f"{which}: {faults[0]}", mend="Activate a valid set.")
+    return Finding(part="policies", state="ok", detail=f"{which} are valid.".capitalize())
+
+
+def _index(settings: Settings, *, serving: bool) -> Finding:
+    if settings.index.url:
+        key = settings.index.api_key.get_secret_value() if settings.index.api_key else None
+        return _qdrant(settings.index.url, key)
+    address, secret = settings.home / "run" / "index.address", settings.home / "secrets" / "index"
+    if not serving:
+        return Finding(part="index", state="idle", detail="Embedded: it runs while a server does.")
+    try:
+        with closing(ProcessIndex(Path(address.read_text()), secret.read_bytes(), timeout_s=5.0)) as index:
+            return Finding(part="index", state="ok", detail=f"Embedded, with {index.size()} points.")
+    except (MunimentError, OSError):
+        mend = "Wait a moment: it is started again when it ends. If it stays so, stop and start the server."
+        return Finding(part="index", state="wrong", detail="Embedded, and does not answer.", mend=mend)
+
+
+def _qdrant(url: str, key: str | None) -> Finding:
+    mend = "Start Qdrant, or correct MUNIMENT_INDEX__URL and MUNIMENT_INDEX__API_KEY."
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/collections", headers={"api-key": key} if key else {}, timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return Finding(part="index", state="wrong", detail="Qdrant cannot be reached.", mend=mend)
+    if not answer.is_success:
+        detail = f"Qdrant answers with status {answer.status_code}."
+        return Finding(part="index", state="wrong", detail=detail, mend=mend)
+    return Finding(part="index", state="ok", detail="Qdrant answers.")
+
+
+def _model(settings: Settings) -> Finding:
+    """By loading it, which holds the packaged weights against their published digest."""
+    packaged = settings.embedding.model is None
+    mend = "Run make install." if packaged else "Correct MUNIMENT_EMBEDDING__MODEL, or leave it unset."
+    try:
+        loaded = LocalEmbedder(settings.embedding.model)
+    except MunimentError as error:
+        return Finding(part="model", state="wrong", detail=error.detail, mend=mend)
+    except (ImportError, OSError, ValueError):
+        return Finding(part="model", state="wrong", detail="It is not there, or cannot be loaded.", mend=mend)
+    published = ", with the published weights" if packaged else ""
+    return Finding(
+        part="model", state="ok", detail=f"It loads, and gives {loaded.dimension} numbers a text{published}."
+    )
+
+
+def _sandbox() -> Finding:
+    """In a process of its own: what is tried cannot be undone."""
+    code = subprocess.run([sys.executable, "-c", _ISOLATES], capture_output=True, check=False).returncode
+    if code == 0:
+        return Finding(part="sandbox", state="ok", detail="Documents are parsed without a network.")
+    return Finding(
+        part="sandbox",
+        state="warned",
+        detail="The kernel refuses a network namespace: documents are parsed with the network shut in Python only.",
+        mend="Allow unprivileged user namespaces, or the unshare call in the container's seccomp profile.",
+    )
+
+
+def _server_here(home: Path, *, serving: bool) -> Finding:
+    if serving:
+        detail = f"One holds {home}: commands need MUNIMENT_URL and MUNIMENT_KEY to speak to it."
+        return Finding(part="server here", state="ok", detail=detail)
+    return Finding(part="server here", state="idle", detail="None holds the data folder: commands start their own.")
+
+
+def _server_there(settings: Settings) -> Iterator[Finding]:
+    part = "MUNIMENT_URL"
+    if not settings.url:
+        return
+    try:
+        url = settings.url.rstrip("/")
+        ready = httpx.get(f"{url}/readyz", timeout=10.0)
+        parts = ready.json()["parts"]
+    except (httpx.HTTPError, httpx.InvalidURL):
+        mend = "Start it with muniment serve, or correct MUNIMENT_URL."
+        yield Finding(part=part, state="wrong", detail="No server answers there.", mend=mend)
+        return
+    except (ValueError, KeyError, TypeError):
+        mend = "Correct MUNIMENT_URL."
+        yield Finding(part=part, state="wrong", detail="What answers there is not Muniment.", mend=mend)
+        return
+    down = {name: said for name, said in parts.items() if said != "ready"}
+    for name, said in down.items():
+        yield Finding(part=f"{part}: {name}", state="wrong", detail=said, mend="See what that server logs.")
+    if not down:
+        yield Finding(part=part, state="ok", detail=f"Ready: {', '.join(parts)}.")
+    if settings.key is None:
+        mend = "Set MUNIMENT_KEY to the key that an administrator gave you."
+        yield Finding(part="MUNIMENT_KEY", state="wrong", detail="It is not set.", mend=mend)
+        return
+    yield _key(url, settings.key.get_secret_value())
+
+
+def _key(url: str, key: str) -> Finding:
+    try:
+        answer = httpx.get(f"{url}/v1/purposes", headers={"Authorization": f"Bearer {key}"}, timeout=10.0)
+        known = answer.is_success
+    except (httpx.HTTPError, ValueError):
+        known = False
+    if known:
+        return Finding(part="MUNIMENT_KEY", state="ok", detail="The server knows it.")
+    mend = "Ask an administrator for a new one."
+    return Finding(part="MUNIMENT_KEY", state="wrong", detail="The server does not accept it.", mend=mend)
+
+
+def _tell(settings: dict[str, str], found: list[Finding], *, as_json: bool) -> bool:
+    healthy = all(each.state != "wrong" for each in found)
+    if as_json:
+        say_json({"healthy": healthy, "settings": settings, "parts": [asdict(each) for each in found]})
+        return healthy
+    console = out()
+    if settings:
+        console.print(table(("setting", "value"), list(settings.items())))
+        console.print()
+    rows = [(each.part, word(each.state), f"{each.detail} {each.mend}".strip()) for each in found]
+    console.print(table(("part", "state", "what is found, and how to mend it"), rows))
+    console.print()
+    wrong = sum(each.state == "wrong" for each in found)
+    say("Nothing is wrong." if healthy else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
+    return healthy
+
+
+def _is_held(home: Path) -> bool:
+    lock = home / "run" / "server.lock"
+    if not lock.exists():
+        return False
+    try:
+        with held(lock):
+            return False
+    except (Held, OSError):
+        return True
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+
+
+def _without_secrets(url: str) -> str:
+    """An address without user and password, and without a query, where keys are found too."""
+    return re.sub(r"\?.*", f"?{_MASKED}", re.sub(r"://.*@", f"://{_MASKED}@", url))

@@ -1,0 +1,143 @@
+"""`muniment doctor`, from a machine on which nothing was ever started to one on which something is wrong."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.bootstrap import initialise, secret
+from app.cli.doctor import Finding, configured, findings
+from app.settings import Settings
+from tests.cli.pages import pages
+from tests.cli.running import muniment
+
+
+def test_where_nothing_was_ever_started_nothing_is_wrong_and_nothing_is_made(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    looked = muniment("doctor", folder=tmp_path, MUNIMENT_HOME=str(home))
+    assert (looked.returncode, looked.stderr) == (0, "")
+    assert looked.stdout.splitlines()[-1] == "Nothing is wrong."
+    assert "the first start makes it" in looked.stdout
+    assert not home.exists()
+
+
+def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
+    looked = muniment(
+        "doctor",
+        "--json",
+        folder=tmp_path,
+        MUNIMENT_ADMIN_KEY="an administrator's key of 32 characters",
+        MUNIMENT_KEY="mun_mine",
+        MUNIMENT_INDEX__API_KEY="of qdrant",
+        MUNIMENT_DATABASE_URL="postgresql://ana:pa/ss@w0rd@127.0.0.1:9/muniment?password=pa/ss",
+        MUNIMENT_BLOBS_URL="s3://bucket/x?secret=abc",
+    )
+    report = json.loads(looked.stdout)
+    assert looked.returncode == 1, "no database is there"
+    assert report["healthy"] is False
+    assert report["settings"] == {
+        "MUNIMENT_HOME": str(tmp_path / ".muniment"),
+        "MUNIMENT_DATABASE_URL": "postgresql+psycopg://********@127.0.0.1:9/muniment?********",
+        "MUNIMENT_BLOBS_URL": "s3://bucket/x?********",
+        "MUNIMENT_INDEX__URL": "the embedded index",
+        "MUNIMENT_INDEX__API_KEY": "********",
+        "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_ADMIN_KEY": "********",
+        "MUNIMENT_URL": "not set",
+        "MUNIMENT_KEY": "********",
+    }
+    assert [each["part"] for each in report["parts"] if each["state"] == "wrong"] == ["database"]
+
+
+def test_settings_that_cannot_be_used_are_what_is_wrong(tmp_path: Path) -> None:
+    looked = muniment("doctor", "--json", folder=tmp_path, MUNIMENT_ADMIN_KEY="short")
+    report = json.loads(looked.stdout)
+    assert looked.returncode == 1
+    assert [(each["part"], each["state"]) for each in report["parts"]] == [("settings", "wrong")]
+    assert "MUNIMENT_ADMIN_KEY" in report["parts"][0]["detail"]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Settings:
+    """A data folder in which a server has been."""
+    settings = Settings(home=tmp_path / "home")
+    initialise(settings)
+    secret(settings.home, "index")
+    return settings
+
+
+def test_a_folder_that_was_started_is_well(started: Settings) -> None:
+    assert _wrong(started) == {}
+
+
+def test_others_who_can_read_the_secrets_are_wrong(started: Settings) -> None:
+    (started.home / "secrets" / "pepper").chmod(0o640)
+    assert _wrong(started) == {"secrets": f"chmod -R go= {started.home / 'secrets'}"}
+
+
+def test_a_pepper_that_is_lost_is_wrong(started: Settings) -> None:
+    (started.home / "secrets" / "pepper").unlink()
+    assert _wrong(started) == {"secrets": "Bring it back from a backup. Without one, issue every key anew."}
+
+
+def test_a_migration_of_another_version_is_wrong(started: Settings) -> None:
+    with sqlite3.connect(started.home / "muniment.sqlite") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
+    database.close()
+    assert _wrong(started) == {"database": "Install the newer version that made it."}
+
+
+def test_a_file_that_is_no_database_is_wrong(started: Settings) -> None:
+    (started.home / "muniment.sqlite").write_bytes(b"not a database" * 100)
+    assert list(_wrong(started)) == ["database"]
+
+
+def test_policies_that_do_not_parse_are_wrong(started: Settings) -> None:
+    with sqlite3.connect(started.home / "muniment.sqlite") as database:
+        database.execute("UPDATE policy_texts SET cedar = 'permit (principal, action'")
+    database.close()
+    assert _wrong(started) == {"policies": "Activate a valid set."}
+
+
+def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    elsewhere = Settings(home=started.home, embedding={"model": str(tmp_path / "model")})
+    assert list(_wrong(elsewhere)) == ["model"]
+
+
+def test_an_index_server_that_is_not_there_is_wrong(started: Settings) -> None:
+    elsewhere = Settings(home=started.home, index={"url": "http://127.0.0.1:9"})
+    assert list(_wrong(elsewhere)) == ["index"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert "data folder" in _wrong(Settings(home=tmp_path / "file" / "home"))
+
+
+def test_a_server_is_wrong_when_it_is_not_there_not_ours_or_not_ready(started: Settings) -> None:
+    def at(url: str) -> dict[str, str]:
+        return _wrong(Settings(home=started.home, url=url, key="mun_x"))
+
+    assert list(at("http://127.0.0.1:9")) == ["MUNIMENT_URL"]
+    with pages(lambda _: (200, {}, b"<p>Hello</p>")) as url:
+        assert at(url) == {"MUNIMENT_URL": "Correct MUNIMENT_URL."}
+    down: dict[str, Any] = {
+        "detail": "Not ready: index.",
+        "parts": {"index": "It cannot be reached.", "model": "ready"},
+    }
+    with pages(lambda path: (503 if path == "/readyz" else 401, {}, json.dumps(down).encode())) as url:
+        assert list(at(url)) == ["MUNIMENT_URL: index", "MUNIMENT_KEY"]
+
+
+def test_every_setting_is_shown() -> None:
+    shown = {name.removeprefix("MUNIMENT_").lower().split("__")[0] for name in configured(Settings())}
+    assert shown == set(Settings.model_fields)
+
+
+def _wrong(settings: Settings) -> dict[str, str]:
+    """How to mend each part that is wrong."""
+    found: list[Finding] = list(findings(settings))
+    return {each.part: each.mend for each in found if each.state == "wrong"}
