@@ -21,6 +21,12 @@ from app.watch import on_end_of_parent
 
 _GRACE_S = 5
 
+_INDEX_PATIENCE_S = 5.0
+"""Somebody waits for the answer: long enough for the index process to be restarted, and for it to tidy itself.
+
+What is not told to the index in this time is told by the worker.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="app.api_process", description="Muniment's API process.")
@@ -30,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="API: %(levelname)s %(message)s")
     on_end_of_parent(chosen.liveness_fd, _stop)
-    with open_ports(Settings()) as ports:
+    with open_ports(Settings(), index_patience_s=_INDEX_PATIENCE_S, index_timeout_s=_INDEX_PATIENCE_S) as ports:
         app = create_app(ports)
         gc.collect()
         gc.freeze()  # what is loaded now stays: scanning it held up requests

@@ -3,9 +3,10 @@
 import base64
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from app.domain.instants import Instant
@@ -18,9 +19,18 @@ from app.store.database import open_engine
 INDEX_PATIENCE_S = 20.0
 """How long a part waits for the index process to be there, at the start and when it is restarted."""
 
+INDEX_TIMEOUT_S = 30.0
+"""How long it then waits for an answer."""
+
 
 @contextmanager
-def open_ports(settings: Settings, *, threads: int = 1) -> Iterator[Ports]:
+def open_ports(
+    settings: Settings,
+    *,
+    threads: int = 1,
+    index_patience_s: float = INDEX_PATIENCE_S,
+    index_timeout_s: float = INDEX_TIMEOUT_S,
+) -> Iterator[Ports]:
     """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured."""
     from app.adapters.cedar_policy import CedarPolicyEngine
     from app.adapters.fsspec_blobs import FsspecBlobs
@@ -33,7 +43,7 @@ def open_ports(settings: Settings, *, threads: int = 1) -> Iterator[Ports]:
         embedder = LocalEmbedder(settings.embedding.model, threads=settings.embedding.threads or threads)
         yield Ports(
             engine=engine,
-            index=_index(settings, embedder.dimension, opened),
+            index=_index(settings, embedder.dimension, opened, index_patience_s, index_timeout_s),
             embedder=embedder,
             tokenizer=LocalTokenizer(settings.embedding.model),
             analyzer=SnowballAnalyzer(),
@@ -69,14 +79,13 @@ def secret(home: Path, name: str) -> bytes:
     """32 random bytes kept in the data folder for its owner alone; made once, by whoever asks first."""
     path = home / "secrets" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # linked once it is whole, or not at all
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)
     return path.read_bytes()
 
 
@@ -89,19 +98,19 @@ def new_id() -> str:
     return base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]
 
 
-def _index(settings: Settings, dimension: int, opened: ExitStack) -> Index:
+def _index(settings: Settings, dimension: int, opened: ExitStack, patience_s: float, timeout_s: float) -> Index:
     if settings.index.url is not None:
         from qdrant_client import QdrantClient
 
         from app.adapters.qdrant_index import QdrantIndex
 
         key = settings.index.api_key.get_secret_value() if settings.index.api_key else None
-        client = QdrantClient(url=settings.index.url, api_key=key)
+        client = QdrantClient(url=settings.index.url, api_key=key, timeout=int(timeout_s))
         opened.callback(client.close)
         return QdrantIndex(client, settings.index.collection, dimension)
     from app.adapters.index_process import ProcessIndex
 
     address = Path((settings.home / "run" / "index.address").read_text())
-    index = ProcessIndex(address, secret(settings.home, "index"), patience_s=INDEX_PATIENCE_S)
+    index = ProcessIndex(address, secret(settings.home, "index"), timeout_s=timeout_s, patience_s=patience_s)
     opened.callback(index.close)
     return index

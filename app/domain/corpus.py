@@ -97,7 +97,7 @@ class Parsed:
 def embedded_text(title: str, section: tuple[str, ...], text: str) -> str:
     """A chunk's text with its context in front, as it is embedded and lexically indexed. Not evidence: never shown.
 
-    The context is the title and the innermost headings, cut short: a model reads only so much, and the text comes first.
+    The context is the title and the innermost headings, cut short: a model reads only so much.
     """
     path = [title, *[heading for heading in section if heading != title][-_CONTEXT_HEADINGS:]]
     return f"{' > '.join(part[:_CONTEXT_CHARS] for part in path)}\n{text}"

@@ -22,7 +22,6 @@ from app.ports import Ports
 from app.store import boundaries as boundary_store
 from app.store import corpus, jobs, publishing
 from app.store.database import reading, recording
-from app.store.metadata import metadata_digest
 
 
 class Unstated(Enum):
@@ -76,8 +75,7 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
         if versions:
             _correct(session, versions[0], amendment, at=at, by=by)
         for job, metadata in jobs.open_metadata(session, document):
-            changed = replace(metadata, **amendment.stated())
-            jobs.restate(session, job, changed, metadata_digest(changed))
+            jobs.restate(session, job, replace(metadata, **amendment.stated()))
     _followed_up(ports, standing, document, "amend", [version.id for version in versions])
 
 
@@ -106,6 +104,7 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
             readers=amendment.readers if amendment.readers is not UNSTATED else frozenset(),
             denied=amendment.denied if amendment.denied is not UNSTATED else frozenset(),
             unknown_purposes=purposes - frozenset(authorize.register(ports, session, standing).purposes),
+            within="",
         )
     return standing
 
@@ -122,12 +121,13 @@ def _refuse(ports: Ports, session: Session, standing: Standing, document: Docume
 def _correct(session: Session, newest: Version, amendment: Amendment, *, at: Instant, by: PrincipalRef) -> None:
     period = newest.period
     valid_from = period.valid_from if amendment.valid_from is UNSTATED else amendment.valid_from
-    valid_to = period.valid_to if amendment.valid_to is UNSTATED else amendment.valid_to or FOREVER
+    stated = FOREVER if amendment.valid_to is None else amendment.valid_to
+    valid_to = period.valid_to if stated is UNSTATED else stated
     review_by = period.review_by if amendment.review_by is UNSTATED else amendment.review_by
     if valid_to <= valid_from:
         fault = Fault(detail="It must be later than valid_from.", pointer="/valid_to")
         raise Invalid("A document cannot end before it begins; nothing was changed.", faults=(fault,))
-    publishing.correct_period(session, newest.id, (valid_from, valid_to), review_by, at=at, by=by)
+    publishing.correct_newest(session, newest, (valid_from, valid_to), review_by, at=at, by=by)
 
 
 def _followed_up(ports: Ports, standing: Standing, document: DocumentId, what: str, versions: list[VersionId]) -> None:

@@ -36,6 +36,9 @@ SEARCH_DEPTH = 100
 MIN_COSINE = 0.2
 """Below this, and without a shared term, a passage has nothing to do with the question (all-MiniLM-L6-v2)."""
 
+_HEADER = ("tokens", CONTEXT_HEADER)
+"""Where the header's token count is remembered: the tokenizer is the same while the process lives."""
+
 SPARE = 4
 """Hits confirmed beyond `top_k` in the first go, so that a few drops cost no second query."""
 
@@ -74,7 +77,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             outcome=Outcome.BLOCKED,
             checks=blocked(laid_down.rules, asked, standing.principal),
             recourse=(),
-            usage=_usage(ports, query, "", watch),
+            usage=_usage(ports, query, 0, watch),
         )
         return attest(ports, standing, query, reach, answer, drops={})
 
@@ -109,7 +112,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             intact=intact,
         ),
         recourse=recourse,
-        usage=_usage(ports, query, text, watch),
+        usage=_usage(ports, query, confirmed.tokens_of(passages), watch),
     )
     return attest(ports, standing, query, reach, answer, drops=confirmed.drops)
 
@@ -123,6 +126,13 @@ class _Confirmed:
     policies: frozenset[PolicyId]
     """Those that let the passages be shown."""
     drops: dict[str, int]
+    header_tokens: int
+    passage_tokens: tuple[int, ...]
+    """Of each passage as it stands in the context."""
+
+    def tokens_of(self, passages: Sequence[Passage]) -> int:
+        """What a context of the first of the passages costs: between its parts there is white space, which is free."""
+        return self.header_tokens + sum(self.passage_tokens[: len(passages)]) if passages else 0
 
 
 def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> Reach:
@@ -204,6 +214,8 @@ def _confirmed(ports: Ports, credentials: Credentials, query: Query, reach: Reac
         obligations=authorize.obligations_on(current, selection.boundaries),
         policies=frozenset(policy for id in selection.boundaries for policy in current.grounds.rulings[id].policies),
         drops=dict(selection.drops),
+        header_tokens=selection.header_tokens,
+        passage_tokens=tuple(selection.passage_tokens),
     )
 
 
@@ -212,9 +224,10 @@ class _Selection:
 
     def __init__(self, ports: Ports, query: Query) -> None:
         self._ports, self._query = ports, query
-        self._tokens = len(ports.tokenizer.offsets(CONTEXT_HEADER))
         self._said: set[Digest] = set()
+        self.header_tokens = ports.memo.recall(_HEADER, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
         self.passages: list[Passage] = []
+        self.passage_tokens: list[int] = []
         self.boundaries: set[BoundaryId] = set()
         self.drops: Counter[str] = Counter()
 
@@ -245,11 +258,12 @@ class _Selection:
             boundary=chunk.boundary.within(collections[chunk.collection]),
             boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
         )
-        tokens = self._tokens + len(self._ports.tokenizer.offsets(quoted(passage)))
-        if self.passages and self._query.max_tokens is not None and tokens > self._query.max_tokens:
+        tokens = len(self._ports.tokenizer.offsets(quoted(passage)))
+        spent = self.header_tokens + sum(self.passage_tokens)
+        if self.passages and self._query.max_tokens is not None and spent + tokens > self._query.max_tokens:
             self.drops["budget"] += 1
             return
-        self._tokens = tokens
+        self.passage_tokens.append(tokens)
         self._said.add(citation.quote_digest)
         self.boundaries.add(chunk.boundary_id)
         self.passages.append(passage)
@@ -261,10 +275,10 @@ def _discharged(passages: tuple[Passage, ...], obligations: Sequence[Obligation]
     return passages[: min(limits)] if limits else passages
 
 
-def _usage(ports: Ports, query: Query, text: str, watch: Stopwatch) -> Usage:
+def _usage(ports: Ports, query: Query, context_tokens: int, watch: Stopwatch) -> Usage:
     return Usage(
         query_tokens=len(ports.tokenizer.offsets(query.text)),
-        context_tokens=len(ports.tokenizer.offsets(text)),
+        context_tokens=context_tokens,
         timings_ms=watch.laps_ms(),
     )
 

@@ -56,6 +56,7 @@ def submit(
             readers=metadata.readers,
             denied=metadata.denied,
             unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
+            within="/metadata",
         )
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
@@ -135,15 +136,19 @@ def check_names(
     readers: frozenset[PrincipalRef],
     denied: frozenset[PrincipalRef],
     unknown_purposes: frozenset[str],
+    within: str,
 ) -> None:
-    """Raises `Invalid` naming each principal or purpose that is not known: unknown is never nobody, nor everybody."""
+    """Raises `Invalid` naming each principal or purpose that is not known: unknown is never nobody, nor everybody.
+
+    `within` is the pointer to where the request states them.
+    """
     faults = [
-        Fault(detail=f"{ref} is not in the directory.", pointer=f"/metadata/{where}")
+        Fault(detail=f"{ref} is not in the directory.", pointer=f"{within}/{where}")
         for where, refs in (("readers", readers), ("denied", denied))
         for ref in directory.missing(session, refs)
     ]
     faults += [
-        Fault(detail=f"{purpose} is not a registered purpose.", pointer="/metadata/purposes")
+        Fault(detail=f"{purpose} is not a registered purpose.", pointer=f"{within}/purposes")
         for purpose in sorted(unknown_purposes)
     ]
     if faults:

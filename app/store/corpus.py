@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -131,59 +131,85 @@ def stored_chunks(
     session: Session, chunks: Sequence[ChunkId], *, valid_at: Instant, known_at: Instant
 ) -> dict[ChunkId, StoredChunk]:
     """Those of `chunks` whose version is published, not withdrawn, and in force at the two instants. One query."""
-    query = (
-        select(
-            ChunkRow,
-            VersionRow,
-            DocumentRow,
-            PeriodRow,
-            BoundaryRow,
-            func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)),
-            _LATEST,
+    rows = session.execute(_STORED_CHUNKS, {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at})
+    return {
+        ChunkId(row.id): StoredChunk(
+            id=ChunkId(row.id),
+            version_id=VersionId(row.version_id),
+            document=DocumentId(row.public_id),
+            collection=row.collection,
+            uri=row.uri,
+            title=row.title,
+            number=row.number,
+            version_digest=Digest(row.version_digest),
+            boundary_id=BoundaryId(row.boundary.id),
+            boundary=boundary_of(row.boundary),
+            span=Span(start=row.start, end=row.end),
+            text=row.text,
+            digest=Digest(row.digest),
+            tokens=row.tokens,
+            page=row.page,
+            boxes=boxes_from_json(row.boxes),
+            section=tuple(row.section),
+            valid_from=Instant(row.valid_from),
+            valid_to=Instant(row.valid_to),
+            recorded_at=Instant(row.published_at),
+            latest=row.latest,
         )
-        .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
-        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
-        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
-        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow, known_at)))
-        .join(
-            VersionBoundaryRow,
-            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
-        )
-        .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
-        .where(
-            col(ChunkRow.id).in_(list(chunks)),
-            col(VersionRow.number).is_not(None),
-            ~_WITHDRAWN,
-            col(PeriodRow.valid_from) <= valid_at,
-            col(PeriodRow.valid_to) > valid_at,
-        )
+        for row in rows
+    }
+
+
+_Boundary = aliased(BoundaryRow, name="boundary")
+_STORED_CHUNKS = (
+    select(
+        col(ChunkRow.id),
+        col(ChunkRow.version_id),
+        col(ChunkRow.start),
+        col(ChunkRow.end),
+        col(ChunkRow.tokens),
+        col(ChunkRow.digest),
+        col(ChunkRow.page),
+        col(ChunkRow.boxes),
+        col(ChunkRow.section),
+        col(VersionRow.number),
+        col(VersionRow.title),
+        col(VersionRow.published_at),
+        col(VersionRow.digest).label("version_digest"),
+        col(DocumentRow.public_id),
+        col(DocumentRow.collection),
+        col(DocumentRow.uri),
+        col(PeriodRow.valid_from),
+        col(PeriodRow.valid_to),
+        _Boundary,
+        func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)).label("text"),
+        _LATEST.label("latest"),
     )
-    found = {}
-    for chunk, version, document, period, boundary, text, latest in session.execute(query):
-        found[ChunkId(chunk.id)] = StoredChunk(
-            id=ChunkId(chunk.id),
-            version_id=VersionId(version.id),
-            document=DocumentId(document.public_id),
-            collection=document.collection,
-            uri=document.uri,
-            title=version.title,
-            number=version.number,
-            version_digest=Digest(version.digest),
-            boundary_id=BoundaryId(boundary.id),
-            boundary=boundary_of(boundary),
-            span=Span(start=chunk.start, end=chunk.end),
-            text=text,
-            digest=Digest(chunk.digest),
-            tokens=chunk.tokens,
-            page=chunk.page,
-            boxes=boxes_from_json(chunk.boxes),
-            section=tuple(chunk.section),
-            valid_from=Instant(period.valid_from),
-            valid_to=Instant(period.valid_to),
-            recorded_at=Instant(version.published_at),
-            latest=latest,
-        )
-    return found
+    .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
+    .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+    .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+    .join(
+        PeriodRow,
+        and_(
+            col(PeriodRow.version_id) == col(VersionRow.id),
+            col(PeriodRow.recorded_from) <= bindparam("known_at"),
+            col(PeriodRow.recorded_to) > bindparam("known_at"),
+        ),
+    )
+    .join(
+        VersionBoundaryRow,
+        and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+    )
+    .join(_Boundary, col(_Boundary.id) == col(VersionBoundaryRow.boundary_id))
+    .where(
+        col(ChunkRow.id).in_(bindparam("chunks", expanding=True)),
+        col(VersionRow.number).is_not(None),
+        ~_WITHDRAWN,
+        col(PeriodRow.valid_from) <= bindparam("valid_at"),
+        col(PeriodRow.valid_to) > bindparam("valid_at"),
+    )
+)
+"""Made once, and columns rather than rows as objects: it is on every question's path."""
 
 
 def boxes_from_json(boxes: list[list[float]]) -> tuple[Box, ...]:

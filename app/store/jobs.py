@@ -106,6 +106,11 @@ def open_batches(session: Session) -> list[str]:
     return list(dict.fromkeys(batch for batch, _ in rows if batch))
 
 
+def hand_over(session: Session, batch: str, to: str) -> None:
+    """Let all jobs of a batch be another's, those that are over too: what they left is cleared away with it."""
+    session.execute(update(JobRow).where(col(JobRow.batch) == batch).values(batch=to))
+
+
 def submissions_of(session: Session, batch: str) -> list[Submission]:
     """The jobs of a batch that are not over, in the order in which they were acknowledged."""
     rows = session.execute(
@@ -173,12 +178,16 @@ def open_metadata(session: Session, document: DocumentId) -> list[tuple[JobId, M
     return [(JobId(id), metadata_from_json(value)) for id, value in rows]
 
 
-def restate(session: Session, id: JobId, metadata: Metadata, digest: str) -> None:
-    """Let a submission that is not over be published with other metadata."""
+def restate(session: Session, id: JobId, metadata: Metadata) -> None:
+    """Let a submission that is not over be published with other metadata.
+
+    Its digest stays that of what was submitted: the same submission again changes nothing, as after a correction of
+    what is published already.
+    """
     session.execute(
         update(JobRow)
         .where(col(JobRow.id) == id, col(JobRow.state).in_(_OPEN))
-        .values(metadata_json=metadata_to_json(metadata), metadata_digest=digest)
+        .values(metadata_json=metadata_to_json(metadata))
     )
 
 

@@ -13,7 +13,9 @@ from app.domain.corpus import (
     ChunkId,
     Digest,
     DocumentId,
+    Metadata,
     Parsed,
+    Version,
     VersionId,
     curtailed,
     embedded_text,
@@ -21,7 +23,7 @@ from app.domain.corpus import (
 )
 from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, point_of
-from app.domain.instants import FOREVER, Instant
+from app.domain.instants import BEGINNING, FOREVER, Instant
 from app.domain.jobs import JobId
 from app.store.corpus import boxes_to_json
 from app.store.database import insert_absent
@@ -243,18 +245,32 @@ def publish(session: Session, version: VersionId, submission: Submission, bounda
     metadata, by = submission.metadata, submission.submitted_by
     row.number, row.published_at, row.metadata_digest = (newest or 0) + 1, at, submission.metadata_digest
     session.add(row)
-    valid_from = at if metadata.valid_from is None else metadata.valid_from
-    valid_to = FOREVER if metadata.valid_to is None else metadata.valid_to
-    _supersede(session, row.document_id, (valid_from, valid_to), at=at, by=by)
+    valid = _validity(metadata, at)
+    _supersede(session, row.document_id, valid, at=at, by=by)
     session.add(
         VersionBoundaryRow(
             version_id=version, boundary_id=boundary, recorded_from=at, recorded_to=FOREVER, recorded_by=by
         )
     )
-    session.add(_period(version, 0, (valid_from, valid_to), metadata.review_by, at=at, by=by))
+    session.add(_period(version, 0, valid, metadata.review_by, at=at, by=by))
     session.add(IndexTaskRow(version_id=version, whole=False))
     session.flush()
     return row.number
+
+
+def correct_newest(
+    session: Session,
+    newest: Version,
+    valid: tuple[Instant, Instant],
+    review_by: Instant | None,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+) -> None:
+    """As `correct_period`, of a document's newest version, which supersedes the others wherever it is then valid."""
+    correct_period(session, newest.id, valid, review_by, at=at, by=by)
+    document = session.execute(select(col(VersionRow.document_id)).where(col(VersionRow.id) == newest.id)).scalar_one()
+    _supersede(session, document, valid, at=at, by=by, by_version=newest.id)
 
 
 def correct_period(
@@ -425,15 +441,38 @@ def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
     session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(list(ids))))
 
 
+def renew_index_tasks(session: Session, ids: Sequence[int], wanted: Mapping[VersionId, bool]) -> None:
+    """Put new tasks in the place of these: one for each version, whether vectors are wanted too."""
+    remove_index_tasks(session, ids)
+    session.add_all([IndexTaskRow(version_id=version, whole=whole) for version, whole in wanted.items()])
+
+
+def _validity(metadata: Metadata, at: Instant) -> tuple[Instant, Instant]:
+    """When a version is valid: from now on, unless stated; one that is said to have ended began at some time."""
+    valid_to = FOREVER if metadata.valid_to is None else metadata.valid_to
+    if metadata.valid_from is not None:
+        return metadata.valid_from, valid_to
+    return (at if at < valid_to else BEGINNING), valid_to
+
+
 def _supersede(
-    session: Session, document: int, by_period: tuple[Instant, Instant], *, at: Instant, by: PrincipalRef
+    session: Session,
+    document: int,
+    by_period: tuple[Instant, Instant],
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    by_version: VersionId | None = None,
 ) -> None:
+    """Leave to the other versions of a document what `by_period`, of `by_version` if it is recorded, does not take."""
     periods = session.scalars(
         select(PeriodRow)
         .join(VersionRow, col(VersionRow.id) == col(PeriodRow.version_id))
         .where(col(VersionRow.document_id) == document, holds(PeriodRow))
     ).all()
     for period in periods:
+        if period.version_id == by_version:
+            continue
         left = curtailed(Instant(period.valid_from), Instant(period.valid_to), by=by_period)
         if left is not None:
             review_by = Instant(period.review_by) if period.review_by is not None else None

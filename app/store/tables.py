@@ -15,6 +15,10 @@ from app.domain.instants import FOREVER
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only in columns of its own INTEGER type."""
 
+_NEVER_AGAIN = {"sqlite_autoincrement": True}
+"""Of tables whose rows are deleted: SQLite would give a deleted row's id to the next one. What still acts on an id
+that it has read, a task or a point in the index, must not meet another row."""
+
 
 def _row_id() -> Any:
     return Field(default=None, sa_column=Column(ROW_ID, primary_key=True, autoincrement=True))
@@ -193,7 +197,7 @@ class VersionRow(SQLModel, table=True):
     """Immutable content. Until `published_at` and `number` are set, together, it is staged and nobody sees it."""
 
     __tablename__ = "versions"
-    __table_args__ = (UniqueConstraint("document_id", "number"),)
+    __table_args__ = (UniqueConstraint("document_id", "number"), _NEVER_AGAIN)
     id: int | None = _row_id()
     document_id: int = _reference("documents.id")
     job_id: str = Field(unique=True)
@@ -265,6 +269,7 @@ class ElementRow(SQLModel, table=True):
 
 class ChunkRow(SQLModel, table=True):
     __tablename__ = "chunks"
+    __table_args__ = _NEVER_AGAIN
     id: int | None = _row_id()
     version_id: int = _reference("versions.id")
     ordinal: int
@@ -293,6 +298,7 @@ class IndexTaskRow(SQLModel, table=True):
     """What the index has yet to be told of a version; written with the change itself, removed once it is told."""
 
     __tablename__ = "index_tasks"
+    __table_args__ = _NEVER_AGAIN
     id: int | None = _row_id()
     version_id: int = _reference("versions.id")
     whole: bool

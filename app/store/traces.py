@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from app.domain.access import PrincipalRef, Proof
 from app.domain.citation import CitationId
@@ -28,20 +28,23 @@ class Cited:
 
 
 def add_trace(session: Session, trace: Trace) -> None:
-    session.add(
-        TraceRow(
-            id=trace.id,
-            at=trace.at,
-            kind=trace.kind,
-            subject=trace.subject,
-            actor=trace.actor,
-            proof=trace.proof,
-            outcome=trace.outcome,
-            request=dict(trace.request),
-            response=dict(trace.response),
-            grounds=dict(trace.grounds),
-        )
-    )
+    row = {
+        "id": trace.id,
+        "at": trace.at,
+        "kind": trace.kind,
+        "subject": trace.subject,
+        "actor": trace.actor,
+        "proof": trace.proof,
+        "outcome": trace.outcome,
+        "request": dict(trace.request),
+        "response": dict(trace.response),
+        "grounds": dict(trace.grounds),
+    }
+    session.connection().execute(_ADD_TRACE, row)
+
+
+_ADD_TRACE = insert(SQLModel.metadata.tables["traces"])
+"""Without the unit of work, which cost half a millisecond of every answer."""
 
 
 def trace(session: Session, id: TraceId) -> Trace | None:

@@ -272,6 +272,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("document_id", "number"),
         sa.UniqueConstraint("job_id"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_versions_document_id"), ["document_id"], unique=False)
@@ -294,6 +295,7 @@ def upgrade() -> None:
             ["versions.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_chunks_embedded_digest"), ["embedded_digest"], unique=False)
@@ -342,6 +344,7 @@ def upgrade() -> None:
             ["versions.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("index_tasks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_index_tasks_version_id"), ["version_id"], unique=False)

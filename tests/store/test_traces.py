@@ -1,0 +1,158 @@
+"""Traces and citations: they come back as they were written, and a page of them goes on where the last one ended."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from random import Random
+
+import pytest
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+
+from app.domain.access import PrincipalRef, Proof
+from app.domain.citation import CitationId
+from app.domain.corpus import Span, text_digest
+from app.domain.instants import Instant
+from app.domain.trace import Trace, TraceId, TraceKind
+from app.store import traces
+from app.store.database import reading, writing
+from app.store.traces import Cited
+from tests.conftest import STARTED_AT, Clock
+from tests.store.building import Shelf
+from tests.store.history import rows_of
+
+ANA, BEN, BOT, OTHER_BOT = (PrincipalRef(ref) for ref in ("user:ana", "user:ben", "assistant:bot", "assistant:other"))
+FULL = Trace(
+    id=TraceId("tr_1"),
+    at=STARTED_AT,
+    kind=TraceKind.RETRIEVE,
+    subject=ANA,
+    actor=BOT,
+    proof=Proof.ASSERTED,
+    outcome="answered",
+    request={"query": "¿Can we share it? 🤝 \u2028 \\u0041", "top_k": 8, "purpose": None, "filters": {}},
+    response={"passages": [{"score": 0.1 + 0.2, "span": [0, 2**53]}], "checks": []},
+    grounds={"epochs": {"policies": 1}, "dropped": {}},
+)
+
+
+def keep(engine: Engine, *some: Trace) -> None:
+    with writing(engine) as session:
+        for trace in some:
+            traces.add_trace(session, trace)
+
+
+def page(
+    engine: Engine,
+    of: tuple[PrincipalRef, PrincipalRef | None] | None,
+    before: TraceId | None = None,
+    limit: int = 100,
+) -> list[str]:
+    with reading(engine) as session:
+        return [trace.id for trace in traces.traces(session, of=of, before=before, limit=limit)]
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [FULL, replace(FULL, kind=TraceKind.CHANGE, actor=None, proof=Proof.PROVEN, request={}, response={}, grounds={})],
+    ids=["delegated", "plain"],
+)
+def test_trace_comes_back_as_it_was_written(engine: Engine, trace: Trace) -> None:
+    keep(engine, trace)
+    with reading(engine) as session:
+        assert traces.trace(session, trace.id) == trace
+        assert traces.trace(session, TraceId("tr_none")) is None
+
+
+def test_trace_is_written_once_under_its_id(engine: Engine) -> None:
+    keep(engine, FULL)
+    with pytest.raises(IntegrityError):
+        keep(engine, replace(FULL, outcome="empty"))
+    with reading(engine) as session:
+        assert traces.trace(session, FULL.id) == FULL
+
+
+def test_traces_are_listed_newest_first_whatever_their_clock_said(engine: Engine) -> None:
+    keep(engine, *(replace(FULL, id=TraceId(f"tr_{n}"), at=Instant(STARTED_AT - n)) for n in range(5)))
+    assert page(engine, None) == ["tr_4", "tr_3", "tr_2", "tr_1", "tr_0"]
+
+
+def test_traces_of_one_are_theirs_alone(engine: Engine) -> None:
+    parties = [(ANA, None), (ANA, BOT), (BEN, BOT), (BOT, None), (ANA, OTHER_BOT)]
+    keep(
+        engine,
+        *(
+            replace(FULL, id=TraceId(f"tr_{n}"), subject=subject, actor=actor)
+            for n, (subject, actor) in enumerate(parties)
+        ),
+    )
+    assert page(engine, (ANA, None)) == ["tr_4", "tr_1", "tr_0"]
+    assert page(engine, (ANA, BOT)) == ["tr_1"]
+    assert page(engine, (BEN, None)) == ["tr_2"]
+    assert page(engine, (BOT, None)) == ["tr_3"]
+    assert page(engine, (BOT, BOT)) == []
+
+
+def test_pages_of_traces_follow_on_while_new_ones_are_written(engine: Engine) -> None:
+    keep(engine, *(replace(FULL, id=TraceId(f"tr_{n}"), subject=(ANA, BEN)[n % 2]) for n in range(10)))
+    first = page(engine, (ANA, None), limit=2)
+    keep(engine, replace(FULL, id=TraceId("tr_new")))
+    second = page(engine, (ANA, None), TraceId(first[-1]), limit=2)
+    third = page(engine, (ANA, None), TraceId(second[-1]), limit=2)
+    assert (first, second, third) == (["tr_8", "tr_6"], ["tr_4", "tr_2"], ["tr_0"])
+    assert page(engine, (ANA, None), TraceId(third[-1]), limit=2) == []
+
+
+def test_page_after_a_trace_that_does_not_exist_is_empty(engine: Engine) -> None:
+    keep(engine, FULL)
+    assert page(engine, None, TraceId("tr_none")) == []
+
+
+def test_citation_comes_back_with_its_document(engine: Engine, clock: Clock) -> None:
+    cited = _cited(engine, clock, 1)[0]
+    with writing(engine) as session:
+        traces.add_citations(session, [cited], at=clock.now())
+        traces.add_citations(session, [], at=clock.now())
+    with reading(engine) as session:
+        assert traces.citation(session, cited.id) == cited
+        assert traces.citation(session, CitationId("cit_none")) is None
+
+
+def test_citing_again_changes_nothing(engine: Engine, clock: Clock) -> None:
+    first, second, third = _cited(engine, clock, 3)
+    with writing(engine) as session:
+        traces.add_citations(session, [first, second], at=clock.now())
+    before = rows_of(engine, "citations")
+    with writing(engine) as session:
+        traces.add_citations(session, [third, second, first, third], at=clock.now())
+    after = rows_of(engine, "citations")
+    assert {id: after[id] for id in before} == before
+    assert set(after) == {first.id, second.id, third.id}
+
+
+def test_same_passages_cited_by_eight_at_once_hold_nobody_up(engine: Engine, clock: Clock) -> None:
+    cited = _cited(engine, clock, 200)
+
+    def cite(seed: int) -> None:
+        shuffled = Random(seed).sample(cited, len(cited))
+        with writing(engine) as session:
+            traces.add_citations(session, shuffled, at=STARTED_AT)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(cite, range(24))) == [None] * 24
+    assert set(rows_of(engine, "citations")) == {each.id for each in cited}
+
+
+def _cited(engine: Engine, clock: Clock, count: int) -> list[Cited]:
+    shelf = Shelf(engine, clock)
+    staged = shelf.stage("x" * count)
+    shelf.publish(staged)
+    return [
+        Cited(
+            id=CitationId(f"cit_{n}"),
+            document=staged.submission.document,
+            version=staged.version,
+            span=Span(start=n, end=n + 1),
+            quote_digest=text_digest("x"),
+        )
+        for n in range(count)
+    ]
