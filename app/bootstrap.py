@@ -30,20 +30,27 @@ def open_ports(
     threads: int = 1,
     index_patience_s: float = INDEX_PATIENCE_S,
     index_timeout_s: float = INDEX_TIMEOUT_S,
+    searching: bool = True,
 ) -> Iterator[Ports]:
-    """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured."""
+    """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured.
+
+    Who is `searching` finds the index unavailable until it holds what was published; who fills it asks how far it is.
+    """
     from app.adapters.cedar_policy import CedarPolicyEngine
     from app.adapters.fsspec_blobs import FsspecBlobs
     from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
     from app.adapters.snowball_analyzer import SnowballAnalyzer
+    from app.adapters.whole_index import WholeIndex
 
+    os.umask(0o077)
     with ExitStack() as opened:
         engine = open_engine(settings.database)
         opened.callback(engine.dispose)
         embedder = LocalEmbedder(settings.embedding.model, threads=settings.embedding.threads or threads)
+        index = _index(settings, embedder.dimension, opened, index_patience_s, index_timeout_s)
         yield Ports(
             engine=engine,
-            index=_index(settings, embedder.dimension, opened, index_patience_s, index_timeout_s),
+            index=WholeIndex(index, engine) if searching else index,
             embedder=embedder,
             tokenizer=LocalTokenizer(settings.embedding.model),
             analyzer=SnowballAnalyzer(),
@@ -60,6 +67,7 @@ def initialise(settings: Settings) -> str | None:
     """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once."""
     from app.adapters.cedar_policy import default_policies
 
+    os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(settings.database)
     try:

@@ -1,5 +1,6 @@
 """The web app: routes, errors, limits and metrics around the ports it is given."""
 
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,10 @@ from app.domain.trace import TraceId
 from app.ports import Ports
 
 MAX_BODY_BYTES = documents.MAX_DOCUMENT_BYTES + 1_000_000
-"""A whole request: a document and what is said of it."""
+"""Of a request that brings a document: it and what is said of it."""
+
+MAX_PLAIN_BODY_BYTES = 500_000
+"""Of every other request. Bodies are read before anybody is identified, so this bounds what a stranger costs."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -43,12 +47,12 @@ def create_app(ports: Ports) -> FastAPI:
 
 
 class _Documented(FastAPI):
-    """Its OpenAPI document also holds the schemas that routes name by hand."""
+    """Its OpenAPI document also holds the schemas that routes name by hand, and examples with the nulls they have."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         _, by_hand = models_json_schema(
-            [(Problem, "serialization"), (documents.TextDocument, "validation")],
+            [(Problem, "serialization"), (retrieve.AnswerOut, "serialization"), (documents.TextDocument, "validation")],
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(by_hand["$defs"])
@@ -83,12 +87,15 @@ class _Measured:
             _SECONDS.labels(method, route).observe(time.perf_counter() - start)
 
 
+_DOCUMENTS = re.compile(r"/v1/collections/[^/]+/documents")
+
+
 class _TooLarge(Exception):
     pass
 
 
 class _BodyLimit:
-    """Refuses bodies over `MAX_BODY_BYTES` before they are held in memory, and reads them off so the answer arrives."""
+    """Refuses bodies that are too large before they are held in memory, and reads them off so the answer arrives."""
 
     def __init__(self, app: ASGIApp, ports: Ports) -> None:
         self._app, self._ports = app, ports
@@ -97,44 +104,46 @@ class _BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        at_most = MAX_BODY_BYTES if _DOCUMENTS.fullmatch(scope["path"]) else MAX_PLAIN_BODY_BYTES
         stated = dict(scope["headers"]).get(b"content-length", b"")
-        if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
-            await self._refuse(scope, receive, send)
+        if stated.isdigit() and int(stated) > at_most:
+            await self._refuse(scope, receive, send, at_most, more=True)
             return
         taken = 0
-        answering = False
+        answering = more = False
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal taken, more
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
+            taken, more = taken + len(message.get("body", b"")), message.get("more_body", False)
+            if taken > at_most:
                 raise _TooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal answering
-            if taken > MAX_BODY_BYTES and not answering:
+            if taken > at_most and not answering:
                 return  # whatever the app made of half a body, the answer is the refusal
             answering = True
             await send(message)
 
         with suppress(_TooLarge):
             await self._app(scope, counted, noted)
-        if taken > MAX_BODY_BYTES and not answering:
-            await self._refuse(scope, receive, send)
+        if taken > at_most and not answering:
+            await self._refuse(scope, receive, send, at_most, more=more)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, at_most: int, *, more: bool) -> None:
         for _ in range(100_000):
-            message = await receive()
-            if message["type"] != "http.request" or not message.get("more_body", False):
+            if not more:
                 break
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
         response: JSONResponse = problem(
             Request(scope),
             "too-large",
             TITLES["too-large"],
-            f"A request may have {MAX_BODY_BYTES // 1_000_000} MB at the most, and a document "
-            f"{documents.MAX_DOCUMENT_BYTES // 1_000_000} MB. Split the document, or leave out its images.",
+            f"This request may have {at_most / 1_000_000:g} MB at the most. A document may have "
+            f"{documents.MAX_DOCUMENT_BYTES // 1_000_000} MB: split a larger one, or leave out its images.",
             trace_id=TraceId(f"tr_{self._ports.new_id()}"),
         )
         await response(scope, receive, send)

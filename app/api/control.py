@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -20,9 +21,25 @@ Group = Annotated[str, StringConstraints(pattern=r"^group:[A-Za-z0-9][A-Za-z0-9.
 Id = Annotated[str, Path(pattern=NAME, max_length=128)]
 
 
+_PRINCIPAL: JsonDict = {
+    "display_name": "Ana Ferreira",
+    "groups": ["group:legal"],
+    "clearance": "confidential",
+    "categories": ["pii"],
+    "jurisdictions": ["EU"],
+    "purposes": ["customer-support"],
+    "collections": [],
+    "active": True,
+    "may_assert": False,
+    "team": "legal",
+}
+_PURPOSE: JsonDict = {"title": "Customer support", "description": "Answering a member who calls or writes."}
+
+
 class PrincipalBody(Wire):
     """A user's jurisdictions are where it is, and none means nowhere; an assistant's empty lists are no ceiling."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _PRINCIPAL})
     display_name: Title | None = None
     groups: list[Group] = Field(default_factory=list, max_length=500)
     clearance: LevelWord = "internal"
@@ -36,6 +53,7 @@ class PrincipalBody(Wire):
 
 
 class PrincipalOut(PrincipalBody):
+    model_config = ConfigDict(json_schema_extra={"example": {"id": "user:ana", **_PRINCIPAL}})
     id: str
     display_name: str
 
@@ -50,11 +68,13 @@ class KeyOut(BaseModel):
 
 
 class PurposeBody(Wire):
+    model_config = ConfigDict(json_schema_extra={"example": _PURPOSE})
     title: Title
     description: Annotated[str, StringConstraints(max_length=5000), Storable] = ""
 
 
 class PurposeOut(PurposeBody):
+    model_config = ConfigDict(json_schema_extra={"example": {"id": "customer-support", **_PURPOSE}})
     id: str
 
 
@@ -63,6 +83,21 @@ class PurposesOut(BaseModel):
 
 
 class CollectionBody(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "title": "Contracts",
+                "owners": ["group:legal"],
+                "default_label": {"level": "confidential", "categories": []},
+                "default_readers": ["group:legal", "user:ana"],
+                "jurisdictions": ["EU"],
+                "purposes": [],
+                "discoverable": True,
+                "system_of_record": True,
+                "review_after_days": 365,
+            }
+        }
+    )
     title: Title
     owners: list[Ref] = Field(max_length=100, examples=[["group:legal"]])
     default_label: LabelWire = LabelWire()

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer
 
 from app.operations.identify import Credentials
@@ -26,8 +26,23 @@ def _header(request: Request, name: str) -> str | None:
     return ", ".join(request.headers.getlist(name)) if name in request.headers else None
 
 
-def _with_scheme(request: Request, _: Annotated[object, Security(_bearer)]) -> Credentials:
-    """As `credentials_of`, and OpenAPI knows that a bearer is wanted."""
+def _with_scheme(
+    request: Request,
+    _: Annotated[object, Security(_bearer)],
+    __: Annotated[
+        str | None,
+        Header(alias="Muniment-Subject-Token", description="An assistant's: the key of the person it acts for."),
+    ] = None,
+    ___: Annotated[
+        str | None,
+        Header(
+            alias="Muniment-On-Behalf-Of",
+            description="An assistant's that may assert: the person it acts for.",
+            examples=["user:ana"],
+        ),
+    ] = None,
+) -> Credentials:
+    """As `credentials_of`, and OpenAPI knows that a bearer is wanted and how to act for somebody."""
     return credentials_of(request)
 
 

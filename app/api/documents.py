@@ -7,6 +7,7 @@ from email.message import Message
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -25,7 +26,7 @@ from app.domain.jobs import JobState
 from app.domain.trace import TraceId
 from app.operations import curate, read
 from app.operations.curate import UNSTATED, Amendment
-from app.operations.submit import Submitted, submit
+from app.operations.submit import Submitted, known, submit
 from app.ports import Ports
 
 T = TypeVar("T", bound=BaseModel)
@@ -225,15 +226,16 @@ class Upload:
     metadata: Metadata
 
 
-async def _upload(request: Request) -> Upload:
-    """The document of a request, as a multipart file or as JSON text."""
+async def _upload(request: Request, asking: Asking, ports: PortsOf) -> Upload:
+    """The document of a request, as a multipart file or as JSON text. Nothing is read for whoever is not known."""
+    await run_in_threadpool(known, ports, asking)
     sent_as = Message()
     sent_as["Content-Type"] = request.headers.get("content-type", "application/json")
     kind = sent_as.get_content_type()
     if kind == "multipart/form-data" and sent_as.get_content_charset("utf-8") in ("utf-8", "utf8"):
         return await _multipart(request)
     if kind == "application/json":
-        return _text(await request.body())
+        return await run_in_threadpool(_text, await request.body())
     raise UnsupportedMedia(
         "Send a document as multipart/form-data (file and metadata, in UTF-8), or as application/json."
     )
@@ -335,7 +337,7 @@ _UPLOAD_SCHEMA = {
     },
     openapi_extra=_UPLOAD_SCHEMA,
 )
-def post_document(
+async def post_document(
     request: Request,
     response: Response,
     name: Name,
@@ -346,7 +348,8 @@ def post_document(
 ) -> SubmittedOut | JSONResponse:
     """202 once the bytes and the job are durable; 200 `unchanged` for the same bytes and metadata again. With
     `Prefer: wait=SECONDS`, 201 if it is published in that time, or the job's problem if it fails in it."""
-    submitted = submit(
+    submitted = await run_in_threadpool(
+        submit,
         ports,
         asking,
         name,
@@ -358,7 +361,7 @@ def post_document(
     wait_s = _wait_s(prefer)
     job = submitted.job
     if job is not None and wait_s:
-        job = wait_for(ports, asking, job.id, timeout_s=wait_s)
+        job = await wait_for(ports, asking, job.id, timeout_s=wait_s)
     if job is not None and job.state is JobState.FAILED and job.problem:
         return problem(
             request,
@@ -503,7 +506,7 @@ def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
         purposes=sorted(boundary.purposes),
         boundary=opaque("bnd", version.boundary.digest(), pepper=ports.pepper),
         valid_from=iso_or_none(version.period.valid_from),
-        valid_to=iso_or_none(version.period.valid_to),
+        valid_to=iso_or_none(shown.ends),
         review_by=iso_or_none(version.period.review_by) if version.period.review_by is not None else None,
         recorded_at=iso(version.recorded_at),
         parser=version.parser,

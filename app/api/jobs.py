@@ -1,11 +1,13 @@
 """Jobs: how far work is that was acknowledged."""
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -83,17 +85,17 @@ def job_out(job: Job) -> JobOut:
     )
 
 
-def wait_for(ports: Ports, asking: Credentials, id: JobId, *, timeout_s: float) -> Job:
-    """The job once it is over, or as it is when the time is up."""
+async def wait_for(ports: Ports, asking: Credentials, id: JobId, *, timeout_s: float) -> Job:
+    """The job once it is over, or as it is when the time is up. No thread is held while nothing is looked at."""
     deadline = time.monotonic() + timeout_s
     while True:
-        job = submit.job(ports, asking, id)
+        job = await run_in_threadpool(submit.job, ports, asking, id)
         if job.state.ended or time.monotonic() >= deadline:
             return job
-        time.sleep(_POLL_S)
+        await asyncio.sleep(_POLL_S)
 
 
-def _events(ports: Ports, asking: Credentials, first: Job) -> Iterator[str]:
+async def _events(ports: Ports, asking: Credentials, first: Job) -> AsyncIterator[str]:
     """Authorized anew for each look, so a stream ends when the right to see it does."""
     deadline = time.monotonic() + _MAX_STREAM_S
     job, told = first, None
@@ -105,8 +107,8 @@ def _events(ports: Ports, asking: Credentials, first: Job) -> Iterator[str]:
             told = now
         if job.state.ended or time.monotonic() >= deadline:
             return
-        time.sleep(_POLL_S)
+        await asyncio.sleep(_POLL_S)
         try:
-            job = submit.job(ports, asking, first.id)
+            job = await run_in_threadpool(submit.job, ports, asking, first.id)
         except MunimentError:
             return

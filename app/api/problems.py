@@ -124,6 +124,10 @@ def problem(
     return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**_HEADERS.get(status, {}), **(headers or {})})
 
 
+_MAX_FAULTS = 20
+"""More mistakes than these help nobody, and cost as much to list as the request did to send."""
+
+
 def handle_problems(app: FastAPI, ports: Ports) -> None:
     """Let every exception of a request end as a problem, and every refusal on record."""
 
@@ -135,7 +139,8 @@ def handle_problems(app: FastAPI, ports: Ports) -> None:
         trace_id = new_trace()
         if isinstance(error, NotPermitted | NotFound):
             refused(ports, credentials_of(request), error, trace_id, method=request.method, path=_instance(request))
-        return problem(request, error.kind, error.title, error.detail, trace_id=trace_id, faults=error.faults)
+        faults = error.faults[:_MAX_FAULTS]
+        return problem(request, error.kind, error.title, error.detail, trace_id=trace_id, faults=faults)
 
     def of_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -143,7 +148,7 @@ def handle_problems(app: FastAPI, ports: Ports) -> None:
             detail = "Send the body as JSON, with Content-Type: application/json."
             kind = "unsupported-media-type"
             return problem(request, kind, TITLES[kind], detail, trace_id=new_trace())
-        faults = faults_of(error.errors())
+        faults = faults_of(error.errors()[:_MAX_FAULTS])
         detail = "The request is not of the form that the contract gives: see errors."
         return problem(request, "invalid", TITLES["invalid"], detail, trace_id=new_trace(), faults=faults)
 

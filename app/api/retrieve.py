@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic.config import JsonDict
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -23,6 +24,21 @@ Reference = Annotated[str, StringConstraints(max_length=200), Storable]
 
 
 class RetrieveBody(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "query": "Can we share this customer dataset with our partner for analysis?",
+                "purpose": "customer-support",
+                "collections": ["policies"],
+                "top_k": 8,
+                "max_tokens": 2000,
+                "filters": {"attributes.region": ["EU"]},
+                "mode": "hybrid",
+                "workflow": "case-17",
+                "decision": "share-dataset-042",
+            }
+        }
+    )
     query: Annotated[str, StringConstraints(min_length=1, max_length=4000), Storable] = Field(
         examples=["Can we share this customer dataset with our partner for analysis?"]
     )
@@ -132,7 +148,70 @@ class UsageOut(BaseModel):
     timings_ms: dict[str, float]
 
 
+_ANSWER: JsonDict = {
+    "trace_id": "tr_mxylfwm5ymkxa5gcifi2c432nt",
+    "outcome": "answered",
+    "passages": [
+        {
+            "rank": 1,
+            "score": 0.83,
+            "text": "A dataset is shared with a partner only under a signed agreement.",
+            "citation": {
+                "id": "cit_371ee3be7eda8570726fe932004e78e0",
+                "document_id": "doc_ycm4hswkclbmkpkltlte2st7ae",
+                "title": "Data-sharing policy",
+                "uri": "policies/data-sharing",
+                "collection": "policies",
+                "version": 3,
+                "digest": "sha256:f0f5ee24696e05145b5c3e639650b487273cce16d85b4aa621e43fdbc75d6e70",
+                "span": [1204, 1269],
+                "quote_digest": "sha256:3f0c7a1ee6b6a3a0a5c3ba2cf0d0a6f9a1b0b2c69f6f3f4f0c9f7ad3cf6c11aa",
+                "page": 4,
+                "boxes": [{"page": 4, "x0": 72.0, "y0": 310.5, "x1": 540.0, "y1": 388.0}],
+                "section": ["Data sharing", "Partners"],
+                "valid_from": "2025-03-01T00:00:00Z",
+                "valid_to": None,
+                "recorded_at": "2025-02-27T09:30:00Z",
+            },
+            "label": {"level": "confidential", "categories": ["pii"]},
+            "jurisdictions": ["EU"],
+            "boundary": "bnd_0d9c1a5b7f3e2846a1b2c3d4e5f60718",
+            "flags": [],
+            "redactions": [],
+        }
+    ],
+    "context": "The numbered passages below are quoted source material. ...",
+    "label": {"level": "confidential", "categories": ["pii"]},
+    "obligations": [{"id": "cite-sources", "policies": ["readers-see"]}],
+    "checks": [
+        {
+            "check": "clearance",
+            "outcome": "narrowed",
+            "reason": "Cleared up to confidential, for pii; what is shown is confidential.",
+            "policies": ["above-subject-clearance"],
+        }
+    ],
+    "recourse": [
+        {
+            "kind": "request-access",
+            "collection": "contracts",
+            "title": "Contracts with partners",
+            "owner": "group:legal",
+            "href": "/v1/escalations",
+        }
+    ],
+    "usage": {
+        "query_tokens": 14,
+        "context_tokens": 1832,
+        "cost": {"amount": "0.000021", "currency": "EUR"},
+        "timings_ms": {"embed": 4.1, "search": 6.0, "total": 15.2},
+    },
+    "receipt": None,
+}
+
+
 class AnswerOut(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"example": _ANSWER})
     trace_id: str
     outcome: Literal["answered", "empty", "blocked", "escalated"]
     passages: list[PassageOut]

@@ -34,8 +34,6 @@ def _instant(value: object) -> object:
         return parse_instant(value)
     except Invalid as error:
         raise ValueError(error.detail) from None
-    except OverflowError:
-        raise ValueError("In UTC, that instant lies outside of the years 1 to 9999.") from None
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -9,7 +10,7 @@ from typing import Final, NewType
 
 from app.domain.access import Boundary
 from app.domain.corpus import Box, Digest, DocumentId, Span, StoredChunk, VersionId, text_digest
-from app.domain.instants import Instant
+from app.domain.instants import FOREVER, Instant
 from app.domain.labels import UNLABELLED, Label
 
 CitationId = NewType("CitationId", str)
@@ -64,7 +65,12 @@ class Passage:
         return self.boundary.label
 
 
-def cited(chunk: StoredChunk, *, pepper: bytes) -> Citation:
+def shown_end(chunk: StoredChunk, *, now: Instant, curated: bool) -> Instant:
+    """When a version ends, as its reader may know: an end ahead that a successor set is under embargo with it."""
+    return chunk.valid_to if curated or chunk.latest or chunk.valid_to <= now else FOREVER
+
+
+def cited(chunk: StoredChunk, *, pepper: bytes, ends: Instant) -> Citation:
     """The citation of a chunk; raises `IntegrityError` if its stored text is not what was published.
 
     Its id is the same whenever the same span of the same version is cited, and tells nothing without the pepper.
@@ -88,7 +94,7 @@ def cited(chunk: StoredChunk, *, pepper: bytes) -> Citation:
         boxes=chunk.boxes,
         section=chunk.section,
         valid_from=chunk.valid_from,
-        valid_to=chunk.valid_to,
+        valid_to=ends,
         recorded_at=chunk.recorded_at,
     )
 
@@ -110,17 +116,25 @@ def context(passages: Sequence[Passage]) -> str:
 
 
 def quoted(passage: Passage) -> str:
-    """One passage as it stands in a context."""
+    """One passage as it stands in a context: its number, then its source and its text between fences.
+
+    Titles and headings come from documents as the text does, so they stand inside the fence too.
+    """
     citation = passage.citation
     fence = '"' * max(3, _longest_run(citation.quote, '"') + 1)
-    place = "".join(
-        (
-            f", page {citation.page}" if citation.page is not None else "",
-            f", section {' > '.join(citation.section)}" if citation.section else "",
-        )
-    )
-    source = f"{citation.title} ({citation.uri}, version {citation.version}{place})"
-    return f"[{passage.rank}] {' '.join(source.splitlines())}\n{fence}\n{citation.quote}\n{fence}"
+    page = f", page {citation.page}" if citation.page is not None else ""
+    section = f", section {_source(' > '.join(citation.section))}" if citation.section else ""
+    source = f"{_source(citation.title)} ({_source(citation.uri)}, version {citation.version}{page}{section})"
+    return f"[{passage.rank}]\n{fence}\nSource: {source}\n\n{citation.quote}\n{fence}"
+
+
+def _source(text: str) -> str:
+    """Words of a source line as one short line that can neither open nor close a fence, nor turn the text around."""
+    plain = "".join(sign if unicodedata.category(sign)[0] not in "CZ" or sign == " " else " " for sign in text)
+    return " ".join(plain.replace('"', "'").split())[:_SOURCE_CHARS]
+
+
+_SOURCE_CHARS = 120
 
 
 def joined(passages: Sequence[Passage]) -> Label | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
-from app.domain.access import Boundary, BoundaryId, PrincipalRef
+from app.domain.access import Boundary, BoundaryId, Collection, PrincipalRef
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Label
 
@@ -147,6 +147,23 @@ class Metadata:
     attributes: Attributes = field(default_factory=dict)
 
 
+def stated_boundary(metadata: Metadata, collection: Collection) -> Boundary:
+    """The boundary that an owner states, with the collection's default label where none is.
+
+    A stated label is the owner's own word and is taken whole: its categories are not mixed with the default's, and it
+    may be lower than the default. What is left empty stays empty, and so follows the collection (`Boundary.within`).
+    """
+    return Boundary(
+        collection=collection.name,
+        label=collection.default_label if metadata.label is None else metadata.label,
+        readers=metadata.readers,
+        denied=metadata.denied,
+        jurisdictions=metadata.jurisdictions,
+        purposes=metadata.purposes,
+        consents=metadata.consents,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """When a version was true (`valid`) and during what time we held that to be so (`recorded`); half-open both.
@@ -267,6 +284,8 @@ class StoredChunk:
     section: tuple[str, ...]
     valid_from: Instant
     valid_to: Instant
+    begins: Instant
+    """When it is valid from in what we hold today: ahead of now, it is under embargo, whatever was known before."""
     recorded_at: Instant
     latest: bool
     """No later version of the document has been published."""

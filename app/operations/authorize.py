@@ -1,5 +1,6 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -25,12 +26,15 @@ from app.domain.instants import Instant
 from app.operations.identify import Standing
 from app.ports import Bounded, Institution, Ports
 from app.store import boundaries as boundary_store
-from app.store import registry
+from app.store import corpus, registry
 
 INTERFACE = "rest"
 
-KNOWN_OBLIGATIONS = ("cite-sources", "max-passages")
-"""What is discharged here, by the part before the colon. Any other obligation turns its permit into a denial."""
+_KNOWN_OBLIGATIONS = re.compile(r"cite-sources|max-passages:[1-9][0-9]{0,3}")
+"""What is discharged here. Any other obligation, a misspelt one too, turns its permit into a denial."""
+
+WHOLE_TEXT_OBLIGATIONS = frozenset({"cite-sources"})
+"""What reading a text, original or citation discharges: each comes with its document, version and digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,23 @@ def permitted(
     return _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed
 
 
+def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
+    """Whether the principal may read within all of these boundaries, for whatever purposes they name.
+
+    Who curates a collection changes only what it may read: else it could open to itself what clearance, category,
+    wall or jurisdiction closes.
+    """
+    laid_down = register(ports, session, standing)
+    bounded = [_resource(boundary, laid_down.collections) for boundary in set(boundaries)]
+    return all(
+        any(
+            ports.policy_engine.decide(laid_down.policies, _question(standing, Action.READ, purpose), [each])[0].allowed
+            for purpose in (None, *sorted(each.boundary.purposes))
+        )
+        for each in bounded
+    )
+
+
 def curated_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
     """The names of the collections that the principal may curate."""
     return _collections_for(ports, session, standing, Action.CURATE)
@@ -129,9 +150,8 @@ def discoverable_collections(ports: Ports, session: Session, standing: Standing)
 
 
 def readable_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
-    """The names of the collections in which some boundary is open to the principal, stating no purpose."""
-    known = _boundaries(ports, session, standing)
-    return frozenset(known[id].collection for id in reach(ports, session, standing).boundaries)
+    """The names of the collections in which there is a version in force that the principal may read, for no purpose."""
+    return corpus.collections_within(session, reach(ports, session, standing).boundaries, now=standing.now)
 
 
 def within_collections(
@@ -229,13 +249,13 @@ def _rulings(
     key = ("rulings", question, standing.epochs.policies, standing.epochs.directory)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    new = [id for id in known if id not in before]
+    new = [id for id in known if id not in before and known[id].collection in laid_down.collections]
     decided = ports.policy_engine.decide(
         laid_down.policies, question, [_resource(known[id], laid_down.collections) for id in new]
     )
     after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=3 * len(after) + 100)
-    return after if len(after) == len(known) else {id: after[id] for id in known}
+    return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
@@ -244,7 +264,7 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
 
 
 def _dischargeable(ruling: Ruling) -> Ruling:
-    known = all(obligation.partition(":")[0] in KNOWN_OBLIGATIONS for obligation in ruling.obligations)
+    known = all(_KNOWN_OBLIGATIONS.fullmatch(obligation) for obligation in ruling.obligations)
     return ruling if known or not ruling.allowed else DENIED
 
 

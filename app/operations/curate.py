@@ -16,7 +16,7 @@ from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
-from app.operations.submit import check_names
+from app.operations.submit import check_names, handles_document
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
@@ -98,6 +98,8 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
         collection = publishing.collection_of(session, document)
         if collection is None or collection not in authorize.curated_collections(ports, session, standing):
             _refuse(ports, session, standing, document)
+        elif not handles_document(ports, session, standing, document, collection):
+            raise NotFound(read.ABSENT)
         purposes = amendment.purposes if amendment.purposes is not UNSTATED else frozenset()
         check_names(
             session,

@@ -6,10 +6,11 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, Collection, Reach
+from app.domain.access import Action, BoundaryId, Collection, Reach
 from app.domain.citation import CitationId
 from app.domain.corpus import DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
+from app.domain.instants import FOREVER, Instant
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record
@@ -32,6 +33,8 @@ class Shown:
     version: Version
     lifecycle: Lifecycle
     collection: Collection
+    ends: Instant
+    """When the version ends, as the principal may know it: a successor under embargo does not show through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +220,22 @@ class _View:
         """Those within the reach, and out of force only to those who curate them."""
         for each in several:
             stands = lifecycle(each, now=self.standing.now)
-            if each.boundary_id not in self.reach.boundaries:
+            if each.boundary_id not in self.reach.boundaries or not self._discharges(each.boundary_id):
                 continue
             if stands.open_to_readers or each.boundary_id in self.reach.curated:
-                yield Shown(version=each, lifecycle=stands, collection=self.collections[each.document.collection])
+                curated = each.boundary_id in self.reach.curated
+                known = curated or not each.superseded or each.period.valid_to <= self.standing.now
+                yield Shown(
+                    version=each,
+                    lifecycle=stands,
+                    collection=self.collections[each.document.collection],
+                    ends=each.period.valid_to if known else FOREVER,
+                )
+
+    def _discharges(self, boundary: BoundaryId) -> bool:
+        """Whether showing a whole version does what its permit obliges to; what a list shows of it does."""
+        obliged = {each.id for each in authorize.obligations_on(self.reach, [boundary])}
+        return self.reach.grounds.question.action is not Action.READ or obliged <= authorize.WHOLE_TEXT_OBLIGATIONS
 
     def one(self, session: Session, document: DocumentId, number: int | None, id: VersionId | None = None) -> Shown:
         """The version of that number or id; raises `NotFound` if it is absent or may not be shown."""

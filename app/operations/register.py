@@ -15,7 +15,7 @@ from app.domain.access import (
     Profile,
     Purpose,
 )
-from app.domain.errors import Conflict, Fault, Invalid, NotFound
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record
@@ -43,6 +43,8 @@ def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> N
         if profile.ref in (*BUILT_IN_GROUPS, BOOTSTRAP_ADMINISTRATOR):
             raise Conflict(f"{profile.ref} is built in and cannot be changed.")
         faults = _unknown_groups(session, profile)
+        if profile.kind is Kind.GROUP and not profile.active:
+            faults.append(Fault(detail="A group is always active: take its members out instead.", pointer="/active"))
         faults += [
             Fault(detail=f"{purpose} is not a registered purpose.", pointer="/purposes")
             for purpose in sorted(profile.purposes - frozenset(laid_down.purposes))
@@ -118,6 +120,8 @@ def purposes(ports: Ports, credentials: Credentials) -> list[Purpose]:
     """The registered purposes: no secret to anybody with a key."""
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
+        if not standing.principal.subject.profile.active:
+            raise NotPermitted("Whoever is not active sees nothing here. Ask an administrator.")
         return list(authorize.register(ports, session, standing).purposes.values())
 
 

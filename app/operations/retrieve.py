@@ -18,9 +18,11 @@ from app.domain.citation import (
     joined,
     opaque,
     quoted,
+    shown_end,
 )
 from app.domain.corpus import Digest, StoredChunk
 from app.domain.evidence import Hit, IndexQuery, fused, relevant
+from app.domain.instants import Instant
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
 from app.operations import authorize
@@ -85,7 +87,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     hits = _search(ports, query, reach, watch)
 
     # 3. select, 4. confirm, 5. cite
-    confirmed = _confirmed(ports, credentials, query, reach, hits)
+    confirmed = _confirmed(ports, credentials, query, reach, hits, now=standing.now)
     watch.lap("confirm")
 
     # 6. inspect (freshness, authority, conflicts, injection and personal data have their place here)
@@ -189,12 +191,14 @@ def _search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Seque
     return fused(relevant(hits, min_cosine=MIN_COSINE))
 
 
-def _confirmed(ports: Ports, credentials: Credentials, query: Query, reach: Reach, hits: Sequence[Hit]) -> _Confirmed:
+def _confirmed(
+    ports: Ports, credentials: Credentials, query: Query, reach: Reach, hits: Sequence[Hit], *, now: Instant
+) -> _Confirmed:
     """The first `top_k` hits that stand up to SQL as it is now, do not repeat each other and fit the budget.
 
     Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow.
     """
-    selection = _Selection(ports, query)
+    selection = _Selection(ports, query, now)
     current = reach
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
@@ -222,8 +226,8 @@ def _confirmed(ports: Ports, credentials: Credentials, query: Query, reach: Reac
 class _Selection:
     """Passages as they are taken, best first, and the reasons for which hits were passed over."""
 
-    def __init__(self, ports: Ports, query: Query) -> None:
-        self._ports, self._query = ports, query
+    def __init__(self, ports: Ports, query: Query, now: Instant) -> None:
+        self._ports, self._query, self._now = ports, query, now
         self._said: set[Digest] = set()
         self.header_tokens = ports.memo.recall(_HEADER, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
         self.passages: list[Passage] = []
@@ -243,8 +247,12 @@ class _Selection:
         if chunk.boundary_id not in reach.boundaries:
             self.drops["boundary"] += 1
             return
+        curated = chunk.boundary_id in reach.curated
+        if chunk.begins > self._now and not curated:
+            self.drops["lifecycle"] += 1
+            return
         try:
-            citation = cited(chunk, pepper=self._ports.pepper)
+            citation = cited(chunk, pepper=self._ports.pepper, ends=shown_end(chunk, now=self._now, curated=curated))
         except IntegrityError:
             self.drops["integrity"] += 1
             return

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
-from app.domain.corpus import DocumentId, Metadata
-from app.domain.errors import Fault, Invalid, NotFound
+from app.domain.corpus import DocumentId, Metadata, stated_boundary
+from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
 from app.domain.jobs import Job, JobId
 from app.operations import authorize
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import directory, jobs, publishing
+from app.store import corpus, directory, jobs, publishing
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -30,6 +30,12 @@ class Submitted:
     unchanged_version: int | None
 
 
+def known(ports: Ports, credentials: Credentials) -> None:
+    """Pass if somebody is known by these credentials; raises what `identify` does."""
+    with reading(ports.engine) as session:
+        identify(ports, session, credentials)
+
+
 def submit(
     ports: Ports,
     credentials: Credentials,
@@ -42,7 +48,8 @@ def submit(
 ) -> Submitted:
     """Take a document for ingestion by an owner. Raises `NotFound`, `NotPermitted`, or `Invalid` with each fault.
 
-    1. The principal curates the collection; whether one that is hidden exists is not told.
+    1. The principal curates the collection; whether one that is hidden exists is not told. Where the uri is taken, it
+       may read what is there: who could not, would learn of it, and could change it.
     2. Every name in the metadata is known.
     3. The same bytes and metadata again change nothing.
     4. The bytes are durable before the job is, and the job before it is acknowledged.
@@ -58,6 +65,7 @@ def submit(
             unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
             within="/metadata",
         )
+        _check_uri(ports, session, standing, collection, metadata.uri)
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
@@ -88,6 +96,20 @@ def submit(
         session.flush()
         job = jobs.job(session, id)
     return Submitted(document=document, job=job, unchanged_version=None)
+
+
+def _check_uri(ports: Ports, session: Session, standing: Standing, collection: str, uri: str) -> None:
+    found = publishing.document_row(session, collection=collection, uri=uri)
+    if found and not handles_document(ports, session, standing, found[1], collection):
+        raise NotPermitted("That uri is taken by a document that you may not read. Use another, or ask its owners.")
+
+
+def handles_document(ports: Ports, session: Session, standing: Standing, document: DocumentId, collection: str) -> bool:
+    """Whether the principal may read every version of a document, and what is still being ingested of it."""
+    home = authorize.register(ports, session, standing).collections[collection]
+    published = [version.boundary for version in corpus.versions_of(session, document)]
+    coming = [stated_boundary(metadata, home) for _, metadata in jobs.open_metadata(session, document)]
+    return authorize.handles(ports, session, standing, [*published, *coming])
 
 
 def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:

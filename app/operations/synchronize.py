@@ -47,6 +47,17 @@ def synchronize(ports: Ports, versions: Sequence[VersionId] | None = None) -> in
         done += len(tasks)
 
 
+def restock(ports: Ports) -> bool:
+    """Have an index that was lost, or is older than the database, told of everything anew; whether it had to be."""
+    with reading(ports.engine) as session:
+        published = publishing.published_chunks(session)
+    if ports.index.size() >= published:
+        return False
+    with writing(ports.engine) as session:
+        publishing.add_index_tasks_of_all(session)
+    return True
+
+
 def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placement]:
     """Put every point of these versions into the index, with its vectors, as SQL says now. May be repeated.
 

@@ -106,6 +106,27 @@ def latest_versions(
     )
 
 
+def collections_within(session: Session, boundaries: Iterable[BoundaryId], *, now: Instant) -> frozenset[str]:
+    """The collections in which a version that is in force now lies within these boundaries."""
+    query = (
+        select(col(DocumentRow.collection))
+        .distinct()
+        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow)))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(
+            col(VersionBoundaryRow.boundary_id).in_(set(boundaries)),
+            ~_WITHDRAWN,
+            col(PeriodRow.valid_from) <= now,
+            col(PeriodRow.valid_to) > now,
+        )
+    )
+    return frozenset(session.scalars(query))
+
+
 def text_of(session: Session, digest: Digest) -> str:
     """Canonical text by digest."""
     return session.execute(select(col(TextRow.text)).where(col(TextRow.digest) == digest)).scalar_one()
@@ -153,6 +174,7 @@ def stored_chunks(
             section=tuple(row.section),
             valid_from=Instant(row.valid_from),
             valid_to=Instant(row.valid_to),
+            begins=Instant(row.begins),
             recorded_at=Instant(row.published_at),
             latest=row.latest,
         )
@@ -161,6 +183,7 @@ def stored_chunks(
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")
+_Today = aliased(PeriodRow, name="today")
 _STORED_CHUNKS = (
     select(
         col(ChunkRow.id),
@@ -181,6 +204,7 @@ _STORED_CHUNKS = (
         col(DocumentRow.uri),
         col(PeriodRow.valid_from),
         col(PeriodRow.valid_to),
+        col(_Today.valid_from).label("begins"),
         _Boundary,
         func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)).label("text"),
         _LATEST.label("latest"),
@@ -196,6 +220,7 @@ _STORED_CHUNKS = (
             col(PeriodRow.recorded_to) > bindparam("known_at"),
         ),
     )
+    .join(_Today, and_(col(_Today.version_id) == col(VersionRow.id), holds(_Today)))
     .join(
         VersionBoundaryRow,
         and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),

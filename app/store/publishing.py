@@ -441,6 +441,18 @@ def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
     session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(list(ids))))
 
 
+def published_chunks(session: Session) -> int:
+    """The least that an index holds: a point for each. While versions are corrected or staged, it holds more."""
+    published = select(func.count()).select_from(ChunkRow).join(VersionRow).where(col(VersionRow.number).is_not(None))
+    return session.execute(published).scalar_one()
+
+
+def add_index_tasks_of_all(session: Session) -> None:
+    """Have the index told of every version anew, vectors too; the newest first, as they are asked for most."""
+    versions = session.scalars(select(col(VersionRow.id)).order_by(col(VersionRow.id).desc()))
+    session.add_all([IndexTaskRow(version_id=version, whole=True) for version in versions if version is not None])
+
+
 def renew_index_tasks(session: Session, ids: Sequence[int], wanted: Mapping[VersionId, bool]) -> None:
     """Put new tasks in the place of these: one for each version, whether vectors are wanted too."""
     remove_index_tasks(session, ids)

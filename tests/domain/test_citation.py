@@ -19,6 +19,7 @@ from app.domain.citation import (
     joined,
     opaque,
     quoted,
+    shown_end,
 )
 from app.domain.corpus import Box, ChunkId, DocumentId, Span, StoredChunk, VersionId, digest_of, text_digest
 from app.domain.instants import FOREVER, Instant
@@ -53,6 +54,7 @@ def chunk(text: str = "Share nothing.", **changed: object) -> StoredChunk:
         section=("Sharing", "Partners"),
         valid_from=Instant(1),
         valid_to=FOREVER,
+        begins=Instant(1),
         recorded_at=Instant(2),
         latest=True,
     )
@@ -63,14 +65,14 @@ def passage(text: str = "Share nothing.", *, rank: int = 1, label: Label | None 
     return Passage(
         rank=rank,
         score=0.5,
-        citation=cited(chunk(text, **changed), pepper=PEPPER),
+        citation=cited(chunk(text, **changed), pepper=PEPPER, ends=FOREVER),
         boundary=Boundary(collection="policies", label=label or Label()),
         boundary_key="bnd_1",
     )
 
 
 def test_citation_says_where_its_quote_stands() -> None:
-    found = cited(chunk(), pepper=PEPPER)
+    found = cited(chunk(), pepper=PEPPER, ends=FOREVER)
     assert found == Citation(
         id=CitationId(opaque("cit", "3:10:24", pepper=PEPPER)),
         document=DocumentId("doc_1"),
@@ -95,22 +97,25 @@ def test_citation_says_where_its_quote_stands() -> None:
 @given(text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), data=st.data())
 def test_changed_character_is_never_cited(text: str, data: st.DataObject) -> None:
     stored = chunk(text)
-    assert cited(stored, pepper=PEPPER).quote == text
+    assert cited(stored, pepper=PEPPER, ends=FOREVER).quote == text
     place = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="utf-8").filter(lambda sign: sign != text[place]))
     with pytest.raises(IntegrityError):
-        cited(replace(stored, text=text[:place] + other + text[place + 1 :]), pepper=PEPPER)
+        cited(replace(stored, text=text[:place] + other + text[place + 1 :]), pepper=PEPPER, ends=FOREVER)
     with pytest.raises(IntegrityError):
-        cited(replace(stored, text=text[:-1]), pepper=PEPPER)
+        cited(replace(stored, text=text[:-1]), pepper=PEPPER, ends=FOREVER)
 
 
 def test_same_span_of_the_same_version_is_the_same_citation() -> None:
-    assert cited(chunk(), pepper=PEPPER).id == cited(chunk(id=ChunkId(8), title="Renamed"), pepper=PEPPER).id
+    assert (
+        cited(chunk(), pepper=PEPPER, ends=FOREVER).id
+        == cited(chunk(id=ChunkId(8), title="Renamed"), pepper=PEPPER, ends=FOREVER).id
+    )
 
 
 @pytest.mark.parametrize("other", [{"version_id": VersionId(4)}, {"span": Span(start=11, end=25)}])
 def test_another_span_or_version_is_another_citation(other: dict[str, object]) -> None:
-    assert cited(chunk(), pepper=PEPPER).id != cited(chunk(**other), pepper=PEPPER).id
+    assert cited(chunk(), pepper=PEPPER, ends=FOREVER).id != cited(chunk(**other), pepper=PEPPER, ends=FOREVER).id
 
 
 def test_opaque_ids_are_stable_and_differ_by_prefix_name_and_pepper() -> None:
@@ -128,10 +133,10 @@ def test_context_is_the_header_and_each_passage_with_its_number_and_source() -> 
     passages = [passage(), passage('He said "no".', rank=2, page=None, section=())]
     assert context(passages) == (
         f"{CONTEXT_HEADER}\n\n"
-        "[1] Data sharing (policies/sharing.pdf, version 2, page 4, section Sharing > Partners)\n"
-        '"""\nShare nothing.\n"""\n\n'
-        "[2] Data sharing (policies/sharing.pdf, version 2)\n"
-        '"""\nHe said "no".\n"""'
+        '[1]\n"""\n'
+        "Source: Data sharing (policies/sharing.pdf, version 2, page 4, section Sharing > Partners)\n\n"
+        'Share nothing.\n"""\n\n'
+        '[2]\n"""\nSource: Data sharing (policies/sharing.pdf, version 2)\n\nHe said "no".\n"""'
     )
 
 
@@ -156,11 +161,14 @@ def test_no_text_closes_its_fence_and_no_source_breaks_its_line(texts: list[str]
     assert rest.startswith(f"{CONTEXT_HEADER}\n\n")
     rest = rest.removeprefix(f"{CONTEXT_HEADER}\n\n")
     for each in passages:
-        source_line, _, rest = rest.partition("\n")
-        assert source_line.startswith(f"[{each.rank}] ")
-        assert len(source_line.splitlines()) == 1
+        number, _, rest = rest.partition("\n")
+        assert number == f"[{each.rank}]"
         fence, _, rest = rest.partition("\n")
         assert re.fullmatch('"{3,}', fence)
+        source_line, _, rest = rest.partition("\n\n")
+        assert source_line.startswith("Source: ")
+        assert len(source_line.splitlines()) == 1
+        assert '"' not in source_line
         quote, _, rest = rest.partition(f"\n{fence}")
         assert quote == each.citation.quote
         assert fence not in quote
@@ -171,6 +179,17 @@ def test_no_text_closes_its_fence_and_no_source_breaks_its_line(texts: list[str]
 @given(text=hostile)
 def test_quote_in_a_context_is_what_is_cited_to_the_character(text: str) -> None:
     assert f"\n{text}\n" in quoted(passage(text))
+
+
+@pytest.mark.parametrize(
+    ("curated", "latest", "ends", "shown"),
+    [(False, True, 90, 90), (False, False, 40, 40), (False, False, 90, FOREVER), (True, False, 90, 90)],
+)
+def test_an_end_that_a_successor_ahead_has_set_is_its_owners_alone(
+    curated: bool, latest: bool, ends: int, shown: int
+) -> None:
+    stored = chunk(latest=latest, valid_to=Instant(ends))
+    assert shown_end(stored, now=Instant(50), curated=curated) == shown
 
 
 def test_label_of_passages_is_their_join() -> None:

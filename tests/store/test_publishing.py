@@ -328,6 +328,7 @@ def test_stored_chunk_carries_all_that_citing_it_needs(shelf: Shelf) -> None:
             section=("Sharing",),
             valid_from=at,
             valid_to=FOREVER,
+            begins=at,
             recorded_at=at,
             latest=True,
         )
