@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.memo import Memo
 from app.operations.prepare import ensure_administrator_key, prepare
@@ -64,11 +65,18 @@ def open_ports(
 
 
 def initialise(settings: Settings) -> str | None:
-    """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once."""
-    from app.adapters.cedar_policy import default_policies
+    """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once.
 
+    Raises `Invalid` for settings that cannot be used, before any part is started with them.
+    """
+    from app.adapters.cedar_policy import default_policies
+    from app.adapters.fsspec_blobs import FsspecBlobs
+
+    if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
+        raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    FsspecBlobs(settings.blobs)
     engine = open_engine(settings.database)
     try:
         prepare(engine, default_policies=default_policies(), now=now())

@@ -130,7 +130,7 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
-    with recording(ports.engine, ports.now(), "boundaries") as (session, at):
+    with recording(ports.engine, ports.now()) as (session, at):
         submission = next((each for each in jobs.submissions_of(session, batch) if each.job == job), None)
         staged = publishing.version_of_job(session, job)
         if submission is None or staged is None or staged.number is not None:

@@ -84,7 +84,7 @@ class CedarPolicyEngine:
         if compiled.faults:
             raise Unavailable(
                 "The policies in force cannot be used, so nothing is answered; "
-                "`muniment policy validate` says what is wrong with them."
+                "The server's log says what is wrong with them."
             )
         return compiled
 

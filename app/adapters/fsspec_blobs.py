@@ -7,14 +7,21 @@ from tempfile import NamedTemporaryFile
 import fsspec  # type: ignore[import-untyped]
 
 from app.domain.corpus import Digest, digest_of
-from app.domain.errors import NotFound, Unavailable
+from app.domain.errors import Invalid, NotFound, Unavailable
 
 
 class FsspecBlobs:
-    """The `BlobStore` port. `url` is an fsspec URL of a folder: file:///..., s3://bucket/prefix, ..."""
+    """The `BlobStore` port. `url` is an fsspec URL of a folder (file://..., s3://...); raises `Invalid` for others."""
 
     def __init__(self, url: str) -> None:
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            scheme = url.partition("://")[0]
+            raise Invalid(
+                f"MUNIMENT_BLOBS_URL names a store, {scheme}, that is not known or not installed here. Use file://, or "
+                "install the fsspec package for it."
+            ) from error
         self._local = "file" in self._files.protocol or "local" in self._files.protocol
 
     def put(self, content: bytes) -> Digest:

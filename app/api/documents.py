@@ -127,6 +127,7 @@ class AmendmentIn(Wire):
     denied: list[Ref] | None = Field(default=None, max_length=1000)
     jurisdictions: list[Name] | None = Field(default=None, max_length=300)
     purposes: list[Name] | None = Field(default=None, max_length=300)
+    consents: list[Name] | None = Field(default=None, max_length=300)
     valid_from: InstantIn | None = None
     valid_to: InstantIn | None = None
     review_by: InstantIn | None = None
@@ -145,6 +146,7 @@ class AmendmentIn(Wire):
             denied=refs(self.denied) if self.denied is not None else UNSTATED,
             jurisdictions=frozenset(self.jurisdictions) if self.jurisdictions is not None else UNSTATED,
             purposes=frozenset(self.purposes) if self.purposes is not None else UNSTATED,
+            consents=frozenset(self.consents) if self.consents is not None else UNSTATED,
             valid_from=self.valid_from if self.valid_from is not None else UNSTATED,
             valid_to=self.valid_to if "valid_to" in stated else UNSTATED,
             review_by=self.review_by if "review_by" in stated else UNSTATED,

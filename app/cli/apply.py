@@ -104,6 +104,20 @@ def read_institution(file: Path) -> Institution:
     return Institution(**named, documents=documents)
 
 
+@contextmanager
+def _named(entry: str) -> Iterator[None]:
+    """Let a refusal say which entry of the file it is about, and what that leaves."""
+    try:
+        yield
+    except Refused as refusal:
+        raise _at(entry, refusal) from None
+
+
+def _at(entry: str, refusal: Refused) -> Failed:
+    said = str(refusal).replace("; nothing was changed", "")
+    return Failed(f"{entry}: {said} What stands before it in the file was laid down: mend it, and apply it again.")
+
+
 def lay_down(server: Server, institution: Institution) -> list[str]:
     """Purposes, principals, collections, in this order; says a sentence about each.
 
@@ -114,21 +128,25 @@ def lay_down(server: Server, institution: Institution) -> list[str]:
     principals = {each["id"]: each for each in server.get("/v1/principals")["principals"]}
     changes = {"purposes": _Changes(purposes), "principals": _Changes(principals)}
     for id, body in institution.purposes.items():
-        changes["purposes"].note(id, server.put(f"/v1/purposes/{id}", body))
+        with _named(f"purpose {id}"):
+            changes["purposes"].note(id, server.put(f"/v1/purposes/{id}", body))
     limited: dict[str, Json] = {}
     for ref, body in institution.principals.items():
         try:
             changes["principals"].note(ref, server.put(_path(ref), body))
         except Refused as refusal:
             if refusal.status != _INVALID or not body.get("collections"):
-                raise
+                raise _at(ref, refusal) from None
             limited[ref] = body
             if ref not in principals:
-                server.put(_path(ref), {**body, "collections": [], "active": False})
+                with _named(ref):
+                    server.put(_path(ref), {**body, "collections": [], "active": False})
     for name, body in institution.collections.items():
-        server.put(f"/v1/collections/{name}", body)
+        with _named(f"collection {name}"):
+            server.put(f"/v1/collections/{name}", body)
     for ref, body in limited.items():
-        changes["principals"].note(ref, server.put(_path(ref), body))
+        with _named(ref):
+            changes["principals"].note(ref, server.put(_path(ref), body))
     laid_down = f"collections: {len(institution.collections)} laid down as the file has them."
     return [*(f"{section}: {each.sentence()}" for section, each in changes.items()), laid_down]
 

@@ -57,6 +57,8 @@ class Asked:
     purpose: str | None
     valid_at: Instant
     known_at: Instant | None
+    ahead: bool = False
+    """`valid_at` is still to come."""
 
 
 def applied(
@@ -137,7 +139,8 @@ def applied(
             True,
             f"Only versions in force at {iso(asked.valid_at)}"
             + (f", as known at {iso(asked.known_at)}" if asked.known_at is not None else "")
-            + "; none that is withdrawn, and none that is not yet in force unless it is one's own to curate.",
+            + "; none that is withdrawn."
+            + (" That lies ahead, so only what is one's own to curate was searched." if asked.ahead else ""),
         ),
         integrity,
     )

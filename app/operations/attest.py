@@ -6,7 +6,7 @@ from typing import Any
 from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Query
 from app.domain.citation import Passage
-from app.domain.errors import MunimentError
+from app.domain.errors import Invalid, MunimentError, NotPermitted
 from app.domain.trace import Trace, TraceId, TraceKind
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -144,11 +144,18 @@ def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
 def refused(
     ports: Ports, credentials: Credentials, error: MunimentError, trace_id: TraceId, *, method: str, path: str
 ) -> None:
-    """Put a refusal on record. Who cannot be identified leaves none: strangers must not be able to fill the disk."""
-    try:
-        with reading(ports.engine) as session:
-            principal = identify(ports, session, credentials).principal
-        request = {"method": method, "path": path[:500]}
-        record(ports, principal, TraceKind.REFUSAL, outcome=error.kind, request=request, trace_id=trace_id)
-    except MunimentError:
-        return
+    """Put a refusal on record, under whoever sent it if acting for somebody is what was refused.
+
+    Who cannot be identified leaves none: strangers must not be able to fill the disk.
+    """
+    request = {"method": method, "path": path[:500], "on_behalf_of": credentials.on_behalf_of}
+    for sent in (credentials, Credentials(bearer=credentials.bearer)):
+        try:
+            with reading(ports.engine) as session:
+                principal = identify(ports, session, sent).principal
+            record(ports, principal, TraceKind.REFUSAL, outcome=error.kind, request=request, trace_id=trace_id)
+            return
+        except (NotPermitted, Invalid):
+            continue
+        except MunimentError:
+            return

@@ -219,7 +219,7 @@ def _boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[B
         ports.memo.put(_LATEST_BOUNDARIES, before, weight=0)
         return before
 
-    return ports.memo.recall(key, load)
+    return ports.memo.recall(key, load, weigh=lambda known: len(known) + 100)
 
 
 _LATEST_BOUNDARIES = "latest-boundaries"

@@ -45,6 +45,7 @@ class Amendment:
     denied: frozenset[PrincipalRef] | Unstated = UNSTATED
     jurisdictions: frozenset[str] | Unstated = UNSTATED
     purposes: frozenset[str] | Unstated = UNSTATED
+    consents: frozenset[str] | Unstated = UNSTATED
     valid_from: Instant | Unstated = UNSTATED
     valid_to: Instant | None | Unstated = UNSTATED
     review_by: Instant | None | Unstated = UNSTATED
@@ -65,7 +66,7 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     Raises `NotFound`, `NotPermitted`, `Invalid`.
     """
     standing = _curator(ports, credentials, document, amendment)
-    with recording(ports.engine, ports.now(), "boundaries") as (session, at):
+    with recording(ports.engine, ports.now()) as (session, at):
         by = standing.principal.subject.ref
         versions = corpus.versions_of(session, document)
         for version in versions:
@@ -82,7 +83,7 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
 def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> None:
     """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`."""
     standing = _curator(ports, credentials, document, Amendment())
-    with recording(ports.engine, ports.now(), "boundaries") as (session, at):
+    with recording(ports.engine, ports.now()) as (session, at):
         versions = corpus.versions_of(session, document)
         for version in versions:
             if not version.withdrawn:

@@ -108,7 +108,12 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         checks=applied(
             laid_down.rules,
             standing.principal,
-            Asked(purpose=query.purpose, valid_at=reach.valid_at, known_at=query.known_at),
+            Asked(
+                purpose=query.purpose,
+                valid_at=reach.valid_at,
+                known_at=query.known_at,
+                ahead=reach.valid_at > standing.now,
+            ),
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
             intact=intact,

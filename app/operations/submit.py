@@ -8,7 +8,9 @@ from app.domain.access import Action, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, Metadata, stated_boundary
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
 from app.domain.jobs import Job, JobId
+from app.domain.trace import TraceKind
 from app.operations import authorize
+from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import corpus, directory, jobs, publishing
@@ -95,6 +97,13 @@ def submit(
         jobs.add_job(session, submission, at=at)
         session.flush()
         job = jobs.job(session, id)
+    record(
+        ports,
+        standing.principal,
+        TraceKind.CHANGE,
+        outcome="accepted",
+        request={"what": "submit", "document": document, "job": id, "digest": digest},
+    )
     return Submitted(document=document, job=job, unchanged_version=None)
 
 

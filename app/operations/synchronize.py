@@ -54,7 +54,7 @@ def restock(ports: Ports) -> bool:
     if ports.index.size() >= published:
         return False
     with writing(ports.engine) as session:
-        publishing.add_index_tasks_of_all(session)
+        publishing.replace_index_tasks_by_all(session)
     return True
 
 

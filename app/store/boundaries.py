@@ -1,17 +1,17 @@
 """Interned boundaries: equal ones are one row with one small id."""
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from app.domain.access import Boundary, BoundaryId, PrincipalRef
 from app.domain.instants import Instant
 from app.domain.labels import Label, parse_level
-from app.store.tables import BoundaryRow
+from app.store.tables import BoundaryRow, EpochsRow
 
 
 def interned(session: Session, boundary: Boundary, *, at: Instant) -> BoundaryId:
-    """The id of this boundary, made if it is new. Call within a recording that moves `boundaries`."""
+    """The id of this boundary, made if it is new, and then the `boundaries` epoch moves. Call within a recording."""
     digest = boundary.digest()
     found = session.scalars(select(col(BoundaryRow.id)).where(col(BoundaryRow.digest) == digest)).first()
     if found is not None:
@@ -29,6 +29,7 @@ def interned(session: Session, boundary: Boundary, *, at: Instant) -> BoundaryId
         created_at=at,
     )
     session.add(row)
+    session.execute(update(EpochsRow).values(boundaries=EpochsRow.boundaries + 1))
     session.flush()
     assert row.id is not None
     return BoundaryId(row.id)

@@ -21,6 +21,7 @@ from app.domain.corpus import (
     Version,
     VersionId,
 )
+from app.domain.errors import Unavailable
 from app.domain.instants import Instant
 from app.store.boundaries import boundary_of
 from app.store.metadata import source_from_json
@@ -153,8 +154,8 @@ def stored_chunks(
 ) -> dict[ChunkId, StoredChunk]:
     """Those of `chunks` whose version is published, not withdrawn, and in force at the two instants. One query."""
     rows = session.execute(_STORED_CHUNKS, {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at})
-    return {
-        ChunkId(row.id): StoredChunk(
+    found = [
+        StoredChunk(
             id=ChunkId(row.id),
             version_id=VersionId(row.version_id),
             document=DocumentId(row.public_id),
@@ -179,7 +180,11 @@ def stored_chunks(
             latest=row.latest,
         )
         for row in rows
-    }
+    ]
+    by_id = {chunk.id: chunk for chunk in found}
+    if len(by_id) != len(found):  # INVARIANT: one boundary and one period hold at a time, or nothing is shown
+        raise Unavailable("What is recorded of a document contradicts itself, so it is not shown. Tell its owner.")
+    return by_id
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import SQLModel, col
 
-from app.domain.errors import DatabaseUnavailable
+from app.domain.errors import DatabaseUnavailable, Invalid
 from app.domain.instants import Instant
 from app.store.tables import EpochsRow
 
@@ -31,7 +31,12 @@ _WRITING = "muniment_writing"
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for SQLite or PostgreSQL, with what each needs to be durable and to wait rather than fail."""
+    """An engine for SQLite or PostgreSQL, with what each needs to be durable and to wait rather than fail.
+
+    Raises `Invalid` for a URL that is neither's.
+    """
+    if not url.startswith(("sqlite://", "postgresql+psycopg://")):
+        raise Invalid("MUNIMENT_DATABASE_URL is no database that is known here: use sqlite:///... or postgresql://...")
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=20, max_overflow=20)
         event.listen(engine, "connect", _prepare_sqlite)
@@ -75,7 +80,11 @@ def migrate(engine: Engine) -> None:
     """Bring the schema up to the newest migration. Safe to call at every start, and from several processes."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(**{_WRITING: True}) as connection, connection.begin():
+    with (
+        _translated(),
+        engine.connect().execution_options(**{_WRITING: True}) as connection,
+        connection.begin(),
+    ):
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7243391)"))
         config.attributes["connection"] = connection

@@ -315,17 +315,27 @@ def move_boundary(session: Session, version: VersionId, boundary: BoundaryId, *,
 
 
 def indexed_chunks(session: Session, versions: Sequence[VersionId], fingerprint: str) -> list[IndexedChunk]:
-    """The chunks of these versions in order, each with its vector if this model has embedded its text before."""
+    """The chunks of these versions in order, each with its vector if this model has embedded its text before.
+
+    Each text is read once and cut here: a database that cuts it reads the whole of it for every chunk.
+    """
+    originals = session.execute(
+        select(col(VersionRow.id), col(TextRow.text))
+        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+        .where(col(VersionRow.id).in_(list(versions)))
+    )
+    texts = {version: text for version, text in originals}  # noqa: C416 (rows are no pairs to dict)
     rows = session.execute(
         select(
             col(ChunkRow.id),
-            func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)),
+            col(ChunkRow.version_id),
+            col(ChunkRow.start),
+            col(ChunkRow.end),
             col(VersionRow.title),
             col(ChunkRow.section),
             col(EmbeddingRow.vector),
         )
         .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
-        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
         .outerjoin(
             EmbeddingRow,
             (col(EmbeddingRow.digest) == col(ChunkRow.embedded_digest))
@@ -336,13 +346,13 @@ def indexed_chunks(session: Session, versions: Sequence[VersionId], fingerprint:
     )
     return [
         IndexedChunk(
-            id=ChunkId(id),
-            text=text,
+            id=ChunkId(id or 0),
+            text=texts[version][start:end],
             title=title,
             section=tuple(section),
             vector=Vector(vector) if vector is not None else None,
         )
-        for id, text, title, section, vector in rows
+        for id, version, start, end, title, section, vector in rows
     ]
 
 
@@ -447,8 +457,9 @@ def published_chunks(session: Session) -> int:
     return session.execute(published).scalar_one()
 
 
-def add_index_tasks_of_all(session: Session) -> None:
+def replace_index_tasks_by_all(session: Session) -> None:
     """Have the index told of every version anew, vectors too; the newest first, as they are asked for most."""
+    session.execute(delete(IndexTaskRow))
     versions = session.scalars(select(col(VersionRow.id)).order_by(col(VersionRow.id).desc()))
     session.add_all([IndexTaskRow(version_id=version, whole=True) for version in versions if version is not None])
 

@@ -193,6 +193,8 @@ def test_hidden_documents_are_never_returned_and_change_nothing(
 
     seen = _look_around(run, me, name, ids, jobs)
     assert _uris_in(seen) <= visible
+    for uri in hidden:
+        assert _statuses(run, me, ids[uri], jobs[uri]) == {404}, uri
     assert _uris_in({"": seen[f"GET /v1/documents?collection={name}"]}) == visible & set(ids)
 
     for number, (change, doc) in enumerate(changes):
@@ -255,6 +257,17 @@ def _look_around(run: Running, me: str, name: str, ids: dict[str, str], jobs: di
         response = run.request("GET", path, me)
         seen[f"GET {path}"] = _timeless(response.text)
     return seen
+
+
+def _statuses(run: Running, me: str, document: str, job: str) -> set[int]:
+    """How every door to one document and its job answers, the citations that its owner was given among them."""
+    text = run.request("GET", f"/v1/documents/{document}/versions/1/text", "user:owner").json().get("text", "")
+    cited = run.retrieve("user:owner", text[:200] or "nothing")["passages"]
+    own = [each["citation"]["id"] for each in cited if each["citation"]["document_id"] == document]
+    paths = [f"/v1/documents/{document}{rest}" for rest in ("", "/versions", "/versions/1")]
+    paths += [f"/v1/documents/{document}/versions/1/{what}" for what in ("text", "content")]
+    paths += [f"/v1/jobs/{job}", f"/v1/jobs/{job}/events", *(f"/v1/citations/{id}" for id in own)]
+    return {run.request("GET", path, me).status_code for path in paths}
 
 
 def _timeless(text: str) -> str:
