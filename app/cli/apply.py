@@ -16,14 +16,10 @@ from app.cli.connect import administering
 from app.cli.console import Failed, out, say, table
 from app.cli.gather import Candidate
 from app.cli.ingest import Fate, Submission, taken_in
+from app.domain.labels import parse_level
 from app.settings import Settings
 
 IMPORTER = "assistant:importer"
-_IMPORTER_BODY = {
-    "display_name": "Puts in the documents of an applied file, for their owners",
-    "clearance": "public",
-    "may_assert": True,
-}
 _INVALID = 422
 _SECTIONS = {"title", "purposes", "principals", "collections", "documents"}
 
@@ -47,12 +43,25 @@ class Institution:
     documents: Sequence[Entry]
 
     def owner_of(self, collection: str) -> str:
-        """An active person of the file who owns the collection, directly or through groups. Raises `Failed`."""
+        """The active person of the file who owns the collection and may read most; raises `Failed` if there is none.
+
+        Who puts the next version of a document in has to be able to read the one before.
+        """
         owners = set(self.collections.get(collection, {}).get("owners", ()))
-        for ref, body in self.principals.items():
-            if ref.startswith("user:") and body.get("active", True) and owners & {ref, *self._groups_above(ref)}:
-                return ref
-        raise Failed(f"Nobody in the file is an active owner of {collection}, so its documents have no one to be from.")
+        found = [
+            ref
+            for ref, body in self.principals.items()
+            if ref.startswith("user:") and body.get("active", True) and owners & {ref, *self._groups_above(ref)}
+        ]
+        if not found:
+            raise Failed(
+                f"Nobody in the file is an active owner of {collection}, so its documents have no one to be from."
+            )
+        return max(found, key=lambda ref: _scope(self.principals[ref]))
+
+    def categories(self) -> list[str]:
+        """Every category that somebody in the file holds."""
+        return sorted({each for body in self.principals.values() for each in body.get("categories", ())})
 
     def _groups_above(self, ref: str) -> set[str]:
         found: set[str] = set()
@@ -74,7 +83,7 @@ def apply(settings: Settings, file: Path, documents: Path | None) -> bool:
             if institution.documents:
                 say(f"{len(institution.documents)} documents were left alone: --documents DIR puts them in.")
             return True
-        with importing(server) as importer:
+        with importing(server, institution) as importer:
             fates = taken_in(importer, submissions(institution, documents), waits=True)
     return told(fates)
 
@@ -173,16 +182,26 @@ class _Changes:
 
 
 @contextmanager
-def importing(administrator: Server) -> Iterator[Server]:
-    """The server to `assistant:importer`, which puts documents in for owners, with a key that is then revoked."""
+def importing(administrator: Server, institution: Institution) -> Iterator[Server]:
+    """The server to `assistant:importer`, which puts documents in for their owners, and is no ceiling to them.
+
+    Its key is revoked and it is inactive before and after.
+    """
     path = _path(IMPORTER)
-    administrator.put(path, _IMPORTER_BODY)
+    body = {
+        "display_name": "Puts in the documents of an applied file, for their owners",
+        "clearance": "restricted",
+        "categories": institution.categories(),
+        "may_assert": True,
+    }
+    administrator.put(path, body)
     issued = administrator.post(f"{path}/keys")
     try:
         with administrator.with_key(issued["key"]) as server:
             yield server
     finally:
         administrator.delete(f"{path}/keys/{issued['id']}")
+        administrator.put(path, {**body, "active": False})
 
 
 def submissions(institution: Institution, folder: Path, *, but: Sequence[str] = ()) -> list[Submission]:
@@ -197,6 +216,12 @@ def submissions(institution: Institution, folder: Path, *, but: Sequence[str] = 
         for entry in institution.documents
         if entry.file not in but
     ]
+
+
+def _scope(body: Json) -> tuple[int, int, int]:
+    """How much somebody may read, to choose by: clearance first."""
+    level = parse_level(body.get("clearance", "internal"))
+    return level, len(body.get("categories", ())), len(body.get("jurisdictions", ()))
 
 
 def told(fates: Sequence[Fate]) -> bool:

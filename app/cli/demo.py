@@ -139,11 +139,11 @@ def _fill(administrator: Server, institution: Institution) -> int:
         say(f"  {line}")
     all_but = submissions(institution, FIXTURES / "corpora", but=(HELD_BACK,))
     say(f"Its {len(all_but)} documents are parsed, labelled, cut, embedded and indexed ...")
-    return _put_in(administrator, all_but)
+    return _put_in(administrator, institution, all_but)
 
 
-def _put_in(administrator: Server, wanted: Sequence[Submission]) -> int:
-    with importing(administrator) as importer:
+def _put_in(administrator: Server, institution: Institution, wanted: Sequence[Submission]) -> int:
+    with importing(administrator, institution) as importer:
         fates: list[Fate] = taken_in(importer, wanted, waits=True)
     if bad := [fate for fate in fates if fate.bad]:
         raise Failed(f"{len(bad)} documents were not taken; the first is {bad[0].uri}: {bad[0].reason}")
@@ -172,7 +172,7 @@ def _second_act(cast: _Cast, administrator: Server, institution: Institution) ->
     say("Now version 2 of the data-sharing policy is published, in force since March 2025.", style="bold")
     held_back = [each for each in institution.documents if each.file == HELD_BACK]
     others = [each.file for each in institution.documents if each not in held_back]
-    _put_in(administrator, submissions(institution, FIXTURES / "corpora", but=others))
+    _put_in(administrator, institution, submissions(institution, FIXTURES / "corpora", but=others))
     for moment, more, version in (("now", {}, 2), (f"as of {BEFORE[:10]}", {"as_of": BEFORE}, 1)):
         answer = cast.ask(READER, **more)
         cited = [passage for passage in answer["passages"] if passage["citation"]["uri"] == POLICY]
