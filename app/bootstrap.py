@@ -35,11 +35,14 @@ def open_ports(
 ) -> Iterator[Ports]:
     """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured.
 
-    Who is `searching` finds the index unavailable until it holds what was published; who fills it asks how far it is.
+    Who is `searching` finds the index unavailable until it holds what was published, and has the model loaded for the
+    first question; who fills it asks how far it is, and loads the model when there is something to embed.
     """
     from app.adapters.cedar_policy import CedarPolicyEngine
     from app.adapters.fsspec_blobs import FsspecBlobs
+    from app.adapters.late_embedder import LateEmbedder
     from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+    from app.adapters.model_files import model_dimension
     from app.adapters.snowball_analyzer import SnowballAnalyzer
     from app.adapters.whole_index import WholeIndex
 
@@ -47,13 +50,17 @@ def open_ports(
     with ExitStack() as opened:
         engine = open_engine(settings.database)
         opened.callback(engine.dispose)
-        embedder = LocalEmbedder(settings.embedding.model, threads=settings.embedding.threads or threads)
-        index = _index(settings, embedder.dimension, opened, index_patience_s, index_timeout_s)
+        model = settings.embedding.model
+
+        def load() -> LocalEmbedder:
+            return LocalEmbedder(model, threads=settings.embedding.threads or threads)
+
+        index = _index(settings, model_dimension(model), opened, index_patience_s, index_timeout_s)
         yield Ports(
             engine=engine,
             index=WholeIndex(index, engine) if searching else index,
-            embedder=embedder,
-            tokenizer=LocalTokenizer(settings.embedding.model),
+            embedder=load() if searching else LateEmbedder(load),
+            tokenizer=LocalTokenizer(model),
             analyzer=SnowballAnalyzer(),
             policy_engine=CedarPolicyEngine(),
             blobs=FsspecBlobs(settings.blobs),

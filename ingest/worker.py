@@ -50,6 +50,11 @@ _LOOK_EVERY_S = 0.1
 _SYNCHRONIZE_EVERY_S = 1.0
 _ADOPT_EVERY_S = 5.0
 _READING_AT_ONCE = 2
+_RESTED = "MUNIMENT_WORKER_RESTED"
+"""Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
+
+_REST_AFTER_S = 60.0
+"""Without work, before a worker gives back what it took: about half a second, and the model's load at the next job."""
 _UNDER_WAY = ("PENDING", "ENQUEUED", "DELAYED")
 _TAKE_OVER_S = 15.0
 """How long a worker waits for the one before it, of the same name, to be gone."""
@@ -83,9 +88,14 @@ class Worker:
 
         self._workflow = run
 
-    def serve(self, stop: threading.Event) -> None:
-        """Work until told to stop; the next worker of this name goes on with what is under way then."""
+    def serve(self, stop: threading.Event, *, rest_after_s: float) -> None:
+        """Work until told to stop; the next worker of this name goes on with what is under way then.
+
+        Returns too when there was work, and then none for `rest_after_s`: what the model and its threads took is given
+        back by beginning anew.
+        """
         self._resume()
+        worked, idle_since = bool(self._running) or _RESTED not in os.environ, time.monotonic()
         told, adopted = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S)
         stocked = False
         while not stop.is_set():
@@ -102,7 +112,11 @@ class Worker:
                     synchronize(self._ports)
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
+            if claimed or self._running:
+                worked, idle_since = True, time.monotonic()
             if not claimed:
+                if worked and time.monotonic() - idle_since > rest_after_s:
+                    return
                 stop.wait(_LOOK_EVERY_S)
 
     def _restock(self) -> None:
@@ -252,6 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="muniment worker", description="One ingest worker.")
     options.add_argument("--name", default="worker-1", help="stable, and its own: a worker resumes what its name began")
     options.add_argument("--liveness-fd", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--rest-after-s", type=float, default=_REST_AFTER_S, help=argparse.SUPPRESS)
     chosen = options.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format=f"{chosen.name}: %(levelname)s %(message)s")
     stop = threading.Event()
@@ -273,13 +288,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
             worker = Worker(ports, parser, chosen.name, locks)
             DBOS.launch()
-            worker.serve(stop)
+            if _RESTED not in os.environ:
+                threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()
+            worker.serve(stop, rest_after_s=chosen.rest_after_s)
     except Held:
         print(
             f"A worker named {chosen.name} is running on this data folder. Give this one another --name.",
             file=sys.stderr,
         )
         return 1
+    if not stop.is_set():
+        sys.stdout.flush()
+        os.environ[_RESTED] = "yes"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (this very program)
     return 0
 
 

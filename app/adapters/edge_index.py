@@ -305,7 +305,7 @@ def _engine_errors() -> Iterator[None]:
         raise
     except Exception as error:
         raise IndexUnavailable(
-            "The index failed. See the server's log; if its folder is damaged, restore it from a backup."
+            "The index failed: see the server's log. A damaged index folder may be removed; it is filled again."
         ) from error
 
 

@@ -446,7 +446,7 @@ def test_a_folder_that_is_open_is_refused_and_its_holder_unharmed(tmp_path: Path
 def test_a_folder_made_for_other_vectors_is_refused_and_let_go(tmp_path: Path) -> None:
     with edge_index(tmp_path):
         pass
-    with pytest.raises(IndexUnavailable, match="reindex"):
+    with pytest.raises(IndexUnavailable, match="filled again"):
         EdgeIndex(tmp_path / "index", DIMENSION + 1)
     with edge_index(tmp_path) as index:
         assert index.size() == 0
