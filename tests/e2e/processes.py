@@ -229,6 +229,18 @@ def muniment(folder: Path, **environment: str) -> Iterator[Muniment]:
         os.close(liveness)
 
 
+@contextmanager
+def suspended(process: psutil.Process | None) -> Iterator[None]:
+    """Stopped as by Ctrl-Z while inside: it holds what it holds and does nothing. It may be killed meanwhile."""
+    assert process
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """A supervisor as `muniment serve` runs one, without its words: python -m tests.e2e.serving PORT LIVENESS_FD
 
-Settings are read from MUNIMENT_*. It ends with the test that started it, too. Exit codes: 0 stopped by a signal, 3 another one holds the data folder.
+Settings are read from MUNIMENT_*. It ends with the test that started it, too. Exit codes: 0 stopped by a signal, 3
+another one holds the data folder.
 """
 
 import signal

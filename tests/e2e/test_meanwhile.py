@@ -2,13 +2,12 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -19,7 +18,7 @@ from app.store.database import open_engine, reading
 from app.store.tables import ChunkRow, DocumentRow, JobRow, VersionRow
 from tests.e2e.conftest import OWNER, READER, lay_down
 from tests.e2e.papers import MEDIA_TYPES, Paper, paper
-from tests.e2e.processes import Muniment, eventually, muniment
+from tests.e2e.processes import Muniment, eventually, muniment, suspended
 
 LONG = 500
 """Sentences: enough for some seconds of embedding."""
@@ -89,16 +88,6 @@ def queued(served: Muniment, _paper: Paper, _id: str) -> None:
 def under_way(served: Muniment, paper: Paper, id: str) -> None:
     """Until its text and chunks are stored, unpublished, and are being embedded."""
     eventually(lambda: job(served, id)["stage"] == "embed" and staged(served, paper.uri), "a staged version")
-
-
-@contextmanager
-def suspended(process: psutil.Process | None) -> Iterator[None]:
-    assert process
-    process.suspend()
-    try:
-        yield
-    finally:
-        process.resume()
 
 
 @pytest.mark.parametrize(("number", "when"), [(1, queued), (2, under_way)], ids=["queued", "under-way"])

@@ -21,7 +21,7 @@ from app.domain.evidence import IndexQuery
 from app.store.database import open_engine, reading
 from app.store.tables import ChunkRow, DocumentRow, VersionBoundaryRow, VersionRow
 from tests.e2e.conftest import OWNER
-from tests.e2e.processes import PATIENCE_S, Muniment, eventually
+from tests.e2e.processes import PATIENCE_S, Muniment, eventually, suspended
 
 RETRIEVING: Final = 8
 ROUNDS: Final = 1
@@ -365,17 +365,14 @@ def test_narrowing_holds_while_the_index_does_not_know_of_it(
     case = Case(served=served, name=name, readers=(f"group:{name}-branch",))
     case.lay_down()
     case.find()
-    index, worker = served.process("index"), served.process("worker")
-    assert index
-    assert worker
-    worker.suspend()  # or it would tell the index as soon as that is back
-    index.suspend()
-    started = time.monotonic()
-    narrow(case)
-    assert time.monotonic() - started < PATIENCE_WITH_A_STUCK_INDEX_S
-    with httpx.Client() as client:
-        assert case.ask("retrieve", client).status_code == 503
-        index.kill()  # suspended: whatever it was sent since then is lost
+    index = served.process("index")
+    with suspended(served.process("worker")), httpx.Client() as client:  # it would tell the index once that is back
+        with suspended(index):
+            started = time.monotonic()
+            narrow(case)
+            assert time.monotonic() - started < PATIENCE_WITH_A_STUCK_INDEX_S
+            assert case.ask("retrieve", client).status_code == 503
+            served.kill("index")  # while suspended: whatever it was sent since then is lost
         eventually(lambda: served.process("index") not in (None, index), "another index process")
         served.wait_until_ready()
         assert _holds_still(case)
@@ -384,7 +381,6 @@ def test_narrowing_holds_while_the_index_does_not_know_of_it(
                 response = case.ask(address, client)
                 assert response.status_code in (200, 404)
                 assert not case.shows(response)
-    worker.resume()
     eventually(lambda: not _holds_still(case), "the index told by the worker")
     widen(case)
     case.find()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import OWNER, READER
-from tests.e2e.processes import Muniment, eventually, muniment
+from tests.e2e.processes import Muniment, eventually, muniment, suspended
 
 GONE_WITHIN_S = 10.0
 INDEX_BACKLOG = 64
@@ -84,24 +84,24 @@ def test_crash_of_a_child_is_mended(served: Muniment, role: str) -> None:
 
 def test_question_while_the_index_is_stuck_is_unavailable_and_is_answered_afterwards(served: Muniment) -> None:
     served.publish(OWNER, "papers", "# Otters\n\nOtters are insured as zwotterzw.", uri="otters")
-    index = served.process("index")
-    assert index
-    index.suspend()
-    with ThreadPoolExecutor(40) as pool:
-        body = {"query": "zwotterzw"}
-        started = time.monotonic()
-        asked = [
-            pool.submit(served.request, "POST", "/v1/retrieve", READER, json=body) for _ in range(INDEX_BACKLOG + 30)
-        ]
+    question = {"query": "zwotterzw", "mode": "lexical"}
+    started = time.monotonic()
+    with suspended(served.process("index")):
+        with ThreadPoolExecutor(40) as pool:
+            asked = [
+                pool.submit(served.request, "POST", "/v1/retrieve", READER, json=question)
+                for _ in range(INDEX_BACKLOG + 30)
+            ]
         answers = [each.result() for each in asked]
+        ready = httpx.get(f"{served.url}/readyz", timeout=30)
+        alive = httpx.get(f"{served.url}/healthz", timeout=30)
     assert time.monotonic() - started < 60
     assert {(each.status_code, each.headers["content-type"]) for each in answers} == {(503, "application/problem+json")}
     assert {each.headers["retry-after"] for each in answers} == {"5"}
     assert {each.json()["type"] for each in answers} == {"/problems/unavailable"}
-    ready = httpx.get(f"{served.url}/readyz", timeout=30)
     assert ready.status_code == 503
     assert ready.json()["parts"]["index"] != "ready"
-    assert httpx.get(f"{served.url}/healthz", timeout=30).status_code == 200
-    index.resume()
+    assert alive.status_code == 200
     served.wait_until_ready()
-    assert [each["citation"]["uri"] for each in served.retrieve(READER, "zwotterzw")["passages"]] == ["otters"]
+    answer = served.retrieve(READER, **question)
+    assert [each["citation"]["uri"] for each in answer["passages"]] == ["otters"]
