@@ -92,3 +92,7 @@ def test_every_setting_that_the_readme_names_exists() -> None:
         assert head in Settings.model_fields
         if tail:
             assert tail in type(getattr(Settings(), head)).model_fields
+
+
+def test_nothing_in_the_readme_waits_to_be_written() -> None:
+    assert re.findall(r"^[A-Z]{4,}$", README, flags=re.MULTILINE) == []
