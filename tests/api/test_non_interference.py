@@ -148,7 +148,13 @@ def world(
         started.put_principal("group:east")
         started.put_principal("group:west", groups=["group:east"])
         started.put_principal("group:owners")
-        started.put_principal("user:owner", groups=["group:owners"], clearance="restricted", categories=["pii"])
+        started.put_principal(
+            "user:owner",
+            groups=["group:owners"],
+            clearance="restricted",
+            categories=["pii"],
+            jurisdictions=["EU", "US"],
+        )
         started.put_principal("user:other", clearance="restricted", categories=["pii"])
         yield World(running=started, in_force={})
     engine.dispose()
