@@ -55,8 +55,8 @@ class Round:
 def rounds(ports: Ports, server: Server, key: str, writer: Writer, *, documents: int, times: int) -> Iterator[Round]:
     """Each round puts in new documents, then encodes the chunks that came of them."""
     with Encoder() as encoder:
-        _ingested(ports, server, key, [_document(writer) for _ in range(_WARM_UP)])
         for _ in range(times):
+            _ingested(ports, server, key, [_document(writer) for _ in range(_WARM_UP)])  # it may have rested
             before = server.cpu_s(), encoder.cpu_s()
             ingest_s, jobs = _ingested(ports, server, key, [_document(writer) for _ in range(documents)])
             texts = _embedded_texts(ports, jobs)
