@@ -114,7 +114,11 @@ class Supervisor:
             child.due_at = now + wait_s
             print(f"muniment: the {child.name} ended with {code}; restarting it.", file=sys.stderr, flush=True)
         if child.process is None and now >= child.due_at:
-            self._spawn(child)
+            try:
+                self._spawn(child)
+            except OSError as error:  # no memory or process is to be had: that passes
+                child.due_at = now + _RESTART_AFTER_S[-1]
+                print(f"muniment: the {child.name} cannot be started now: {error}.", file=sys.stderr, flush=True)
 
 
 @contextmanager
