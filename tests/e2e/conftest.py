@@ -25,7 +25,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Muniment]:
 
 def lay_down(served: Muniment) -> None:
     served.put_principal("group:owners")
-    served.put_principal(OWNER, groups=["group:owners"], clearance="restricted", categories=["pii"])
+    within = {"clearance": "restricted", "categories": ["pii", "phi"], "jurisdictions": ["EU", "US"]}
+    served.put_principal(OWNER, groups=["group:owners"], **within)
     served.put_principal(READER)
     served.admin(
         "PUT",
