@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from app.domain.corpus import Box, Element, ElementKind, Parsed, Span
+from app.domain.corpus import Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
 from app.domain.errors import TooLarge
 
 SEPARATOR: Final = "\n\n"
@@ -48,8 +48,18 @@ def title(text: str, *, level: int, page: int | None = None) -> Block:
     return Block(kind=ElementKind.TITLE, text=text, level=level, page=page)
 
 
+def partial(detail: str) -> Finding:
+    """That something the original shows was not read."""
+    return Finding(code=FindingCode.PARTIAL, detail=detail)
+
+
+def hidden(detail: str) -> Finding:
+    """That text which no reader of the original sees was left out."""
+    return Finding(code=FindingCode.HIDDEN_TEXT, detail=detail)
+
+
 def assembled(
-    blocks: Iterable[Block], *, parser: str, title: str | None = None, findings: Iterable[str] = ()
+    blocks: Iterable[Block], *, parser: str, title: str | None = None, findings: Iterable[Finding] = ()
 ) -> Parsed:
     """Canonical text with an element a block: texts cleaned, joined by an empty line, spans exact.
 

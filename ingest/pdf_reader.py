@@ -19,9 +19,9 @@ from typing import Any, Final
 import pypdfium2 as pdfium  # type: ignore[import-untyped]
 import pypdfium2.raw as pdfium_c  # type: ignore[import-untyped]
 
-from app.domain.corpus import Box, ElementKind
+from app.domain.corpus import Box, ElementKind, Finding, FindingCode
 from app.domain.errors import Unparseable
-from ingest.blocks import Block, joined, looks_like_header, table_blocks
+from ingest.blocks import Block, joined, looks_like_header, partial, table_blocks
 
 CELL_GAP_EM: Final = 1.0
 """A gap within a line this wide, in font sizes, may part two cells."""
@@ -76,7 +76,7 @@ _MARKER: Final = re.compile(r"[•‣▪●◦–·■□○\uf0b7\uf0a7*-]|\(?(
 _STARTS_ITEM: Final = re.compile(r"(?:[•‣▪●◦■□○\uf0b7\uf0a7]\s*|[–*-]\s+|\(?(?:\d{1,2}|[a-z]|[ivx]{1,5})[.)]\s+)\S")
 
 
-def pdf_blocks(content: bytes) -> tuple[list[Block], str | None, list[str]]:
+def pdf_blocks(content: bytes) -> tuple[list[Block], str | None, list[Finding]]:
     """Blocks, the title that the file states, and findings. Raises `Unparseable` with the reason."""
     pages = _pages(content)
     findings = _findings([sheet.lines for sheet in pages.sheets])
@@ -87,7 +87,8 @@ def pdf_blocks(content: bytes) -> tuple[list[Block], str | None, list[str]]:
     words = _words(line.text for page in lines for line in page.text)
     blocks = [block for page in lines for block in _page_blocks(page.text, body, words)]
     if running := {_place(line): line for page in reversed(lines) for line in reversed(page.running)}:
-        findings.append("Heads and feet that run through the pages stand once, at the end of the text.")
+        detail = "Heads and feet that run through the pages stand once, at the end of the text."
+        findings.append(Finding(code=FindingCode.REARRANGED, detail=detail))
         blocks.extend(_running(line) for line in reversed(running.values()))
     return blocks, pages.title, findings
 
@@ -411,18 +412,19 @@ def _place(line: Line) -> tuple[str, int]:
     return re.sub(r"\d+", "#", line.text), round(line.middle / 4)
 
 
-def _findings(pages: Sequence[list[Line]]) -> list[str]:
-    findings: list[str] = []
+def _findings(pages: Sequence[list[Line]]) -> list[Finding]:
+    findings: list[Finding] = []
     empty = [number for number, lines in enumerate(pages, start=1) if not lines]
     if empty:
         shown = ", ".join(map(str, empty[:10])) + (" and others" if len(empty) > 10 else "")
-        findings.append(
-            f"No text was found on {'page' if len(empty) == 1 else 'pages'} {shown}: an image may need OCR."
-        )
+        detail = f"No text was found on {'page' if len(empty) == 1 else 'pages'} {shown}: an image may need OCR."
+        findings.append(Finding(code=FindingCode.NEEDS_OCR, detail=detail))
     text = "".join(line.text for lines in pages for line in lines)
     garbled = sum(1 for character in text if character == "\ufffd" or "\ue000" <= character <= "\uf8ff")
     if garbled * 10 > len(text) > 0:
-        findings.append("Much of the PDF's text cannot be told from its fonts: what was read may make no sense.")
+        findings.append(
+            partial("Much of the PDF's text cannot be told from its fonts: what was read may make no sense.")
+        )
     return findings
 
 

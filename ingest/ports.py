@@ -1,8 +1,10 @@
 """What ingest needs from elsewhere, as protocols."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from app.domain.corpus import Parsed
+from app.domain.sources import Cursor, Fetched, Item, Page
 
 
 class Parser(Protocol):
@@ -16,5 +18,34 @@ class Parser(Protocol):
 
         Raises `Unparseable` (it cannot be read: the sentence says why), `UnsupportedMedia` (no reader for that type),
         `TooLarge` (it holds more than is read) or `Unavailable` (the parser itself is down: try again).
+        """
+        ...
+
+
+class Source(Protocol):
+    """A place that documents are fetched from, opened for one run; it is asked by one thread.
+
+    Two kinds: one that lists all it has each time (a folder, a bucket, a site), so that what is no longer listed is
+    gone; and one that tells what happened (a repository's commits, pushed lines), where only an item marked `gone` is.
+    """
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether a run's pages, begun without a cursor, name everything that is there."""
+        ...
+
+    def pages(self, since: Cursor | None) -> Iterator[Page]:
+        """What there is, or what happened since, in an order that does not change between two runs.
+
+        Nothing is held in memory beyond a page. Raises `Unavailable` when the place cannot be reached or refuses
+        us for now (try again: what was listed so far stands), and `Invalid` when its settings cannot be right.
+        """
+        ...
+
+    def fetch(self, item: Item) -> Fetched:
+        """The content of an item that `pages` gave and that is not gone.
+
+        Raises `NotFound` if it is no longer there, `TooLarge` before reading more than a document may have,
+        `NotPermitted` if the place refuses it to us, `Unavailable` to be tried again.
         """
         ...

@@ -29,7 +29,7 @@ from typing import Any, Final, NoReturn, Self
 
 import msgpack  # type: ignore[import-untyped]
 
-from app.domain.corpus import Box, Element, ElementKind, Parsed, Span
+from app.domain.corpus import Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
 from app.domain.errors import MunimentError, TooLarge, Unavailable, Unparseable, UnsupportedMedia
 from ingest.confinement import Limits, confine, die_with, leave_network, no_new_privileges
 
@@ -297,7 +297,7 @@ def _packed(parsed: Parsed) -> dict[str, Any]:
         "text": parsed.text,
         "parser": parsed.parser,
         "title": parsed.title,
-        "findings": list(parsed.findings),
+        "findings": [[each.code.value, each.detail] for each in parsed.findings],
         "sections": [list(section) for section in sections],
         "elements": [
             [
@@ -319,7 +319,7 @@ def _unpacked(packed: dict[str, Any]) -> Parsed:
         text=packed["text"],
         parser=packed["parser"],
         title=packed["title"],
-        findings=tuple(packed["findings"]),
+        findings=tuple(Finding(code=FindingCode(code), detail=detail) for code, detail in packed["findings"]),
         elements=tuple(
             Element(
                 kind=ElementKind(kind),

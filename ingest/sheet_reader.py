@@ -13,30 +13,31 @@ from typing import Any, Final
 
 import openpyxl  # type: ignore[import-untyped]
 
-from ingest.blocks import Block, sheet_blocks, title
+from app.domain.corpus import Finding
+from ingest.blocks import Block, hidden, partial, sheet_blocks, title
 
 MAX_CELLS: Final = 1_000_000
 MAX_EMPTY_ROWS: Final = 10_000
 """In a row: what comes after so much nothing is a stray format, or a bomb."""
 
 
-def sheet_file_blocks(content: bytes) -> tuple[list[Block], str | None, list[str]]:
+def sheet_file_blocks(content: bytes) -> tuple[list[Block], str | None, list[Finding]]:
     """Blocks, the title that the workbook states, and findings: hidden sheets, charts, uncounted formulas, cut-offs."""
     workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     blocks: list[Block] = []
-    findings: list[str] = []
+    findings: list[Finding] = []
     left = MAX_CELLS
     try:
         for number, sheet in enumerate(workbook.worksheets, start=1):
             if sheet.sheet_state != "visible":
-                findings.append(f"The hidden sheet {sheet.title!r} was left out.")
+                findings.append(hidden(f"The hidden sheet {sheet.title!r} was left out."))
                 continue
             rows: list[list[str]] = []
             for row in _rows(sheet):
                 left -= len(row)
                 if left < 0:
                     findings.append(
-                        f"Sheet {sheet.title!r} was read to row {len(rows):,} only: there are too many cells."
+                        partial(f"Sheet {sheet.title!r} was read to row {len(rows):,} only: there are too many cells.")
                     )
                     break
                 rows.append(row)
@@ -51,10 +52,10 @@ def sheet_file_blocks(content: bytes) -> tuple[list[Block], str | None, list[str
     finally:
         workbook.close()
     if charts:
-        findings.append(f"{charts} chart sheets were not read.")
+        findings.append(partial(f"{charts} chart sheets were not read."))
     if uncounted := _formulas_without_result(content):
         findings.append(
-            f"{uncounted} formulas have no stored result: open the workbook, let it calculate, and save it."
+            partial(f"{uncounted} formulas have no stored result: open the workbook, let it calculate, and save it.")
         )
     return blocks, stated, findings
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from app.domain.corpus import ElementKind
-from ingest.blocks import Block, sheet_blocks, table_blocks, title
+from app.domain.corpus import ElementKind, Finding
+from ingest.blocks import Block, hidden, partial, sheet_blocks, table_blocks, title
 
 # -- plain text ----------------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ def markdown_title(text: str) -> str | None:
     return stated.group(1).strip("'\"") if stated else None
 
 
-def markdown_blocks(text: str) -> tuple[list[Block], list[str]]:
+def markdown_blocks(text: str) -> tuple[list[Block], list[Finding]]:
     """Blocks in the author's own notation, and findings.
 
     Headings lose their marks, since a section path shows them; everything else stays as written, so that a quote is
@@ -113,7 +113,9 @@ def markdown_blocks(text: str) -> tuple[list[Block], list[str]]:
         source = source[front.end() :]
     lines, comments = _without_comments(source.split("\n"))
     blocks.extend(_markdown_lines(lines))
-    return blocks, [f"{comments} comments in the Markdown, which readers do not see, were left out."] * bool(comments)
+    return blocks, [hidden(f"{comments} comments in the Markdown, which readers do not see, were left out.")] * bool(
+        comments
+    )
 
 
 def _newlines(text: str) -> str:
@@ -236,16 +238,18 @@ def _cells(line: str) -> list[str]:
 MAX_CELLS: Final = 1_000_000
 
 
-def csv_blocks(text: str) -> tuple[list[Block], list[str]]:
+def csv_blocks(text: str) -> tuple[list[Block], list[Finding]]:
     """The rows of a CSV file as `sheet_blocks`, and findings. Commas, semicolons, tabs and bars are told apart."""
     csv.field_size_limit(len(text) + 1)
     rows: list[list[str]] = []
     cells = 0
-    findings: list[str] = []
+    findings: list[Finding] = []
     for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text)):
         cells += len(row)
         if cells > MAX_CELLS:
-            findings.append(f"Only the first {len(rows):,} rows were read: the file has more than {MAX_CELLS:,} cells.")
+            findings.append(
+                partial(f"Only the first {len(rows):,} rows were read: the file has more than {MAX_CELLS:,} cells.")
+            )
             break
         rows.append(row)
     return list(sheet_blocks(rows)), findings

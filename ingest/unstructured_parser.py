@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from lxml import etree  # type: ignore[import-untyped]
 
-from app.domain.corpus import ElementKind, Parsed
+from app.domain.corpus import ElementKind, Finding, Parsed
 from app.domain.errors import TooLarge, Unparseable, UnsupportedMedia
-from ingest.blocks import Block, assembled, looks_like_header, paragraph, table_blocks, title
+from ingest.blocks import Block, assembled, looks_like_header, paragraph, partial, table_blocks, title
 from ingest.gate import MAX_HTML_DEPTH, MediaType, decoded
 
 
@@ -79,7 +79,7 @@ html_parser.derive_element_type_from_text = _type_from_text
 MAX_TEXT_CHARS: Final = 10_000_000
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".svg", ".webp")
 
-Findings = list[str]
+Findings = list[Finding]
 
 
 def parse_file(content: bytes, media_type: str) -> Parsed:
@@ -376,7 +376,7 @@ def _office_findings(package: zipfile.ZipFile, folder: str) -> Findings:
     charts = sum(1 for name in names if re.fullmatch(rf"{folder}/charts/chart\d*\.xml", name))
     diagrams = sum(1 for name in names if re.fullmatch(rf"{folder}/diagrams/data\d*\.xml", name))
     counted = ((pictures, "pictures"), (charts, "charts"), (diagrams, "diagrams"))
-    return [f"Text in {kind} ({count} in the file) was not read." for count, kind in counted if count]
+    return [partial(f"Text in {kind} ({count} in the file) was not read.") for count, kind in counted if count]
 
 
 # -- PPTX ----------------------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ def _eml(content: bytes) -> Parsed:
     lines = [f"{name}: {text}" for name in _SHOWN_HEADERS if (text := _header(message, name))]
     attachments: list[str] = []
     blocks = [title(subject, level=0), paragraph("\n".join(lines)), *_body(message, attachments, depth=0)]
-    findings = [f"Attachments were not read: {', '.join(attachments)}."] if attachments else []
+    findings = [partial(f"Attachments were not read: {', '.join(attachments)}.")] if attachments else []
     return assembled(blocks, parser=_UNSTRUCTURED, title=subject, findings=findings)
 
 

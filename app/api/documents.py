@@ -19,7 +19,7 @@ from app.api.problems import ASKED, SENT, TITLES, faults_of, problem, problems
 from app.api.retrieve import BoxOut
 from app.api.wire import InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
-from app.domain.corpus import DocumentId, Element, Lifecycle, Metadata, Source
+from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
 from app.domain.errors import Conflict, Fault, Invalid, Unparseable, UnsupportedMedia
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
@@ -101,7 +101,7 @@ class MetadataIn(Wire):
             valid_from=self.valid_from,
             valid_to=self.valid_to,
             review_by=self.review_by,
-            source=Source(
+            source=Origin(
                 connector=self.source.connector,
                 fetched_at=self.source.fetched_at,
                 etag=self.source.etag,
@@ -172,6 +172,13 @@ class SubmittedOut(BaseModel):
     version: VersionRef
 
 
+class FindingOut(BaseModel):
+    """What the owner should know of a version: a code to count by, and a sentence."""
+
+    code: FindingCode
+    detail: str
+
+
 class VersionOut(BaseModel):
     document_id: str
     collection: str
@@ -193,7 +200,7 @@ class VersionOut(BaseModel):
     parser: str
     source: dict[str, Any]
     attributes: dict[str, list[str]]
-    findings: list[str]
+    findings: list[FindingOut]
 
 
 class DocumentsOut(BaseModel):
@@ -519,7 +526,7 @@ def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
             "author": version.source.author,
         },
         attributes={name: list(values) for name, values in version.attributes.items()},
-        findings=list(version.findings),
+        findings=[FindingOut(code=each.code, detail=each.detail) for each in version.findings],
     )
 
 

@@ -72,7 +72,7 @@ def job_out(job: Job) -> JobOut:
         "document_id": job.result.document,
         "version": job.result.version,
         "unchanged": job.result.unchanged,
-        "findings": list(job.result.findings),
+        "findings": [{"code": each.code, "detail": each.detail} for each in job.result.findings],
     }
     return JobOut(
         id=job.id,

@@ -234,7 +234,7 @@ def _ended(fate: Fate, job: Json) -> Fate:
         fate,
         state="unchanged" if result["unchanged"] else "published",
         version=result["version"],
-        remarks=tuple(result["findings"]),
+        remarks=tuple(each["detail"] for each in result["findings"]),
     )
 
 

@@ -79,6 +79,34 @@ class Element:
     """The headings above it, outermost first."""
 
 
+class FindingCode(StrEnum):
+    """What kind of thing an owner should know of a version."""
+
+    PARTIAL = "partial"
+    """Something that the original shows was not read."""
+    NEEDS_OCR = "needs-ocr"
+    """Pages or pictures hold text that only OCR could read."""
+    REARRANGED = "rearranged"
+    """Text stands in another place than the original shows it in."""
+    OCR = "ocr"
+    """Text was read off a picture; the sentence says how sure the reader was."""
+    HIDDEN_TEXT = "hidden-text"
+    """Text that no reader of the original sees was left out."""
+    CONTROL_CHARACTERS = "control-characters"
+    """Zero-width or bidirectional characters, which make text read otherwise than it looks, were taken out."""
+    ATTACHMENT = "attachment"
+    PERSONAL_DATA = "personal-data"
+    SECRET = "secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What an owner should know of a version: a code to count by, and a sentence. Never quotes the text."""
+
+    code: FindingCode
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
     """What a parser made of the original: canonical text and the elements that its spans point into.
@@ -90,8 +118,7 @@ class Parsed:
     elements: tuple[Element, ...]
     parser: str
     title: str | None = None
-    findings: tuple[str, ...] = ()
-    """Sentences for the owner: what was left out or looks wrong."""
+    findings: tuple[Finding, ...] = ()
 
 
 def embedded_text(title: str, section: tuple[str, ...], text: str) -> str:
@@ -119,7 +146,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Origin:
     """Where a version came from, in the words of whoever fetched it."""
 
     connector: str = "upload"
@@ -143,7 +170,7 @@ class Metadata:
     valid_from: Instant | None = None
     valid_to: Instant | None = None
     review_by: Instant | None = None
-    source: Source = field(default_factory=Source)
+    source: Origin = field(default_factory=Origin)
     attributes: Attributes = field(default_factory=dict)
 
 
@@ -205,9 +232,9 @@ class Version:
     digest: Digest
     text_digest: Digest
     parser: str
-    source: Source
+    source: Origin
     attributes: Attributes
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     recorded_at: Instant
     boundary_id: BoundaryId
     boundary: Boundary

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NewType
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import DocumentId
+from app.domain.corpus import DocumentId, Finding
 from app.domain.instants import Instant
 
 JobId = NewType("JobId", str)
@@ -48,7 +48,7 @@ class JobResult:
     document: DocumentId
     version: int | None
     unchanged: bool = False
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

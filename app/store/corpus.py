@@ -24,7 +24,7 @@ from app.domain.corpus import (
 from app.domain.errors import Unavailable
 from app.domain.instants import Instant
 from app.store.boundaries import boundary_of
-from app.store.metadata import source_from_json
+from app.store.metadata import findings_from_json, source_from_json
 from app.store.recorded import holds
 from app.store.tables import (
     BoundaryRow,
@@ -283,7 +283,7 @@ def _loaded(session: Session, query: _Loaded) -> list[Version]:
             parser=version.parser,
             source=source_from_json(version.source),
             attributes={name: tuple(values) for name, values in version.attributes.items()},
-            findings=tuple(version.findings),
+            findings=findings_from_json(version.findings),
             recorded_at=Instant(version.published_at or 0),
             boundary_id=BoundaryId(boundary.id or 0),
             boundary=boundary_of(boundary),

@@ -11,7 +11,7 @@ from app.domain.access import PrincipalRef
 from app.domain.corpus import Digest, DocumentId, Metadata
 from app.domain.instants import Instant
 from app.domain.jobs import Job, JobId, JobResult, JobState, Problem, Stage
-from app.store.metadata import metadata_from_json, metadata_to_json
+from app.store.metadata import findings_from_json, findings_to_json, metadata_from_json, metadata_to_json
 from app.store.tables import DocumentRow, JobRow
 
 INGEST = "ingest"
@@ -145,7 +145,7 @@ def succeed(session: Session, id: JobId, result: JobResult, *, at: Instant) -> N
         "document": result.document,
         "version": result.version,
         "unchanged": result.unchanged,
-        "findings": list(result.findings),
+        "findings": findings_to_json(result.findings),
     }
     _end(session, id, at=at, state=JobState.SUCCEEDED, result=value)
 
@@ -233,7 +233,7 @@ def _job(row: JobRow, document: DocumentRow) -> Job:
             document=DocumentId(row.result["document"]),
             version=row.result["version"],
             unchanged=row.result["unchanged"],
-            findings=tuple(row.result["findings"]),
+            findings=findings_from_json(row.result["findings"]),
         )
         if row.result
         else None,

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import Metadata, Source
+from app.domain.corpus import Finding, FindingCode, Metadata, Origin
 from app.domain.labels import Label, parse_level
 
 
@@ -53,7 +54,7 @@ def metadata_digest(metadata: Metadata) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def source_to_json(source: Source) -> dict[str, Any]:
+def source_to_json(source: Origin) -> dict[str, Any]:
     return {
         "connector": source.connector,
         "fetched_at": source.fetched_at,
@@ -62,10 +63,18 @@ def source_to_json(source: Source) -> dict[str, Any]:
     }
 
 
-def source_from_json(value: dict[str, Any]) -> Source:
-    return Source(
+def source_from_json(value: dict[str, Any]) -> Origin:
+    return Origin(
         connector=value["connector"],
         fetched_at=value["fetched_at"],
         etag=value["etag"],
         author=value["author"],
     )
+
+
+def findings_to_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    return [{"code": each.code.value, "detail": each.detail} for each in findings]
+
+
+def findings_from_json(value: Iterable[dict[str, str]]) -> tuple[Finding, ...]:
+    return tuple(Finding(code=FindingCode(each["code"]), detail=each["detail"]) for each in value)

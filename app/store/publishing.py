@@ -13,6 +13,7 @@ from app.domain.corpus import (
     ChunkId,
     Digest,
     DocumentId,
+    Finding,
     Metadata,
     Parsed,
     Version,
@@ -28,7 +29,7 @@ from app.domain.jobs import JobId
 from app.store.corpus import boxes_to_json
 from app.store.database import insert_absent
 from app.store.jobs import Submission
-from app.store.metadata import source_to_json
+from app.store.metadata import findings_from_json, findings_to_json, source_to_json
 from app.store.recorded import holds, replace_state
 from app.store.tables import (
     ChunkRow,
@@ -70,7 +71,7 @@ class JobVersion:
 
     id: VersionId
     number: int | None
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ def stage(
         parser=parsed.parser,
         source=source_to_json(submission.metadata.source),
         attributes={name: list(values) for name, values in submission.metadata.attributes.items()},
-        findings=list(parsed.findings),
+        findings=findings_to_json(parsed.findings),
     )
     session.add(row)
     session.flush()
@@ -206,7 +207,9 @@ def version_of_job(session: Session, job: JobId) -> JobVersion | None:
             col(VersionRow.job_id) == job
         )
     ).first()
-    return JobVersion(id=VersionId(row.id), number=row.number, findings=tuple(row.findings)) if row else None
+    return (
+        JobVersion(id=VersionId(row.id), number=row.number, findings=findings_from_json(row.findings)) if row else None
+    )
 
 
 def unpublished(session: Session, ids: Sequence[JobId]) -> dict[JobId, VersionId]:

@@ -212,7 +212,7 @@ class VersionRow(SQLModel, table=True):
     parser: str
     source: dict[str, Any] = _json()
     attributes: dict[str, list[str]] = _json()
-    findings: list[str] = _json()
+    findings: list[dict[str, str]] = _json()
 
 
 class VersionBoundaryRow(SQLModel, table=True):

@@ -7,7 +7,7 @@ import docx
 import pikepdf
 import pytest
 
-from app.domain.corpus import Element, ElementKind, Parsed
+from app.domain.corpus import Element, ElementKind, Finding, FindingCode, Parsed
 from app.domain.errors import MunimentError, TooLarge, Unparseable, UnsupportedMedia
 from ingest.gate import MediaType
 from ingest.sandbox import SandboxedParser
@@ -152,7 +152,7 @@ def test_xlsx_rows_name_their_columns_and_hidden_sheets_are_told(parser: Sandbox
             "Client: Client 2; Country: US; Given on: 2026-01-03; Share: 12.5%",
         ),
     ]
-    assert parsed.findings == ("The hidden sheet 'Secret' was left out.",)
+    assert parsed.findings == (Finding(code=FindingCode.HIDDEN_TEXT, detail="The hidden sheet 'Secret' was left out."),)
 
 
 def test_a_long_table_becomes_several_elements_with_every_row_once(parser: SandboxedParser) -> None:
@@ -240,7 +240,7 @@ def test_mail_begins_with_its_subject_and_headers_and_names_its_attachments(pars
         ("table", (subject,), "a | b"),
     ]
     assert parsed.title == subject
-    assert parsed.findings == ("Attachments were not read: claim.pdf.",)
+    assert parsed.findings == (Finding(code=FindingCode.PARTIAL, detail="Attachments were not read: claim.pdf."),)
 
 
 def test_text_is_cleaned_of_what_databases_and_encoders_refuse(parser: SandboxedParser) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import DocumentId, Metadata, Source
+from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata, Origin
 from app.domain.instants import BEGINNING, FOREVER, Instant
 from app.domain.jobs import Job, JobId, JobResult, JobState, Problem, Stage
 from app.domain.labels import Label, Level
@@ -32,7 +32,7 @@ FULL = Metadata(
     valid_from=BEGINNING,
     valid_to=FOREVER,
     review_by=LATER,
-    source=Source(connector="mail", fetched_at=STARTED_AT, etag='W/"1"', author="Ana"),
+    source=Origin(connector="mail", fetched_at=STARTED_AT, etag='W/"1"', author="Ana"),
     attributes={"region": ("EU", "US"), "kind": ("policy",)},
 )
 
@@ -189,7 +189,12 @@ def test_stages_count_as_done_once_they_are_over(shelf: Shelf) -> None:
 
 def test_result_of_a_job_comes_back_whole(shelf: Shelf) -> None:
     submission = shelf.submit("a")
-    result = JobResult(document=submission.document, version=3, unchanged=True, findings=("A page is an image 🖼.",))
+    result = JobResult(
+        document=submission.document,
+        version=3,
+        unchanged=True,
+        findings=(Finding(code=FindingCode.NEEDS_OCR, detail="A page is an image 🖼."),),
+    )
     with writing(shelf.engine) as session:
         jobs.succeed(session, submission.job, result, at=LATER)
     ended = job(shelf, submission.job)
@@ -277,7 +282,7 @@ def test_open_submissions_of_a_document_can_be_restated(shelf: Shelf) -> None:
         (replace(FULL, consents=frozenset()), False),
         (replace(FULL, attributes={"region": ("US", "EU"), "kind": ("policy",)}), False),
         (replace(FULL, valid_to=None), False),
-        (replace(FULL, source=Source(connector="upload", fetched_at=LATER)), True),
+        (replace(FULL, source=Origin(connector="upload", fetched_at=LATER)), True),
         (replace(FULL, attributes=dict(reversed(FULL.attributes.items()))), True),
     ],
     ids=["title", "consents", "attributes", "valid_to", "fetched again", "in another order"],

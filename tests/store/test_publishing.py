@@ -17,8 +17,8 @@ from app.domain.corpus import (
     Element,
     ElementKind,
     Metadata,
+    Origin,
     Period,
-    Source,
     Span,
     StoredChunk,
     Version,
@@ -174,7 +174,7 @@ def test_published_version_is_all_that_was_said_of_it(shelf: Shelf) -> None:
         valid_from=Instant(10),
         valid_to=Instant(20),
         review_by=Instant(15),
-        source=Source(connector="mail", fetched_at=Instant(5), etag="1", author="Ana"),
+        source=Origin(connector="mail", fetched_at=Instant(5), etag="1", author="Ana"),
         attributes={"region": ("EU", "US"), "kind": ("policy",)},
     )
     staged = shelf.stage("Share nothing.", metadata=said)
