@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import fsspec  # type: ignore[import-untyped]
+
 from app.domain.sources import Item, SourceName, SourceSettings
 from ingest.git_source import open_git
+from ingest.objects_source import open_objects
 from ingest.ports import Source
 
 
@@ -87,4 +90,53 @@ def repository(folder: Path, count: int) -> Iterator[Place]:
     )
 
 
-MAKERS: list[Maker] = [repository]
+@contextmanager
+def bucket_in_a_folder(folder: Path, count: int) -> Iterator[Place]:
+    """Objects in a local folder, with a link that leads out of it, to be passed over."""
+    root = folder / "bucket"
+    papers = written(count)
+    for path, content in papers.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    (folder / "secret").mkdir()
+    (folder / "secret" / "s.md").write_bytes(b"# Secret")
+    (root / "link.md").symlink_to(folder / "secret" / "s.md")
+    (root / "linked").symlink_to(folder / "secret")
+
+    def lose(item: Item) -> Item:
+        (root / item.key).unlink()
+        return item
+
+    yield Place(open=_objects(root.as_uri()), contents=papers, lose=lose, shut=lambda: shutil.rmtree(root))
+
+
+@contextmanager
+def bucket_in_memory(folder: Path, count: int) -> Iterator[Place]:
+    files = fsspec.filesystem("memory")
+    root = f"/bucket-{folder.name}"
+    papers = written(count)
+    for path, content in papers.items():
+        files.pipe_file(f"{root}/{path}", content)
+
+    def lose(item: Item) -> Item:
+        files.rm_file(f"{root}/{item.key}")
+        return item
+
+    def shut() -> None:
+        if files.exists(root):
+            files.rm(root, recursive=True)
+
+    try:
+        yield Place(open=_objects(f"memory:/{root}"), contents=papers, lose=lose, shut=shut)
+    finally:
+        shut()
+
+
+def _objects(url: str) -> Opener:
+    def opened(*, page_items: int = 4, max_bytes: int = 1000) -> Source:
+        return open_objects(settings("objects", url), page_items=page_items, max_bytes=max_bytes)
+
+    return opened
+
+
+MAKERS: list[Maker] = [repository, bucket_in_a_folder, bucket_in_memory]
