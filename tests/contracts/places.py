@@ -12,6 +12,7 @@ import fsspec  # type: ignore[import-untyped]
 
 from app.domain.sources import Item, SourceName, SourceSettings
 from ingest.git_source import open_git
+from ingest.mail_source import open_mail
 from ingest.objects_source import open_objects
 from ingest.ports import Source
 
@@ -139,4 +140,69 @@ def _objects(url: str) -> Opener:
     return opened
 
 
-MAKERS: list[Maker] = [repository, bucket_in_a_folder, bucket_in_memory]
+def mails(count: int) -> list[bytes]:
+    """Mails, some with lines that an mbox must quote, and some without a Message-ID."""
+    return [
+        (
+            f"From: Ana <ana@example.org>\nTo: bo@example.org\nSubject: Paper {number}\n"
+            f"Date: Mon, 1 Jan 2024 09:{number // 60 % 60:02d}:{number % 60:02d} +0000\n"
+            + (f"Message-ID: <{number}/..@example.org>\n" if number % 3 else "")
+            + f"\nIt says {number}.\n\nFrom here on it is quoted: 10:00 2024.\n>From there, too.\n"
+        ).encode()
+        for number in range(count)
+    ]
+
+
+def in_mbox(mail: bytes) -> bytes:
+    lines = [b">" + line if line.lstrip(b">").startswith(b"From ") else line for line in mail.splitlines(keepends=True)]
+    return b"From ana@example.org Mon Jan  1 09:00:00 2024\n" + b"".join(lines) + b"\n"
+
+
+@contextmanager
+def mbox(folder: Path, count: int) -> Iterator[Place]:
+    path = folder / "box"
+    all_mails = mails(count)
+    path.write_bytes(b"".join(in_mbox(mail) for mail in all_mails))
+
+    def opened(*, page_items: int = 4, max_bytes: int = 1000) -> Source:
+        return open_mail(settings("mail", str(path)), page_items=page_items, max_bytes=max_bytes)
+
+    def lose(item: Item) -> Item:
+        content = opened().fetch(item).content
+        path.write_bytes(b"".join(in_mbox(mail) for mail in all_mails if mail != content))
+        return item
+
+    contents = {item.key: mail for item, mail in zip(_listed(opened()), all_mails, strict=True)}
+    yield Place(open=opened, contents=contents, lose=lose, shut=path.unlink)
+
+
+@contextmanager
+def maildir(folder: Path, count: int) -> Iterator[Place]:
+    path = folder / "Maildir"
+    for inner in ("cur", "new", "tmp", ".Archive.2023/cur", ".Archive.2023/new", ".Drafts/cur", ".Drafts/new"):
+        (path / inner).mkdir(parents=True)
+    all_mails = mails(count)
+    for number, mail in enumerate(all_mails):
+        place = ("cur", "new", ".Archive.2023/cur")[number * 3 // count]
+        flags = "" if place == "new" else ":2,S"
+        (path / place / f"{1_704_100_000 + number}.M{number}.host{flags}").write_bytes(mail)
+    (path / ".Drafts/cur/1704100000.M1.host:2,").write_bytes(b"Subject: Not sent\n\nYet.\n")
+    (path / "cur/1704100000.M2.host:2,DS").write_bytes(b"Subject: Not sent either\n\nYet.\n")
+
+    def opened(*, page_items: int = 4, max_bytes: int = 1000) -> Source:
+        return open_mail(settings("mail", str(path)), page_items=page_items, max_bytes=max_bytes)
+
+    def lose(item: Item) -> Item:
+        for each in path.rglob(item.locator.rpartition("/")[2] + "*"):
+            each.unlink()
+        return item
+
+    contents = {item.key: mail for item, mail in zip(_listed(opened()), all_mails, strict=True)}
+    yield Place(open=opened, contents=contents, lose=lose, shut=lambda: shutil.rmtree(path))
+
+
+def _listed(source: Source) -> list[Item]:
+    return [item for page in source.pages(None) for item in page.items]
+
+
+MAKERS: list[Maker] = [repository, bucket_in_a_folder, bucket_in_memory, mbox, maildir]
