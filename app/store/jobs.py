@@ -90,22 +90,24 @@ def listed(
     *,
     collections: frozenset[str],
     by: PrincipalRef | None,
+    collection: str | None,
     state: JobState | None,
-    before: int | None,
+    before: JobId | None,
     limit: int,
-) -> list[tuple[int, Job]]:
-    """Jobs of these collections, and those that `by` submitted in any; the newest first, each with its place.
-
-    `before` is the place where the last page ended.
-    """
+) -> list[Job]:
+    """Jobs of these collections, and those that `by` submitted in any; of one collection, if
+    it is named. The newest first, and older than `before`."""
     within = col(JobRow.collection).in_(collections)
     where = [within if by is None else or_(within, col(JobRow.submitted_by) == by)]
+    if collection is not None:
+        where.append(col(JobRow.collection) == collection)
     if state is not None:
         where.append(col(JobRow.state) == state)
     if before is not None:
-        where.append(col(JobRow.seq) < before)
+        place = select(col(JobRow.seq)).where(col(JobRow.id) == before).scalar_subquery()
+        where.append(col(JobRow.seq) < place)
     rows = session.execute(_JOBS.where(*where).order_by(col(JobRow.seq).desc()).limit(limit))
-    return [(row.seq or 0, _job(row, document)) for row, document in rows]
+    return [_job(row, document) for row, document in rows]
 
 
 def waiting(session: Session, collection: str) -> tuple[int, int]:
@@ -336,26 +338,19 @@ def ended_of(session: Session, batch: str) -> list[JobId]:
     return [JobId(id) for id in rows]
 
 
-def open_metadata(session: Session, document: DocumentId) -> list[tuple[JobId, Metadata]]:
-    """What was said of the submissions of a document that are not over yet."""
-    rows = session.execute(
-        select(col(JobRow.id), col(JobRow.metadata_json)).where(_of_document(document), col(JobRow.state).in_(_OPEN))
-    )
-    return [(JobId(id), metadata_from_json(value)) for id, value in rows]
-
-
 def unpublished_metadata(
-    session: Session, document_rows: Sequence[int], *, given_up: bool
-) -> list[tuple[int, JobId, Metadata]]:
+    session: Session, documents: Sequence[DocumentId], *, given_up: bool
+) -> list[tuple[DocumentId, JobId, Metadata]]:
     """What was said of the submissions of these documents that are not over; with `given_up`, of those too that
-    failed or were cancelled, and so may be tried again. Each with its document."""
+    failed or were cancelled, and so may be tried again. In the order in which they were acknowledged."""
     states = (*_OPEN, *_GIVEN_UP) if given_up else _OPEN
     rows = session.execute(
-        select(col(JobRow.document_id), col(JobRow.id), col(JobRow.metadata_json))
-        .where(col(JobRow.document_id).in_(list(document_rows)), col(JobRow.state).in_(states))
+        select(col(DocumentRow.public_id), col(JobRow.id), col(JobRow.metadata_json))
+        .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
+        .where(col(DocumentRow.public_id).in_(list(documents)), col(JobRow.state).in_(states))
         .order_by(col(JobRow.seq))
     )
-    return [(document, JobId(id), metadata_from_json(value)) for document, id, value in rows]
+    return [(DocumentId(document), JobId(id), metadata_from_json(value)) for document, id, value in rows]
 
 
 def restate(session: Session, id: JobId, metadata: Metadata) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -31,7 +31,7 @@ from app.store.corpus import boxes_to_json
 from app.store.database import insert_absent
 from app.store.jobs import Submission
 from app.store.metadata import findings_from_json, findings_to_json, source_to_json
-from app.store.recorded import holds, replace_state
+from app.store.recorded import close, holds, replace_state
 from app.store.tables import (
     ChunkRow,
     DocumentRow,
@@ -349,6 +349,50 @@ def move_boundary(session: Session, version: VersionId, boundary: BoundaryId, *,
     replace_state(session, row, col(VersionBoundaryRow.version_id) == version, at=at)
     session.add(IndexTaskRow(version_id=version, whole=False))
     return True
+
+
+def documents_named(
+    session: Session, collection: str, *, ids: Sequence[DocumentId] = (), uris: Sequence[str] = ()
+) -> dict[DocumentId, str]:
+    """The documents of a collection that have one of these ids or uris, each with its uri."""
+    named = col(DocumentRow.public_id).in_(list(ids)) | col(DocumentRow.uri).in_(list(uris))
+    rows = session.execute(
+        select(col(DocumentRow.public_id), col(DocumentRow.uri)).where(col(DocumentRow.collection) == collection, named)
+    )
+    return {DocumentId(id): uri for id, uri in rows}
+
+
+def move_boundaries(
+    session: Session,
+    documents: Sequence[DocumentId],
+    moved: Mapping[BoundaryId, BoundaryId],
+    *,
+    at: Instant,
+    by: PrincipalRef,
+) -> int:
+    """Let other boundaries hold for the published versions of documents: by `moved`, old to new. Says for how many.
+
+    As `move_boundary` for each of them, in a few statements however many there are.
+    """
+    lying = session.execute(
+        select(col(VersionBoundaryRow.version_id), col(VersionBoundaryRow.boundary_id))
+        .join(VersionRow, col(VersionRow.id) == col(VersionBoundaryRow.version_id))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .where(
+            col(DocumentRow.public_id).in_(list(documents)),
+            col(VersionRow.number).is_not(None),
+            holds(VersionBoundaryRow),
+        )
+        .order_by(col(VersionBoundaryRow.version_id))
+    )
+    rows = [(version, moved[BoundaryId(old)]) for version, old in lying if moved.get(BoundaryId(old), old) != old]
+    if rows:
+        close(session, VersionBoundaryRow, col(VersionBoundaryRow.version_id).in_([each for each, _ in rows]), at=at)
+        recorded = {"recorded_from": at, "recorded_to": FOREVER, "recorded_by": by}
+        placed = [{"version_id": version, "boundary_id": boundary, **recorded} for version, boundary in rows]
+        session.execute(insert(VersionBoundaryRow), placed)
+        session.execute(insert(IndexTaskRow), [{"version_id": version, "whole": False} for version, _ in rows])
+    return len(rows)
 
 
 def indexed_chunks(session: Session, versions: Sequence[VersionId], fingerprint: str) -> list[IndexedChunk]:
