@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
+from app.domain.jobs import Limits
 from app.domain.memo import Memo
 from app.operations.prepare import ensure_administrator_key, prepare
 from app.ports import Index, Ports
@@ -68,6 +69,11 @@ def open_ports(
             pepper=secret(settings.home, "pepper"),
             now=now,
             new_id=new_id,
+            limits=Limits(
+                max_queued=settings.ingest.max_queued,
+                max_queued_in_collection=settings.ingest.max_queued_in_collection,
+                max_setbacks=settings.ingest.max_setbacks,
+            ),
         )
 
 

@@ -5,7 +5,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy.engine import Engine
@@ -15,6 +15,7 @@ from app.domain.checks import Rule
 from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector
 from app.domain.instants import Instant
+from app.domain.jobs import Limits
 from app.domain.memo import Memo
 
 
@@ -151,3 +152,4 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    limits: Limits = field(default_factory=Limits)

@@ -28,6 +28,15 @@ class EmbeddingSettings(BaseModel):
     )
 
 
+class IngestSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_queued: int = Field(default=50_000, ge=1, description="Jobs that wait at once; more are told to come later.")
+    max_queued_in_collection: int = Field(default=20_000, ge=1, description="Of these, of one collection.")
+    max_setbacks: int = Field(
+        default=150, ge=0, description="Tries of a job that may meet a part that is down; 150 take about half a day."
+    )
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -47,6 +56,7 @@ class Settings(BaseSettings):
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    ingest: IngestSettings = IngestSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -237,6 +237,7 @@ def _rows(
             "problem": None,
             "result": None,
             "ended_at": at,
+            "collection": collection,
         },
     )
     start = 0

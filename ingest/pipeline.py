@@ -14,11 +14,13 @@ from pathlib import PurePosixPath
 from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
 from app.domain.errors import MunimentError, Unavailable, Unparseable
 from app.domain.jobs import JobId, JobResult, Problem, Stage
-from app.operations.synchronize import index_versions, synchronize
+from app.operations.clear import clear_away
+from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
 from app.store import boundaries, jobs, publishing, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
+from app.store.publishing import JobVersion
 from ingest.chunking import chunks
 from ingest.gate import admitted
 from ingest.labelling import labelled
@@ -37,14 +39,14 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
         submissions = jobs.submissions_of(session, batch)
         staged = publishing.staged_jobs(session, [each.job for each in submissions])
     todo = [each for each in submissions if each.job not in staged]
-    _advance(ports, [each.job for each in todo], Stage.PARSE)
-    for _ in readers.map(lambda each: _stage(ports, parser, each), todo):
+    _advance(ports, batch, Stage.PARSE, [each.job for each in todo])
+    for _ in readers.map(lambda each: _stage(ports, parser, batch, each), todo):
         pass
 
 
 def embed_batch(ports: Ports, batch: str) -> None:
     """Vectors for every staged chunk, from the cache where this model has seen the text before."""
-    _advance(ports, _open_jobs(ports, batch), Stage.EMBED)
+    _advance(ports, batch, Stage.EMBED)
     fingerprint = ports.embedder.fingerprint
     with reading(ports.engine) as session:
         missing = publishing.unembedded(session, _staged_versions(ports, batch), fingerprint)
@@ -58,62 +60,79 @@ def embed_batch(ports: Ports, batch: str) -> None:
 
 def index_batch(ports: Ports, batch: str) -> None:
     """Every staged chunk into the index, where no question reaches it yet."""
-    _advance(ports, _open_jobs(ports, batch), Stage.INDEX)
-    index_versions(ports, _staged_versions(ports, batch))
+    _advance(ports, batch, Stage.INDEX)
+    index_settled(ports, _staged_versions(ports, batch))
 
 
 def publish_batch(ports: Ports, batch: str) -> None:
     """Give each staged version its number, boundary and period: all of a version in one recording, or nothing."""
-    _advance(ports, _open_jobs(ports, batch), Stage.PUBLISH)
+    _advance(ports, batch, Stage.PUBLISH)
     for job in _open_jobs(ports, batch):
         _publish(ports, batch, job)
 
 
 def place_batch(ports: Ports, batch: str) -> None:
     """Tell the index where the published versions stand, and what they superseded; then their jobs are done."""
+    published = _published(ports, batch)
     with reading(ports.engine) as session:
-        submissions = jobs.submissions_of(session, batch)
-        published = [
-            (each, found)
-            for each in submissions
-            if (found := publishing.version_of_job(session, each.job)) and found.number is not None
-        ]
-        touched = [id for each, _ in published for id in publishing.versions_beside(session, each.document_row)]
+        documents = [submission.document_row for submission, _ in published]
+        touched = publishing.versions_beside(session, documents)
     synchronize(ports, touched)
-    with writing(ports.engine) as session:
-        for submission, version in published:
-            result = JobResult(document=submission.document, version=version.number, findings=version.findings)
-            jobs.succeed(session, submission.job, result, at=ports.now())
-    _clear_away(ports, batch)
+    _succeed(ports, published)
+    clear_away(ports)
+
+
+def postpone_batch(ports: Ports, batch: str, error: Unavailable) -> None:
+    """Try what is left of a batch again later, as a part of ours is down; what was tried too often is given up.
+
+    What is published by then is there, whatever the index was told of it so far: its tasks see to the rest.
+    """
+    logger.warning("batch %s waits: %s", batch, error.detail)
+    _postpone(ports, batch, _open_jobs(ports, batch), error)
 
 
 def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
-    """End the jobs of a batch that a part of ours kept failing, whole; what was staged is cleared away."""
+    """End the jobs of a batch that a bug of ours stopped, whole; what was staged is cleared away in the background."""
     detail = error.detail if isinstance(error, MunimentError) else _INTERNAL
     kind = error.kind if isinstance(error, MunimentError) else MunimentError.kind
     logger.error("batch %s failed", batch, exc_info=error)
+    _succeed(ports, _published(ports, batch))
     with writing(ports.engine) as session:
         for submission in jobs.submissions_of(session, batch):
-            jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), at=ports.now())
-    _clear_away(ports, batch)
+            jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), batch=batch, at=ports.now())
 
 
-def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:
+def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> None:
     try:
+        if _unchanged(ports, batch, submission):
+            return
         content = ports.blobs.get(submission.blob)
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
         parsed = parser.parse(content, media_type, submission.filename)
-        _store(ports, submission, parsed, media_type, len(content))
-    except Unavailable:
-        raise
+        _store(ports, batch, submission, parsed, media_type, len(content))
+    except Unavailable as error:
+        _postpone(ports, batch, [submission.job], error)
     except MunimentError as error:
-        _fail(ports, submission.job, Problem(kind=error.kind, detail=error.detail))
+        _fail(ports, batch, submission.job, Problem(kind=error.kind, detail=error.detail))
     except Exception:
         logger.exception("job %s failed", submission.job)
-        _fail(ports, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
+        _fail(ports, batch, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
 
 
-def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
+def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
+    """Whether the newest version has these bytes and metadata, by now; then the job is done, and nothing is read."""
+    with reading(ports.engine) as session:
+        newest = publishing.latest(session, submission.document_row)
+    if newest is None or (newest.digest, newest.metadata_digest) != (submission.blob, submission.metadata_digest):
+        return False
+    result = JobResult(document=submission.document, version=newest.number, unchanged=True)
+    with writing(ports.engine) as session:
+        if jobs.held(session, batch, submission.job):
+            jobs.succeed(session, submission.job, result, at=ports.now())
+    return True
+
+
+def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
     if not parsed.text.strip():
         raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
@@ -126,15 +145,17 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
     with writing(ports.engine) as session:
+        if not jobs.held(session, batch, submission.job):
+            return  # cancelled meanwhile, or another worker's by now
         publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
     with recording(ports.engine, ports.now()) as (session, at):
-        submission = next((each for each in jobs.submissions_of(session, batch) if each.job == job), None)
+        submission = jobs.submission(session, job) if jobs.held(session, batch, job) else None
         staged = publishing.version_of_job(session, job)
         if submission is None or staged is None or staged.number is not None:
-            return  # cancelled or failed meanwhile, or published by an earlier run of this step
+            return  # cancelled, another worker's by now, or published by an earlier run of this step
         newest = publishing.latest(session, submission.document_row)
         if newest and (newest.digest, newest.metadata_digest) == (submission.blob, submission.metadata_digest):
             result = JobResult(document=submission.document, version=newest.number, unchanged=True)
@@ -147,28 +168,42 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         publishing.publish(session, staged.id, submission, boundary, at=at)
 
 
-def _clear_away(ports: Ports, batch: str) -> None:
-    """Forget what jobs of this batch staged and will never publish: in the index first, then in SQL."""
+def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:
+    """The jobs of a batch that are not over, though their version is published."""
     with reading(ports.engine) as session:
-        ended = jobs.ended_of(session, batch)
-        left = publishing.unpublished(session, ended)
-        points = [each.point for version in left.values() for each in publishing.placements(session, version)]
-    if not left:
+        submissions = jobs.submissions_of(session, batch)
+        made = publishing.versions_of_jobs(session, [each.job for each in submissions])
+    return [(each, made[each.job]) for each in submissions if each.job in made and made[each.job].number is not None]
+
+
+def _succeed(ports: Ports, published: Sequence[tuple[Submission, JobVersion]]) -> None:
+    if not published:
         return
-    ports.index.remove(points)
     with writing(ports.engine) as session:
-        for job in left:
-            publishing.unstage(session, job)
+        for submission, version in published:
+            result = JobResult(document=submission.document, version=version.number, findings=version.findings)
+            jobs.succeed(session, submission.job, result, at=ports.now())
 
 
-def _fail(ports: Ports, job: JobId, problem: Problem) -> None:
+def _postpone(ports: Ports, batch: str, ids: Sequence[JobId], error: Unavailable) -> None:
+    problem = Problem(kind=error.kind, detail=error.detail)
+    published = {submission.job: (submission, version) for submission, version in _published(ports, batch)}
     with writing(ports.engine) as session:
-        jobs.fail(session, job, problem, at=ports.now())
+        at = ports.now()
+        given_up = jobs.postpone(
+            session, batch, ids, problem, limits=ports.limits, at=at, published=frozenset(published)
+        )
+    _succeed(ports, [published[job] for job in given_up if job in published])
 
 
-def _advance(ports: Ports, ids: Sequence[JobId], stage: Stage) -> None:
+def _fail(ports: Ports, batch: str, job: JobId, problem: Problem) -> None:
     with writing(ports.engine) as session:
-        jobs.advance(session, ids, stage)
+        jobs.fail(session, job, problem, batch=batch, at=ports.now())
+
+
+def _advance(ports: Ports, batch: str, stage: Stage, ids: Sequence[JobId] | None = None) -> None:
+    with writing(ports.engine) as session:
+        jobs.advance(session, batch, stage, ids)
 
 
 def _open_jobs(ports: Ports, batch: str) -> list[JobId]:

@@ -1,10 +1,10 @@
-"""The ingest worker: takes acknowledged jobs in batches and runs each batch as one durable workflow.
+"""The ingest worker: takes acknowledged jobs in batches and runs each batch as one workflow.
 
     python -m ingest.worker [--name worker-1] [--liveness-fd N]
 
-DBOS keeps which steps of a batch are over. A worker that dies is started again under its name, its executor id, and
-goes on at the step that was interrupted. What is to be done stands in SQL: a claimed batch without a workflow is begun,
-and the batch of a worker that does not come back is begun anew by another one of the same data folder.
+What is to be done, and how far it is, stands in SQL: every step reads there what is left. A worker says there every
+few seconds that it lives. What one had that is gone is queued again, by whoever notices first, on whatever machine;
+and one that was only slow finds that its batch is no longer its own, and changes nothing.
 """
 
 import argparse
@@ -12,13 +12,14 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions, WorkflowHandle
@@ -27,11 +28,13 @@ from sqlalchemy.engine import make_url
 from app.bootstrap import new_id, open_ports
 from app.domain.errors import Unavailable
 from app.domain.evidence import Vector
+from app.operations.clear import clear_away
 from app.operations.synchronize import restock, synchronize
 from app.ports import Embedder, Ports
 from app.settings import Settings
-from app.store import jobs
-from app.store.database import reading, writing
+from app.store import jobs, workers
+from app.store.database import clock_of, reading, writing
+from app.store.workers import Self
 from app.watch import Held, held, on_end_of_parent
 from ingest import pipeline
 from ingest.ports import Parser
@@ -39,16 +42,19 @@ from ingest.sandbox import SandboxedParser
 
 logger = logging.getLogger(__name__)
 
-APPLICATION_VERSION = "1"
+APPLICATION_VERSION = "2"
 """Of the workflow's shape. DBOS resumes only what the same version began, so it is pinned, not derived from code."""
 
-MAX_BATCH_JOBS = 32
+MAX_BATCH_JOBS = 128
+MAX_BATCH_BYTES = 4_000_000
+"""Of originals: a batch has many small documents, or a few large ones."""
 MAX_BATCHES = 2
 """At once: one is read while the other is embedded."""
 
 _LOOK_EVERY_S = 0.1
 _SYNCHRONIZE_EVERY_S = 1.0
-_ADOPT_EVERY_S = 5.0
+_BURY_EVERY_S = 2.0
+_CLEAR_EVERY_S = 10.0
 _READING_AT_ONCE = 2
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
@@ -56,19 +62,40 @@ _RESTED = "MUNIMENT_WORKER_RESTED"
 _REST_AFTER_S = 60.0
 """Without work, before a worker gives back what it took: about half a second, and the model's load at the next job."""
 _UNDER_WAY = ("PENDING", "ENQUEUED", "DELAYED")
-_TAKE_OVER_S = 15.0
-"""How long a worker waits for the one before it, of the same name, to be gone."""
+_TAKE_OVER_S = 20.0
+"""How long a worker waits for another one of its name to be gone, or to be given up."""
 
 Step = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Chore:
+    """What a worker does every so often, beside its batches. When a part that it needs is down, it is left undone."""
+
+    every_s: float
+    act: Callable[[], object]
+    due_at: float = 0.0
+
+    def do_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self.due_at:
+            self.due_at = now + self.every_s
+            self.act()
 
 
 class Worker:
     """The batches under way, and the loop that finds more. One a process, as DBOS is."""
 
-    def __init__(self, ports: Ports, parser: Parser, name: str, locks: Path) -> None:
-        self._ports, self._name, self._locks = ports, name, locks
+    def __init__(self, ports: Ports, parser: Parser, me: Self) -> None:
+        self._ports, self._me = ports, me
         self._readers = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="reader")
         self._running: dict[str, WorkflowHandle[None]] = {}
+        self._suspect = False
+        self._chores = [
+            Chore(every_s=_SYNCHRONIZE_EVERY_S, act=lambda: synchronize(ports)),
+            Chore(every_s=_BURY_EVERY_S, act=self._bury),
+            Chore(every_s=_CLEAR_EVERY_S, act=lambda: clear_away(ports)),
+        ]
         steps: list[tuple[str, Step]] = [
             ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch)),
             ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
@@ -81,22 +108,25 @@ class Worker:
         def run(batch: str) -> None:
             try:
                 for name, step in steps:
-                    DBOS.run_step(_durably(name), step, batch)
+                    DBOS.run_step(StepOptions(name=name), step, batch)
+            except Unavailable as error:
+                setback = error
+                DBOS.run_step(
+                    _insistently("postpone"), lambda batch: pipeline.postpone_batch(ports, batch, setback), batch
+                )
             except Exception as error:
                 failure = error
-                DBOS.run_step(_durably("fail"), lambda batch: pipeline.fail_batch(ports, batch, failure), batch)
+                DBOS.run_step(_insistently("fail"), lambda batch: pipeline.fail_batch(ports, batch, failure), batch)
 
         self._workflow = run
 
     def serve(self, stop: threading.Event, *, rest_after_s: float) -> None:
-        """Work until told to stop; the next worker of this name goes on with what is under way then.
+        """Work until told to stop; what is under way then is anybody's.
 
         Returns too when there was work, and then none for `rest_after_s`: what the model and its threads took is given
         back by beginning anew.
         """
-        self._resume()
-        worked, idle_since = bool(self._running) or _RESTED not in os.environ, time.monotonic()
-        told, adopted = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S)
+        worked, idle_since = _RESTED not in os.environ, time.monotonic()
         stocked = False
         while not stop.is_set():
             claimed = False
@@ -106,10 +136,8 @@ class Worker:
                     stocked = True
                 self._reap()
                 claimed = self._claim()
-                if adopted.again():
-                    self._adopt()
-                if told.again():
-                    synchronize(self._ports)
+                for chore in self._chores:
+                    chore.do_if_due()
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
             if claimed or self._running:
@@ -123,49 +151,33 @@ class Worker:
         if restock(self._ports):
             logger.warning("the index holds less than the database: it is told of everything anew")
 
-    def _resume(self) -> None:
-        """Take up this worker's batches: DBOS resumes those it knows of, the rest is begun, the hopeless is failed."""
+    def _bury(self) -> None:
         with reading(self._ports.engine) as session:
-            batches = [each for each in jobs.open_batches(session) if each.startswith(f"{self._name}:")]
-        for batch in batches:
-            status = DBOS.get_workflow_status(batch)
-            if status is None:
-                self._begin(batch)
-            elif status.status in _UNDER_WAY:
-                self._running[batch] = DBOS.retrieve_workflow(batch)
-            else:
-                pipeline.fail_batch(self._ports, batch, Unavailable("This batch was begun too often without ending."))
+            if not workers.anybody_gone(session, clock=clock_of(session)):
+                return
+        with writing(self._ports.engine) as session:
+            released = workers.bury(session, clock=clock_of(session), at=self._ports.now())
+        if released:
+            logger.warning("%d jobs of a worker that is gone are queued again", len(released))
 
     def _claim(self) -> bool:
-        if len(self._running) >= MAX_BATCHES:
+        """A batch, if there is room and work. A suspect is done when nothing else is, and nothing else meanwhile."""
+        if len(self._running) >= MAX_BATCHES or (self._suspect and self._running):
             return False
-        batch = f"{self._name}:{new_id()}"
+        at = self._ports.now()
         with reading(self._ports.engine) as session:
-            if not jobs.anything_queued(session):
+            self._suspect = jobs.anything_queued(session, suspects=True, at=at)
+            if (self._suspect and self._running) or not jobs.anything_queued(session, at=at):
                 return False
+        batch = self._me.batch(new_id())
         with writing(self._ports.engine) as session:
-            claimed = jobs.claim(session, batch, max_jobs=MAX_BATCH_JOBS)
+            claimed = jobs.claim(
+                session, batch, max_jobs=MAX_BATCH_JOBS, max_bytes=MAX_BATCH_BYTES, suspects=self._suspect, at=at
+            )
         if claimed:
-            self._begin(batch)
+            with SetWorkflowID(batch):
+                self._running[batch] = DBOS.start_workflow(self._workflow, batch)
         return bool(claimed)
-
-    def _adopt(self) -> None:
-        """Go on with the batches of workers that are gone: those whose name nobody holds in this data folder."""
-        with reading(self._ports.engine) as session:
-            batches = [each for each in jobs.open_batches(session) if not each.startswith(f"{self._name}:")]
-        for batch in batches:
-            lock = lock_of(self._locks, batch.rpartition(":")[0])
-            if len(self._running) >= MAX_BATCHES or not lock.exists():
-                continue
-            with suppress(Held), held(lock):  # were it to come back now, it would wait until this is done
-                ours = f"{self._name}:{new_id()}"
-                with writing(self._ports.engine) as session:
-                    jobs.hand_over(session, batch, ours)
-                self._begin(ours)
-
-    def _begin(self, batch: str) -> None:
-        with SetWorkflowID(batch):
-            self._running[batch] = DBOS.start_workflow(self._workflow, batch)
 
     def _reap(self) -> None:
         for batch, handle in list(self._running.items()):
@@ -207,28 +219,57 @@ def _return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class _Due:
-    """Whether so many seconds have passed since it last said so; the first time they have."""
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
-        self._next = time.monotonic()
-
-    def again(self) -> bool:
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._every_s
-        return True
-
-
 def lock_of(locks: Path, name: str) -> Path:
     """The file that a worker of that name holds as long as it lives."""
     return locks / f"{name}.lock"
 
 
-def _durably(name: str) -> StepOptions:
-    """A part of ours that is down is tried again every two seconds, for as long as it takes; a bug ends the batch."""
+@contextmanager
+def registered(ports: Ports, me: Self) -> Iterator[None]:
+    """This process as the worker of its name, said to live as long as it does. Raises `Held`.
+
+    Whoever is told that another process has its name by now ends at once: that one has its batches.
+    """
+    _register(ports, me)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(workers.BEATS_EVERY_S):
+            with suppress(Unavailable):
+                if not _beaten(ports, me):
+                    logger.error("another worker named %s has taken over: this one ends", me.name)
+                    os._exit(1)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        with suppress(Unavailable), writing(ports.engine) as session:
+            workers.leave(session, me, at=ports.now())
+
+
+def _register(ports: Ports, me: Self) -> None:
+    deadline = time.monotonic() + _TAKE_OVER_S
+    while True:
+        with writing(ports.engine) as session:
+            lives = workers.register(session, me, clock=clock_of(session), at=ports.now())
+        if lives is None:
+            return
+        if time.monotonic() > deadline:
+            raise Held(lives)
+        time.sleep(0.5)
+
+
+def _beaten(ports: Ports, me: Self) -> bool:
+    """Whether this worker still has its name. One that was taken for dead takes it again if nobody else has."""
+    with writing(ports.engine) as session:
+        at = clock_of(session)
+        return workers.beat(session, me, clock=at) or workers.register(session, me, clock=at, at=ports.now()) is None
+
+
+def _insistently(name: str) -> StepOptions:
+    """What ends a batch is tried for as long as it takes: it needs the database alone."""
     return StepOptions(
         name=name,
         retries_allowed=True,
@@ -277,23 +318,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # processor time, and three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = Settings()
-    locks = settings.home / "run"
+    place = f"{socket.gethostname()}:{settings.home.absolute()}"
+    me = Self(name=chosen.name, incarnation=new_id(), place=place)
     try:
         with (
-            held(lock_of(locks, chosen.name), patience_s=_TAKE_OVER_S),
+            held(lock_of(settings.home / "run", chosen.name), patience_s=_TAKE_OVER_S),
             open_ports(settings, threads=os.cpu_count() or 1, searching=False) as ports,
+            registered(ports, me),
             SandboxedParser(slots=_READING_AT_ONCE) as parser,
             _dbos(settings, chosen.name),
         ):
             ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
-            worker = Worker(ports, parser, chosen.name, locks)
+            worker = Worker(ports, parser, me)
             DBOS.launch()
             if _RESTED not in os.environ:
                 threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()
             worker.serve(stop, rest_after_s=chosen.rest_after_s)
     except Held:
         print(
-            f"A worker named {chosen.name} is running on this data folder. Give this one another --name.",
+            f"A worker named {chosen.name} is running on this data folder, or elsewhere on its database. "
+            "Give this one another --name.",
             file=sys.stderr,
         )
         return 1

@@ -153,6 +153,32 @@ class AmendmentIn(Wire):
         )
 
 
+_BOUNDARY_FIELDS = ("label", "readers", "denied", "jurisdictions", "purposes", "consents")
+
+
+class AmendSeveralIn(AmendmentIn):
+    """Which documents, by id or by uri, and what of their boundary is to be otherwise."""
+
+    documents: list[Annotated[str, StringConstraints(max_length=100), Storable]] = Field(
+        default_factory=list, max_length=curate.MAX_AMENDED
+    )
+    uris: list[Uri] = Field(default_factory=list, max_length=curate.MAX_AMENDED)
+
+    def domain(self) -> Amendment:
+        stated = self.model_fields_set - {"documents", "uris"}
+        if times := sorted(stated - set(_BOUNDARY_FIELDS)):
+            faults = tuple(Fault(detail="Times are amended one document at a time.", pointer=f"/{n}") for n in times)
+            raise Invalid("Only the boundary of several documents can be amended at once.", faults=faults)
+        if not self.documents and not self.uris:
+            raise Invalid("Name the documents that are to be amended, by id (documents) or by uri (uris).")
+        return AmendmentIn.model_validate(self.model_dump(include=stated), strict=False).domain()
+
+
+class AmendedOut(BaseModel):
+    documents: int
+    versions: int = Field(description="How many of their versions lie in another boundary now.")
+
+
 class WithdrawBody(Wire):
     reason: Title
 
@@ -341,7 +367,7 @@ _UPLOAD_SCHEMA = {
     responses={
         200: {"model": SubmittedOut, "description": "Unchanged: the newest version has these bytes and metadata"},
         201: {"model": SubmittedOut, "description": "Published in the time that `Prefer: wait` gave"},
-        **problems(404, 409),
+        **problems(404, 409, 429),
         **SENT,
     },
     openapi_extra=_UPLOAD_SCHEMA,
@@ -381,7 +407,7 @@ async def post_document(
             job={"id": job.id, "state": job.state},
         )
     if job is not None and job.state is JobState.CANCELLED:
-        raise Conflict("The document was withdrawn while this was being read, so it was not published.")
+        raise Conflict("This was cancelled, or its document withdrawn, while it was being read: it was not published.")
     if job is None or (job.result and job.result.unchanged):
         response.status_code = 200
         number = job.result.version if job and job.result else submitted.unchanged_version
@@ -487,6 +513,19 @@ def patch_document(id: Text, body: AmendmentIn, asking: Asking, ports: PortsOf) 
     """A narrowing holds for every request that starts after this returns. Answers given keep their old boundary."""
     curate.amend(ports, asking, DocumentId(id), body.domain())
     return DocumentRef(id=id)
+
+
+@routes.post(
+    "/v1/collections/{name}/documents/amend",
+    summary="Move the boundaries of many documents at once",
+    responses={**problems(404), **SENT},
+)
+def post_amend(name: Name, body: AmendSeveralIn, asking: Asking, ports: PortsOf) -> AmendedOut:
+    """All of them, or none if one is not there for you. As immediate as PATCH of one: what narrows holds for every
+    request that starts after this returns, and nothing is read or embedded again."""
+    ids = [DocumentId(id) for id in body.documents]
+    documents, versions = curate.amend_several(ports, asking, name, body.domain(), ids=ids, uris=body.uris)
+    return AmendedOut(documents=len(documents), versions=versions)
 
 
 @routes.post(

@@ -31,11 +31,12 @@ STATUS = {
     "unsupported-media-type": 415,
     "invalid": 422,
     "unparseable-document": 422,
+    "rate-limited": 429,
     "internal": 500,
     "unavailable": 503,
 }
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
 _NO_SUCH_ROUTE = "There is nothing at that address. See /docs for what there is."
 _UNREADABLE = "The request could not be read: its body is damaged, or not of the type that its Content-Type says."
 

@@ -7,6 +7,7 @@
     |-- Conflict              it is in a state that does not allow this                     409
     |-- TooLarge              over a size that the gate sets                                413
     |-- UnsupportedMedia      not a format that is read here                                415
+    |-- RateLimited           more than is taken at once: go on in a while                  429
     |-- Invalid               the request is not of the contract's form                     422
     |   `-- Unparseable       a document that its parser cannot read                        422
     `-- Unavailable           a part is down or starting: try again                         503
@@ -68,6 +69,11 @@ class TooLarge(MunimentError):
 class UnsupportedMedia(MunimentError):
     kind = "unsupported-media-type"
     title = "Unsupported format"
+
+
+class RateLimited(MunimentError):
+    kind = "rate-limited"
+    title = "Too much at once"
 
 
 class Invalid(MunimentError):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Query
 from app.domain.citation import Passage
@@ -56,23 +58,35 @@ def record(
     trace_id: TraceId | None = None,
 ) -> TraceId:
     """Put a read, a change or a refusal on record, and say under which id."""
-    id = trace_id or TraceId(f"tr_{ports.new_id()}")
     with writing(ports.engine) as session:
-        traces.add_trace(
-            session,
-            Trace(
-                id=id,
-                at=ports.now(),
-                kind=kind,
-                subject=principal.subject.ref,
-                actor=principal.actor.ref if principal.actor else None,
-                proof=principal.proof,
-                outcome=outcome,
-                request=request,
-                response={},
-                grounds={},
-            ),
-        )
+        return record_with(session, ports, principal, kind, outcome=outcome, request=request, trace_id=trace_id)
+
+
+def record_with(
+    session: Session,
+    ports: Ports,
+    principal: Principal,
+    kind: TraceKind,
+    *,
+    outcome: str,
+    request: Mapping[str, Any],
+    trace_id: TraceId | None = None,
+) -> TraceId:
+    """As `record`, in the transaction of the change itself: both are there, or neither."""
+    id = trace_id or TraceId(f"tr_{ports.new_id()}")
+    trace = Trace(
+        id=id,
+        at=ports.now(),
+        kind=kind,
+        subject=principal.subject.ref,
+        actor=principal.actor.ref if principal.actor else None,
+        proof=principal.proof,
+        outcome=outcome,
+        request=request,
+        response={},
+        grounds={},
+    )
+    traces.add_trace(session, trace)
     return id
 
 

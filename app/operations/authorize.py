@@ -128,15 +128,21 @@ def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     Who curates a collection changes only what it may read: else it could open to itself what clearance, category,
     wall or jurisdiction closes.
     """
+    wanted = frozenset(boundaries)
+    return handled(ports, session, standing, wanted) == wanted
+
+
+def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> frozenset[Boundary]:
+    """Those of these boundaries that the principal `handles`."""
     laid_down = register(ports, session, standing)
-    bounded = [_resource(boundary, laid_down.collections) for boundary in set(boundaries)]
-    return all(
-        any(
+
+    def readable(each: Bounded) -> bool:
+        return any(
             ports.policy_engine.decide(laid_down.policies, _question(standing, Action.READ, purpose), [each])[0].allowed
             for purpose in (None, *sorted(each.boundary.purposes))
         )
-        for each in bounded
-    )
+
+    return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
 
 
 def curated_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:

@@ -8,6 +8,10 @@ from app.store import registry
 from app.store.database import reading
 from app.store.directory import epochs_and_instant
 
+_PROBED = "model-probed-at"
+_PROBE_EVERY_MS = 5_000
+"""A model that gave a vector will give the next one: asking it at every look would take from those who wait for one."""
+
 
 def readiness(ports: Ports) -> Mapping[str, MunimentError | None]:
     """Each part by name, with what is wrong with it or None."""
@@ -27,8 +31,12 @@ def readiness(ports: Ports) -> Mapping[str, MunimentError | None]:
         ports.index.size()
 
     def model() -> None:
+        probed = ports.memo.get(_PROBED)
+        if isinstance(probed, int) and 0 <= ports.now() - probed < _PROBE_EVERY_MS:
+            return
         if not ports.embedder.embed_queries(["ready?"]):
             raise Unavailable("The embedding model gives no vectors.")
+        ports.memo.put(_PROBED, int(ports.now()))
 
     return {name: _tried(part) for name, part in _named(database, index, model, policies)}
 

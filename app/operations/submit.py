@@ -1,16 +1,17 @@
 """Putting a document in: acknowledged once its bytes and its job are durable."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, Metadata, stated_boundary
-from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
+from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import record
+from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import corpus, directory, jobs, publishing
@@ -53,8 +54,9 @@ def submit(
     1. The principal curates the collection; whether one that is hidden exists is not told. Where the uri is taken, it
        may read what is there: who could not, would learn of it, and could change it.
     2. Every name in the metadata is known.
-    3. The same bytes and metadata again change nothing.
-    4. The bytes are durable before the job is, and the job before it is acknowledged.
+    3. There is room in the queue, or `RateLimited`.
+    4. The same bytes and metadata again change nothing.
+    5. The bytes are durable before the job is, and the job before it is acknowledged.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
@@ -68,6 +70,7 @@ def submit(
             within="/metadata",
         )
         _check_uri(ports, session, standing, collection, metadata.uri)
+        _check_room(ports, session, collection)
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
@@ -93,48 +96,50 @@ def submit(
             metadata=metadata,
             metadata_digest=said,
             submitted_by=standing.principal.subject.ref,
+            size_bytes=len(content),
         )
         jobs.add_job(session, submission, at=at)
         session.flush()
         job = jobs.job(session, id)
-    record(
-        ports,
-        standing.principal,
-        TraceKind.CHANGE,
-        outcome="accepted",
-        request={"what": "submit", "document": document, "job": id, "digest": digest},
-    )
+        request = {"what": "submit", "document": document, "job": id, "digest": digest}
+        record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="accepted", request=request)
     return Submitted(document=document, job=job, unchanged_version=None)
+
+
+def _check_room(ports: Ports, session: Session, collection: str) -> None:
+    waiting, of_collection = jobs.waiting(session, collection)
+    if waiting >= ports.limits.max_queued or of_collection >= ports.limits.max_queued_in_collection:
+        raise RateLimited("As many documents wait to be read as may wait at once. Send the rest in a while.")
 
 
 def _check_uri(ports: Ports, session: Session, standing: Standing, collection: str, uri: str) -> None:
     found = publishing.document_row(session, collection=collection, uri=uri)
-    if found and not handles_document(ports, session, standing, found[1], collection):
+    if found and not handles_document(ports, session, standing, found[1], collection, given_up=False):
         raise NotPermitted("That uri is taken by a document that you may not read. Use another, or ask its owners.")
 
 
-def handles_document(ports: Ports, session: Session, standing: Standing, document: DocumentId, collection: str) -> bool:
-    """Whether the principal may read every version of a document, and what is still being ingested of it."""
-    home = authorize.register(ports, session, standing).collections[collection]
-    published = [version.boundary for version in corpus.versions_of(session, document)]
-    coming = [stated_boundary(metadata, home) for _, metadata in jobs.open_metadata(session, document)]
-    return authorize.handles(ports, session, standing, [*published, *coming])
+def handles_document(
+    ports: Ports, session: Session, standing: Standing, document: DocumentId, collection: str, *, given_up: bool = True
+) -> bool:
+    """Whether the principal may read every version of a document, and what is still being ingested of it.
 
-
-def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:
-    """A job, to whoever submitted it or curates its collection; raises `NotFound` to everybody else.
-
-    Through an assistant only the second holds: it is within the collections that the assistant may use.
+    `given_up`: what failed or was cancelled too, since it may be tried again.
     """
-    with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        found = jobs.job(session, id)
-        if found is not None:
-            subject, alone = standing.principal.subject, standing.principal.actor is None
-            own = found.submitted_by == subject.ref and subject.profile.active and alone
-            if own or found.collection in authorize.curated_collections(ports, session, standing):
-                return found
-    raise NotFound("There is no job by that id that you may follow.")
+    return bool(handled_documents(ports, session, standing, {document: collection}, given_up=given_up))
+
+
+def handled_documents(
+    ports: Ports, session: Session, standing: Standing, documents: Mapping[DocumentId, str], *, given_up: bool = True
+) -> frozenset[DocumentId]:
+    """As `handles_document`, of several, each with its collection: those that it holds for."""
+    collections = authorize.register(ports, session, standing).collections
+    within = [(id, boundary) for id, _, boundary in corpus.boundaries_of(session, list(documents))]
+    within += [
+        (id, stated_boundary(metadata, collections[documents[id]]))
+        for id, _, metadata in jobs.unpublished_metadata(session, list(documents), given_up=given_up)
+    ]
+    handled = authorize.handled(ports, session, standing, {boundary for _, boundary in within})
+    return frozenset(documents) - {id for id, boundary in within if boundary not in handled}
 
 
 def curated(ports: Ports, session: Session, standing: Standing, name: str) -> Collection:

@@ -11,7 +11,7 @@ from app.store.database import reading, writing
 
 _MAX_TASKS = 500
 
-_MOVED_AT_ONCE = 32
+_MOVED_AT_ONCE = 250
 """Versions told of in one write: its flush takes most of the time, 0.2 s whether a point is moved or hundreds are."""
 
 
@@ -64,7 +64,7 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     Returns where it put them: SQL may have moved by then.
     """
     with reading(ports.engine) as session:
-        placements = [each for version in versions for each in publishing.placements(session, version)]
+        placements = publishing.placements_of(session, versions)
         chunks = publishing.indexed_chunks(session, versions, ports.embedder.fingerprint)
     texts = {chunk.id: embedded_text(chunk.title, chunk.section, chunk.text) for chunk in chunks}
     unembedded = [chunk.id for chunk in chunks if chunk.vector is None]
@@ -80,10 +80,15 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     return placements
 
 
+def index_settled(ports: Ports, versions: Sequence[VersionId]) -> None:
+    """As `index_versions`, until SQL says after the write what it said before; what is gone by then is taken out."""
+    while (written := index_versions(ports, versions)) != (wanted := _placements(ports, versions)):
+        ports.index.remove(sorted({each.point for each in written} - {each.point for each in wanted}))
+
+
 def _settle(ports: Ports, wanted: Mapping[VersionId, bool]) -> None:
     for version in [version for version, whole in wanted.items() if whole]:
-        while index_versions(ports, [version]) != _placements(ports, [version]):
-            pass
+        index_settled(ports, [version])
     moving = [version for version, whole in wanted.items() if not whole]
     for start in range(0, len(moving), _MOVED_AT_ONCE):
         some = moving[start : start + _MOVED_AT_ONCE]
@@ -99,4 +104,4 @@ def _moved(ports: Ports, versions: Sequence[VersionId]) -> list[Placement]:
 
 def _placements(ports: Ports, versions: Sequence[VersionId]) -> list[Placement]:
     with reading(ports.engine) as session:
-        return [each for version in versions for each in publishing.placements(session, version)]
+        return publishing.placements_of(session, versions)

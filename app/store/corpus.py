@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
-from app.domain.access import BoundaryId
+from app.domain.access import Boundary, BoundaryId
 from app.domain.corpus import (
     Box,
     ChunkId,
@@ -126,6 +126,24 @@ def collections_within(session: Session, boundaries: Iterable[BoundaryId], *, no
         )
     )
     return frozenset(session.scalars(query))
+
+
+def boundaries_of(session: Session, documents: Sequence[DocumentId]) -> list[tuple[DocumentId, BoundaryId, Boundary]]:
+    """Today's boundaries of the published versions of these documents, each once a document."""
+    lying = (
+        select(col(DocumentRow.public_id), col(VersionBoundaryRow.boundary_id))
+        .distinct()
+        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(col(DocumentRow.public_id).in_(list(documents)), col(VersionRow.number).is_not(None))
+    )
+    pairs = session.execute(lying).all()
+    rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id).in_({id for _, id in pairs})))
+    known = {row.id: boundary_of(row) for row in rows}
+    return [(DocumentId(document), BoundaryId(id), known[id]) for document, id in pairs]
 
 
 def text_of(session: Session, digest: Digest) -> str:

@@ -130,6 +130,18 @@ def recording(engine: Engine, now: Instant, *moving: Moving) -> Iterator[tuple[S
         yield session, Instant(session.execute(text("SELECT instant FROM epochs")).scalar_one())
 
 
+def clock_of(session: Session) -> Instant:
+    """What the database's own clock shows: one for all machines that share it. Not the recorded clock."""
+    now = _CLOCKS[session.get_bind().dialect.name]
+    return Instant(session.execute(text(now)).scalar_one())
+
+
+_CLOCKS = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+}
+
+
 def insert_absent(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those rows whose key is not there yet, whoever inserts the same at the same time.
 

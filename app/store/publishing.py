@@ -1,9 +1,10 @@
 """Putting versions in: staged where nobody sees them, published whole in one recording, corrected by closing rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -30,13 +31,14 @@ from app.store.corpus import boxes_to_json
 from app.store.database import insert_absent
 from app.store.jobs import Submission
 from app.store.metadata import findings_from_json, findings_to_json, source_to_json
-from app.store.recorded import holds, replace_state
+from app.store.recorded import close, holds, replace_state
 from app.store.tables import (
     ChunkRow,
     DocumentRow,
     ElementRow,
     EmbeddingRow,
     IndexTaskRow,
+    JobRow,
     PeriodRow,
     TextRow,
     VersionBoundaryRow,
@@ -195,21 +197,51 @@ def stage(
 def unstage(session: Session, job: JobId) -> None:
     """Forget what a job staged and did not publish."""
     staged = select(col(VersionRow.id)).where(col(VersionRow.job_id) == job, col(VersionRow.number).is_(None))
+    _forget(session, list(session.scalars(staged)))
+
+
+def _forget(session: Session, ids: Sequence[int | None]) -> None:
+    if not ids:
+        return
     for table in (ElementRow, ChunkRow, IndexTaskRow):
-        session.execute(delete(table).where(col(table.version_id).in_(staged)))
-    session.execute(delete(VersionRow).where(col(VersionRow.job_id) == job, col(VersionRow.number).is_(None)))
+        session.execute(delete(table).where(col(table.version_id).in_(ids)))
+    session.execute(delete(VersionRow).where(col(VersionRow.id).in_(ids)))
+
+
+def left_behind(session: Session, job: JobId | None = None, *, limit: int) -> list[VersionId]:
+    """Versions that are staged, though the job that staged them is over: of one job, or of any."""
+    query = (
+        select(col(VersionRow.id))
+        .join(JobRow, col(JobRow.id) == col(VersionRow.job_id))
+        .where(col(VersionRow.number).is_(None), col(JobRow.state).in_(("failed", "cancelled", "succeeded")))
+    )
+    if job is not None:
+        query = query.where(col(VersionRow.job_id) == job)
+    return [VersionId(id or 0) for id in session.scalars(query.order_by(col(VersionRow.id)).limit(limit))]
+
+
+def forget(session: Session, versions: Sequence[VersionId]) -> None:
+    """Take versions away that were never published."""
+    staged = select(col(VersionRow.id)).where(col(VersionRow.id).in_(list(versions)), col(VersionRow.number).is_(None))
+    _forget(session, list(session.scalars(staged)))
 
 
 def version_of_job(session: Session, job: JobId) -> JobVersion | None:
     """The version that a job staged, with its number once published."""
-    row = session.execute(
-        select(col(VersionRow.id), col(VersionRow.number), col(VersionRow.findings)).where(
-            col(VersionRow.job_id) == job
+    return versions_of_jobs(session, [job]).get(job)
+
+
+def versions_of_jobs(session: Session, ids: Sequence[JobId]) -> dict[JobId, JobVersion]:
+    """As `version_of_job`, of several."""
+    rows = session.execute(
+        select(col(VersionRow.job_id), col(VersionRow.id), col(VersionRow.number), col(VersionRow.findings)).where(
+            col(VersionRow.job_id).in_(list(ids))
         )
-    ).first()
-    return (
-        JobVersion(id=VersionId(row.id), number=row.number, findings=findings_from_json(row.findings)) if row else None
     )
+    return {
+        JobId(job): JobVersion(id=VersionId(id or 0), number=number, findings=findings_from_json(findings))
+        for job, id, number, findings in rows
+    }
 
 
 def unpublished(session: Session, ids: Sequence[JobId]) -> dict[JobId, VersionId]:
@@ -228,10 +260,12 @@ def staged_jobs(session: Session, ids: Sequence[JobId]) -> frozenset[JobId]:
     return frozenset(JobId(job) for job in rows)
 
 
-def versions_beside(session: Session, document: int) -> list[VersionId]:
-    """Every published version of a document."""
+def versions_beside(session: Session, documents: Sequence[int]) -> list[VersionId]:
+    """Every published version of these documents."""
     rows = session.scalars(
-        select(col(VersionRow.id)).where(col(VersionRow.document_id) == document, col(VersionRow.number).is_not(None))
+        select(col(VersionRow.id)).where(
+            col(VersionRow.document_id).in_(list(documents)), col(VersionRow.number).is_not(None)
+        )
     )
     return [VersionId(id or 0) for id in rows]
 
@@ -317,6 +351,50 @@ def move_boundary(session: Session, version: VersionId, boundary: BoundaryId, *,
     return True
 
 
+def documents_named(
+    session: Session, collection: str, *, ids: Sequence[DocumentId] = (), uris: Sequence[str] = ()
+) -> dict[DocumentId, str]:
+    """The documents of a collection that have one of these ids or uris, each with its uri."""
+    named = col(DocumentRow.public_id).in_(list(ids)) | col(DocumentRow.uri).in_(list(uris))
+    rows = session.execute(
+        select(col(DocumentRow.public_id), col(DocumentRow.uri)).where(col(DocumentRow.collection) == collection, named)
+    )
+    return {DocumentId(id): uri for id, uri in rows}
+
+
+def move_boundaries(
+    session: Session,
+    documents: Sequence[DocumentId],
+    moved: Mapping[BoundaryId, BoundaryId],
+    *,
+    at: Instant,
+    by: PrincipalRef,
+) -> int:
+    """Let other boundaries hold for the published versions of documents: by `moved`, old to new. Says for how many.
+
+    As `move_boundary` for each of them, in a few statements however many there are.
+    """
+    lying = session.execute(
+        select(col(VersionBoundaryRow.version_id), col(VersionBoundaryRow.boundary_id))
+        .join(VersionRow, col(VersionRow.id) == col(VersionBoundaryRow.version_id))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .where(
+            col(DocumentRow.public_id).in_(list(documents)),
+            col(VersionRow.number).is_not(None),
+            holds(VersionBoundaryRow),
+        )
+        .order_by(col(VersionBoundaryRow.version_id))
+    )
+    rows = [(version, moved[BoundaryId(old)]) for version, old in lying if moved.get(BoundaryId(old), old) != old]
+    if rows:
+        close(session, VersionBoundaryRow, col(VersionBoundaryRow.version_id).in_([each for each, _ in rows]), at=at)
+        recorded = {"recorded_from": at, "recorded_to": FOREVER, "recorded_by": by}
+        placed = [{"version_id": version, "boundary_id": boundary, **recorded} for version, boundary in rows]
+        session.execute(insert(VersionBoundaryRow), placed)
+        session.execute(insert(IndexTaskRow), [{"version_id": version, "whole": False} for version, _ in rows])
+    return len(rows)
+
+
 def indexed_chunks(session: Session, versions: Sequence[VersionId], fingerprint: str) -> list[IndexedChunk]:
     """The chunks of these versions in order, each with its vector if this model has embedded its text before.
 
@@ -375,57 +453,96 @@ def add_embeddings(session: Session, vectors: Mapping[Digest, Vector], fingerpri
 
 
 def placements(session: Session, version: VersionId) -> list[Placement]:
-    """Where the index should hold the points of a version: every chunk in every period, in today's boundary.
+    """As `placements_of`, of one version."""
+    return placements_of(session, [version])
+
+
+def placements_of(session: Session, versions: Sequence[VersionId]) -> list[Placement]:
+    """Where the index should hold the points of versions: every chunk in every period, in today's boundary.
 
     A version that is staged has points that no instant reaches, and one that is withdrawn likewise: they are there,
-    with their vectors, and cannot be found.
+    with their vectors, and cannot be found. In the order of `versions`; four queries, however many there are.
     """
-    row = session.execute(
-        select(VersionRow, col(VersionBoundaryRow.boundary_id))
-        .outerjoin(
-            VersionBoundaryRow,
-            (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
+    ids = list(dict.fromkeys(versions))
+    stored = {
+        version: (boundary, attributes)
+        for version, boundary, attributes in session.execute(
+            select(col(VersionRow.id), col(VersionBoundaryRow.boundary_id), col(VersionRow.attributes))
+            .outerjoin(
+                VersionBoundaryRow,
+                (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
+            )
+            .where(col(VersionRow.id).in_(ids))
         )
-        .where(col(VersionRow.id) == version)
-    ).first()
-    if row is None:
-        return []
-    stored, boundary = row
-    periods = session.execute(
+    }
+    times: dict[int, list[_Times]] = {}
+    for version, *period in session.execute(
         select(
+            col(PeriodRow.version_id),
             col(PeriodRow.ordinal),
             col(PeriodRow.valid_from),
             col(PeriodRow.valid_to),
             col(PeriodRow.recorded_from),
             col(PeriodRow.recorded_to),
-        ).where(col(PeriodRow.version_id) == version)
-    ).all()
-    times = [tuple(period) for period in periods] or [(0, *_NEVER)]
-    if _withdrawn(session, version):
-        times = [(ordinal, *_NEVER) for ordinal, *_ in times]
-    facets = tuple(
-        f"attributes.{name}={value}" for name, values in sorted(stored.attributes.items()) for value in values
-    )
-    chunks = session.scalars(
-        select(col(ChunkRow.id)).where(col(ChunkRow.version_id) == version).order_by(col(ChunkRow.id))
-    )
-    return [
-        Placement(
-            point=point_of(ChunkId(chunk), ordinal),
-            boundary=BoundaryId(boundary if boundary is not None else NO_BOUNDARY),
-            valid_from=Instant(valid_from),
-            valid_to=Instant(valid_to),
-            recorded_from=Instant(recorded_from),
-            recorded_to=Instant(recorded_to),
-            facets=facets,
+        ).where(col(PeriodRow.version_id).in_(ids))
+    ):
+        times.setdefault(version, []).append(_Times(*period))
+    withdrawn = set(
+        session.scalars(
+            select(col(WithdrawalRow.version_id)).where(col(WithdrawalRow.version_id).in_(ids), holds(WithdrawalRow))
         )
-        for chunk in chunks
-        if chunk is not None
-        for ordinal, valid_from, valid_to, recorded_from, recorded_to in times
+    )
+    chunks: dict[int, list[ChunkId]] = {}
+    for version, chunk in session.execute(
+        select(col(ChunkRow.version_id), col(ChunkRow.id))
+        .where(col(ChunkRow.version_id).in_(ids))
+        .order_by(col(ChunkRow.id))
+    ):
+        chunks.setdefault(version, []).append(ChunkId(chunk or 0))
+    return [
+        placement
+        for version in ids
+        if version in stored
+        for placement in _placed(
+            chunks.get(version, []), times.get(version) or [_NEVER], *stored[version], hidden=version in withdrawn
+        )
     ]
 
 
-_NEVER = (FOREVER, FOREVER, FOREVER, FOREVER)
+def _placed(
+    chunks: Sequence[ChunkId],
+    times: Sequence["_Times"],
+    boundary: int | None,
+    attributes: Mapping[str, Sequence[str]],
+    *,
+    hidden: bool,
+) -> Iterator[Placement]:
+    facets = tuple(f"attributes.{name}={value}" for name, values in sorted(attributes.items()) for value in values)
+    for chunk in chunks:
+        for each in times:
+            seen = _NEVER if hidden else each
+            yield Placement(
+                point=point_of(chunk, each.ordinal),
+                boundary=BoundaryId(boundary if boundary is not None else NO_BOUNDARY),
+                valid_from=Instant(seen.valid_from),
+                valid_to=Instant(seen.valid_to),
+                recorded_from=Instant(seen.recorded_from),
+                recorded_to=Instant(seen.recorded_to),
+                facets=facets,
+            )
+
+
+class _Times(NamedTuple):
+    """A period, as a row has it."""
+
+    ordinal: int
+    valid_from: int
+    valid_to: int
+    recorded_from: int
+    recorded_to: int
+
+
+_NEVER = _Times(0, FOREVER, FOREVER, FOREVER, FOREVER)
 NO_BOUNDARY = BoundaryId(0)
 """Of a version that is staged: no row has this id, so no reach holds it."""
 

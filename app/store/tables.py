@@ -7,7 +7,19 @@ true for whom at any instant can be asked later. Rows without the pair are immut
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from app.domain.instants import FOREVER
@@ -36,11 +48,18 @@ def _json() -> Any:
     return Field(sa_type=JSON)
 
 
+def _count() -> Any:
+    return Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+
+
 def _one_open(table: str, *columns: str) -> Index:
     """At most one row of these columns holds at a time."""
     still_open = text(f"recorded_to = {FOREVER:d}")
     name = f"uq_{table}_open"
     return Index(name, *columns, unique=True, sqlite_where=still_open, postgresql_where=still_open)
+
+
+_STAGED = text("number IS NULL")
 
 
 class EpochsRow(SQLModel, table=True):
@@ -197,7 +216,11 @@ class VersionRow(SQLModel, table=True):
     """Immutable content. Until `published_at` and `number` are set, together, it is staged and nobody sees it."""
 
     __tablename__ = "versions"
-    __table_args__ = (UniqueConstraint("document_id", "number"), _NEVER_AGAIN)
+    __table_args__ = (
+        UniqueConstraint("document_id", "number"),
+        Index("ix_versions_staged", "job_id", sqlite_where=_STAGED, postgresql_where=_STAGED),
+        _NEVER_AGAIN,
+    )
     id: int | None = _row_id()
     document_id: int = _reference("documents.id")
     job_id: str = Field(unique=True)
@@ -309,7 +332,7 @@ class JobRow(SQLModel, table=True):
     """A submission and how far it is. Updated in place: it is work, and its result is what is kept."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_open", "state", "seq"),)
+    __table_args__ = (Index("ix_jobs_open", "state", "seq"), Index("ix_jobs_collection", "collection", "state", "seq"))
     seq: int | None = _row_id()
     id: str = Field(unique=True)
     kind: str
@@ -327,6 +350,30 @@ class JobRow(SQLModel, table=True):
     problem: dict[str, Any] | None = _json()
     result: dict[str, Any] | None = _json()
     ended_at: int | None = _instant()
+    collection: str = Field(sa_column=Column(String, nullable=False, server_default=""))
+    """Its document's, here too: what waits is counted and listed by it."""
+    size_bytes: int = _count()
+    attempts: int = _count()
+    """How often it was begun."""
+    setbacks: int = _count()
+    """How often a part of ours was down when it was tried, since it was queued by somebody."""
+    crashes: int = _count()
+    """How often a worker died while it had it, since it was queued by somebody."""
+    not_before: int = _count()
+    """The instant before which it is not tried again."""
+
+
+class WorkerRow(SQLModel, table=True):
+    """A worker that lives, as long as it says so. Instants are by the database's clock: one, whatever the machine."""
+
+    __tablename__ = "workers"
+    name: str = Field(primary_key=True)
+    incarnation: str
+    """Of this process: another one of the same name has another."""
+    place: str
+    """Machine and data folder: of two processes there, the kernel tells which one lives."""
+    started_at: int = _instant()
+    seen_at: int = _instant()
 
 
 class CitationRow(SQLModel, table=True):

@@ -77,7 +77,7 @@ def batches(served: Muniment) -> dict[str, list[str]]:
     engine.dispose()
     found: dict[str, list[str]] = {}
     for batch, id in rows:
-        found.setdefault((batch or "").rpartition(":")[0], []).append(id)
+        found.setdefault((batch or "").partition("/")[0], []).append(id)
     return found
 
 

@@ -57,7 +57,9 @@ class Shelf:
     clock: Clock
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    def submit(self, uri: str = "policy.md", *, content: bytes = b"", metadata: Metadata | None = None) -> Submission:
+    def submit(
+        self, uri: str = "policy.md", *, content: bytes = b"", metadata: Metadata | None = None, size_bytes: int = 0
+    ) -> Submission:
         """Acknowledged: a job is queued for the document, which is made if it is new."""
         said = metadata or Metadata(uri=uri)
         number = next(self._numbers)
@@ -79,6 +81,7 @@ class Shelf:
                 metadata=said,
                 metadata_digest=metadata_digest(said),
                 submitted_by=BY,
+                size_bytes=size_bytes,
             )
             jobs.add_job(session, submission, at=at)
         return submission

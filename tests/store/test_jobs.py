@@ -11,7 +11,18 @@ from sqlalchemy.orm import Session
 from app.domain.access import PrincipalRef
 from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata, Origin
 from app.domain.instants import BEGINNING, FOREVER, Instant
-from app.domain.jobs import Job, JobId, JobResult, JobState, Problem, Stage
+from app.domain.jobs import (
+    MAX_CRASHES,
+    SUSPECT_AFTER_CRASHES,
+    Job,
+    JobId,
+    JobResult,
+    JobState,
+    Limits,
+    Problem,
+    Stage,
+    pause_s,
+)
 from app.domain.labels import Label, Level
 from app.store import jobs
 from app.store.database import reading, writing
@@ -85,12 +96,13 @@ def test_submission_is_a_queued_job_until_it_is_claimed(shelf: Shelf) -> None:
         result=None,
         document=submission.document,
         collection="policies",
+        uri="a",
         submitted_by=BY,
         submitted_at=STARTED_AT,
     )
     assert job(shelf, submission.job) == queued
     claim(shelf, "batch")
-    assert job(shelf, submission.job) == replace(queued, state=JobState.RUNNING, stage=Stage.GATE)
+    assert job(shelf, submission.job) == replace(queued, state=JobState.RUNNING, stage=Stage.GATE, attempts=1)
 
 
 def test_job_that_does_not_exist_is_none(shelf: Shelf) -> None:
@@ -179,7 +191,7 @@ def test_stages_count_as_done_once_they_are_over(shelf: Shelf) -> None:
     seen = []
     for stage in Stage:
         with writing(shelf.engine) as session:
-            jobs.advance(session, [id], stage)
+            jobs.advance(session, "batch", stage)
         seen.append((job(shelf, id).stage, job(shelf, id).done))
     assert seen == [(stage, n) for n, stage in enumerate(Stage)]
     with writing(shelf.engine) as session:
@@ -221,7 +233,7 @@ def test_job_ends_once_whatever_runs_again(shelf: Shelf, end: Callable[[Session,
     with writing(shelf.engine) as session:
         for other in (succeed, fail, cancel):
             other(session, submission.job)
-        jobs.advance(session, [submission.job], Stage.EMBED)
+        jobs.advance(session, "batch", Stage.EMBED)
         jobs.restate(session, submission.job, FULL)
     assert job(shelf, submission.job) == ended
     assert claim(shelf, "again") == []
@@ -247,8 +259,6 @@ def test_batch_is_open_while_any_of_its_jobs_is_running(shelf: Shelf) -> None:
     with reading(shelf.engine) as session:
         assert jobs.open_batches(session) == ["one"]
         assert [each.job for each in jobs.submissions_of(session, "one")] == [ids[1]]
-        assert jobs.ended_of(session, "one") == [ids[0]]
-        assert jobs.ended_of(session, "two") == [ids[2]]
         assert jobs.counts(session) == {
             JobState.SUCCEEDED: 1,
             JobState.FAILED: 1,
@@ -289,3 +299,152 @@ def test_open_submissions_of_a_document_can_be_restated(shelf: Shelf) -> None:
 )
 def test_digest_of_metadata_tells_what_an_owner_changed(changed: Metadata, same: bool) -> None:
     assert (metadata_digest(changed) == metadata_digest(FULL)) is same
+
+
+def release(shelf: Shelf, batch: str, *, crashed: bool) -> list[JobId]:
+    with writing(shelf.engine) as session:
+        return jobs.release(session, batch, crashed=crashed, at=LATER)
+
+
+def postpone(shelf: Shelf, batch: str, id: JobId, *, at: Instant, published: bool = False) -> list[JobId]:
+    problem = Problem(kind="unavailable", detail="The index is down.")
+    out = frozenset({id} if published else ())
+    limits = Limits(max_setbacks=2)
+    with writing(shelf.engine) as session:
+        return jobs.postpone(session, batch, [id], problem, limits=limits, published=out, at=at)
+
+
+def test_batch_is_a_few_large_documents_or_many_small_ones(shelf: Shelf) -> None:
+    sizes = (5, 5, 100, 1, 1, 1)
+    ids = [shelf.submit(f"{n}", size_bytes=size).job for n, size in enumerate(sizes)]
+    with writing(shelf.engine) as session:
+        shares = [jobs.claim(session, f"batch {n}", max_jobs=10, max_bytes=12) for n in range(3)]
+    assert shares == [ids[:2], ids[2:3], ids[3:]]
+
+
+def test_jobs_of_a_worker_that_is_gone_are_queued_again_and_what_is_over_is_not(shelf: Shelf) -> None:
+    over, open_, other = (shelf.submit(uri).job for uri in ("a", "b", "c"))
+    claim(shelf, "gone", max_jobs=2)
+    claim(shelf, "alive")
+    with writing(shelf.engine) as session:
+        succeed(session, over)
+    assert release(shelf, "gone", crashed=True) == [open_]
+    assert release(shelf, "gone", crashed=True) == []
+    assert states(shelf, [over, open_, other]) == ["succeeded", "queued", "running"]
+    assert claim(shelf, "another") == [open_]
+    assert (job(shelf, open_).attempts, job(shelf, other).attempts) == (2, 1)
+
+
+def test_batch_that_was_lost_writes_nothing_of_its_jobs(shelf: Shelf) -> None:
+    id = shelf.submit("a").job
+    claim(shelf, "slow")
+    with writing(shelf.engine) as session:
+        assert jobs.held(session, "slow", id)
+    release(shelf, "slow", crashed=True)
+    claim(shelf, "another")
+    with writing(shelf.engine) as session:
+        assert not jobs.held(session, "slow", id)
+        jobs.advance(session, "slow", Stage.EMBED)
+        jobs.fail(session, id, Problem(kind="internal", detail="Too late."), batch="slow", at=LATER)
+    assert postpone(shelf, "slow", id, at=LATER) == []
+    assert release(shelf, "slow", crashed=True) == []
+    now = job(shelf, id)
+    assert (now.state, now.stage, now.attempts) == (JobState.RUNNING, Stage.GATE, 2)
+
+
+def test_job_that_was_there_when_workers_died_is_done_alone_and_then_set_aside(shelf: Shelf) -> None:
+    poison, innocent = shelf.submit("a").job, shelf.submit("b").job
+    for n in range(SUSPECT_AFTER_CRASHES):
+        assert claim(shelf, f"both {n}") == [poison, innocent]
+        release(shelf, f"both {n}", crashed=True)
+    for n in range(MAX_CRASHES - SUSPECT_AFTER_CRASHES):
+        with writing(shelf.engine) as session:
+            assert jobs.claim(session, "not suspected", max_jobs=9, suspects=False) == []
+            assert jobs.anything_queued(session, suspects=True)
+            assert jobs.claim(session, f"alone {n}", max_jobs=9, suspects=True) == [poison]
+        release(shelf, f"alone {n}", crashed=True)
+    ended = job(shelf, poison)
+    assert (ended.state, ended.problem and ended.problem.kind) == (JobState.FAILED, "internal")
+    assert ended.advice is not None
+    with writing(shelf.engine) as session:
+        assert jobs.claim(session, "last", max_jobs=9, suspects=True) == [innocent]
+
+
+def test_worker_that_leaves_in_order_holds_nothing_against_its_jobs(shelf: Shelf) -> None:
+    id = shelf.submit("a").job
+    for n in range(2 * MAX_CRASHES):
+        claim(shelf, f"batch {n}")
+        assert release(shelf, f"batch {n}", crashed=False) == [id]
+    with reading(shelf.engine) as session:
+        assert not jobs.anything_queued(session, suspects=True)
+
+
+def test_setback_puts_a_job_off_for_longer_each_time_until_it_is_given_up(shelf: Shelf) -> None:
+    id = shelf.submit("a").job
+    for n, pause_ms in enumerate((2_000, 4_000)):
+        claim(shelf, f"batch {n}")
+        assert postpone(shelf, f"batch {n}", id, at=LATER) == []
+        waits = job(shelf, id)
+        assert (waits.state, waits.not_before) == (JobState.QUEUED, LATER + pause_ms)
+        with writing(shelf.engine) as session:
+            early = Instant(LATER + pause_ms - 1)
+            assert not jobs.anything_queued(session, at=early)
+            assert jobs.claim(session, "early", max_jobs=9, at=early) == []
+            assert jobs.anything_queued(session, at=Instant(LATER + pause_ms))
+    claim(shelf, "last")
+    assert postpone(shelf, "last", id, at=LATER) == [id]
+    given_up = job(shelf, id)
+    assert (given_up.state, given_up.attempts) == (JobState.FAILED, 3)
+    assert given_up.problem == Problem(kind="unavailable", detail="The index is down.")
+
+
+def test_what_is_published_is_never_given_up(shelf: Shelf) -> None:
+    id = shelf.submit("a").job
+    for n in range(3):
+        claim(shelf, f"batch {n}")
+        given_up = postpone(shelf, f"batch {n}", id, at=LATER, published=True)
+    assert given_up == [id]
+    assert job(shelf, id).state is JobState.RUNNING
+
+
+def test_pauses_grow_to_five_minutes() -> None:
+    assert [pause_s(n) for n in (1, 2, 3, 8, 9, 10_000)] == [2, 4, 8, 256, 300, 300]
+    assert 10 * 3600 < sum(pause_s(n + 1) for n in range(Limits().max_setbacks)) < 14 * 3600
+
+
+def test_job_is_tried_again_from_the_start(shelf: Shelf) -> None:
+    id = shelf.submit("a").job
+    claim(shelf, "batch")
+    with writing(shelf.engine) as session:
+        fail(session, id)
+        jobs.retry(session, id)
+    queued = job(shelf, id)
+    assert (queued.state, queued.problem, queued.ended_at, queued.attempts) == (JobState.QUEUED, None, None, 1)
+    assert claim(shelf, "again") == [id]
+    with writing(shelf.engine) as session:
+        jobs.retry(session, id)
+    assert job(shelf, id).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(("later", "is_overtaken"), [(None, True), (succeed, True), (fail, False), (cancel, False)])
+def test_job_is_overtaken_by_a_later_submission_unless_that_came_to_nothing(
+    shelf: Shelf, later: Callable[[Session, JobId], None] | None, is_overtaken: bool
+) -> None:
+    first = shelf.submit("a").job
+    with writing(shelf.engine) as session:
+        fail(session, first)
+    second = shelf.submit("a").job
+    shelf.submit("b")
+    with writing(shelf.engine) as session:
+        if later is not None:
+            later(session, second)
+        assert jobs.overtaken(session, first) is is_overtaken
+        assert not jobs.overtaken(session, second)
+
+
+def test_what_waits_is_counted_in_all_and_by_collection(shelf: Shelf) -> None:
+    ids = [shelf.submit(uri).job for uri in ("a", "b", "c")]
+    with writing(shelf.engine) as session:
+        fail(session, ids[0])
+        assert jobs.waiting(session, "policies") == (2, 2)
+        assert jobs.waiting(session, "another") == (2, 0)
