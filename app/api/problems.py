@@ -31,6 +31,8 @@ STATUS = {
     "unsupported-media-type": 415,
     "invalid": 422,
     "unparseable-document": 422,
+    "needs-ocr": 422,
+    "no-text": 422,
     "internal": 500,
     "unavailable": 503,
 }

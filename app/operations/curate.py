@@ -62,34 +62,86 @@ _TIMES = ("valid_from", "valid_to", "review_by")
 def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> None:
     """Move a document's boundary or validity. Narrowing holds for every request that starts after this returns.
 
+    The attachments of a mail go with it, as far as the principal may read them; a label that one was given of its own
+    is joined with the new one. To set an attachment apart, amend it afterwards.
     SQL decides from the moment of the commit; the index follows at once or, if it is down, as soon as it is back.
     Raises `NotFound`, `NotPermitted`, `Invalid`.
     """
     standing = _curator(ports, credentials, document, amendment)
+    apart = _parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
         by = standing.principal.subject.ref
         versions = corpus.versions_of(session, document)
-        for version in versions:
-            moved = replace(version.boundary, **amendment.stated(times=False))
-            id = boundary_store.interned(session, moved, at=at)
-            publishing.move_boundary(session, version.id, id, at=at, by=by)
-        if versions:
-            _correct(session, versions[0], amendment, at=at, by=by)
-        for job, metadata in jobs.open_metadata(session, document):
-            jobs.restate(session, job, replace(metadata, **amendment.stated()))
-    _followed_up(ports, standing, document, "amend", [version.id for version in versions])
+        label = versions[0].boundary.label if versions else None
+        parts = [part for part in publishing.parts_of(session, document) if part not in apart]
+        touched = _move(session, document, amendment, at=at, by=by)
+        for part in parts:
+            touched += _move(session, part, amendment, at=at, by=by, as_long_as=label)
+    _followed_up(ports, standing, document, "amend", touched)
+
+
+def _move(
+    session: Session,
+    document: DocumentId,
+    amendment: Amendment,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    as_long_as: Label | None = None,
+) -> list[VersionId]:
+    """Let an amendment hold for a document; a label other than `as_long_as` is joined with the new one."""
+
+    def moving(label: Label | None, *, times: bool) -> dict[str, Any]:
+        stated = amendment.stated(times=times)
+        if "label" in stated and label is not None and as_long_as is not None and label != as_long_as:
+            stated["label"] = label.join(stated["label"])
+        return stated
+
+    versions = corpus.versions_of(session, document)
+    for version in versions:
+        moved = replace(version.boundary, **moving(version.boundary.label, times=False))
+        id = boundary_store.interned(session, moved, at=at)
+        publishing.move_boundary(session, version.id, id, at=at, by=by)
+    if versions:
+        _correct(session, versions[0], amendment, at=at, by=by)
+    for job, metadata in jobs.open_metadata(session, document):
+        jobs.restate(session, job, replace(metadata, **moving(metadata.label, times=True)))
+    return [version.id for version in versions]
+
+
+def _parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
+    """Attachments that the principal may not read, so does nothing to.
+
+    One that comes in between is born in the mail's own boundary, which it may: it need not be asked about.
+    """
+    with reading(ports.engine) as session:
+        collection = publishing.collection_of(session, document) or ""
+        return frozenset(
+            part
+            for part in publishing.parts_of(session, document)
+            if not handles_document(ports, session, standing, part, collection)
+        )
 
 
 def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> None:
-    """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`."""
+    """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`.
+
+    The attachments of a mail are withdrawn with it, as far as the principal may read them.
+    """
     standing = _curator(ports, credentials, document, Amendment())
+    apart = _parts_apart(ports, standing, document)
+    touched: list[VersionId] = []
     with recording(ports.engine, ports.now()) as (session, at):
-        versions = corpus.versions_of(session, document)
-        for version in versions:
-            if not version.withdrawn:
-                publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
-        jobs.cancel_of(session, document, at=at)
-    _followed_up(ports, standing, document, "withdraw", [version.id for version in versions])
+        for each in (document, *publishing.parts_of(session, document)):
+            if each in apart:
+                continue
+            versions = corpus.versions_of(session, each)
+            for version in versions:
+                if not version.withdrawn:
+                    publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
+            jobs.cancel_of(session, each, at=at)
+            touched += [version.id for version in versions]
+    _followed_up(ports, standing, document, "withdraw", touched)
 
 
 def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> Standing:
