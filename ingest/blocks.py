@@ -1,12 +1,13 @@
 """Between a reader of one format and `Parsed`: blocks in reading order, and the canonical text made of them. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from app.domain.corpus import Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
+from app.domain.corpus import Attachment, Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
 from app.domain.errors import TooLarge
 
 SEPARATOR: Final = "\n\n"
@@ -59,19 +60,26 @@ def hidden(detail: str) -> Finding:
 
 
 def assembled(
-    blocks: Iterable[Block], *, parser: str, title: str | None = None, findings: Iterable[Finding] = ()
+    blocks: Iterable[Block],
+    *,
+    parser: str,
+    title: str | None = None,
+    findings: Iterable[Finding] = (),
+    attachments: Iterable[Attachment] = (),
 ) -> Parsed:
     """Canonical text with an element a block: texts cleaned, joined by an empty line, spans exact.
 
-    Blocks without text are dropped. A title's section is the headings above it, itself not among them. Without a
-    stated title, the document's is its first heading. Raises `TooLarge` for more than `MAX_ELEMENTS`.
+    Characters that make text read otherwise than it looks are taken out and told. Blocks without text are dropped. A
+    title's section is the headings above it, itself not among them. Without a stated title, the document's is its
+    first heading. Raises `TooLarge` for more than `MAX_ELEMENTS`.
     """
     pieces: list[str] = []
     elements: list[Element] = []
     headings: list[tuple[int, str]] = []
     length = 0
+    taken_out: Counter[str] = Counter()
     for block in blocks:
-        text = cleaned(block.text)
+        text = cleaned(as_shown(block.text, taken_out))
         if not text:
             continue
         is_title = block.kind is ElementKind.TITLE
@@ -97,15 +105,75 @@ def assembled(
         if is_title:
             headings.append((block.level, " ".join(text.split())[:MAX_HEADING_CHARS]))
     whole = SEPARATOR.join(pieces)
-    stated = " ".join(cleaned(title or "").split())[:MAX_HEADING_CHARS]
+    stated = " ".join(cleaned(as_shown(title or "", taken_out)).split())[:MAX_HEADING_CHARS]
     first = next((e.span.of(whole) for e in elements if e.kind is ElementKind.TITLE), "")
     return Parsed(
         text=whole,
         elements=tuple(elements),
         parser=parser,
         title=stated or " ".join(first.split())[:MAX_HEADING_CHARS] or None,
-        findings=tuple(dict.fromkeys(findings)),
+        findings=tuple(dict.fromkeys([*findings, *_characters(taken_out)])),
+        attachments=tuple(attachments),
     )
+
+
+def _characters(taken_out: Counter[str]) -> Iterator[Finding]:
+    if taken_out:
+        counted = " and ".join(f"{number} {kind}" for kind, number in sorted(taken_out.items()))
+        detail = f"Characters that make text read otherwise than it looks were taken out: {counted}."
+        yield Finding(code=FindingCode.CONTROL_CHARACTERS, detail=detail)
+
+
+_INVISIBLE: Final = re.compile(
+    "[\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\uffa0\U0001bca0-\U0001bca3"
+    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
+_BIDIRECTIONAL: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_JOINING_SCRIPTS: Final = re.compile(
+    "[\u0600-\u06ff\u0700-\u08ff\u0900-\u0dff\u0e80-\u109f\u1780-\u18af\u1a20-\u1b7f\ua840-\ua8ff\ua980-\uaaff"
+    "\uabc0-\uabff\ufb50-\ufdff\ufe70-\ufefe\U00010a00-\U00011fff]"
+)
+"""Arabic, Syriac, Indic and others, in which joiners choose between letters' forms, and so between words."""
+_EMOJI: Final = re.compile("[\u00a9\u00ae\u203c-\u3299\ufe0f\U0001f000-\U0001faff]")
+_HANGUL_FILLERS: Final = re.compile("[\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]")
+
+
+def as_shown(text: str, taken_out: Counter[str] | None = None) -> str:
+    """Text without the characters that are not seen and change what is read, each counted by its kind.
+
+    Joiners stay where a script or an emoji needs them, the tags of a flag too, and soft hyphens.
+    """
+
+    def instead(found: re.Match[str]) -> str:
+        character = found.group()
+        if _belongs(text, found.start(), character):
+            return character
+        kind = "bidirectional marks" if character in _BIDIRECTIONAL else "zero-width characters"
+        if taken_out is not None:
+            taken_out[kind] += 1
+        return ""
+
+    return _INVISIBLE.sub(instead, text)
+
+
+def _belongs(text: str, at: int, character: str) -> bool:
+    """Whether an invisible character is part of how its neighbours are written."""
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    match character:
+        case "\u200c" | "\u200d" if _JOINING_SCRIPTS.match(before):
+            return True
+        case "\u200d":
+            return bool(_EMOJI.match(before) and _EMOJI.match(after))
+        case "\u180e":
+            return "\u1800" <= before <= "\u18af"
+        case "\u115f" | "\u1160":
+            return bool(_HANGUL_FILLERS.match(before) or _HANGUL_FILLERS.match(after))
+    if "\U000e0020" <= character <= "\U000e007f":
+        flag = text[max(0, at - 8) : at].rpartition("\U0001f3f4")
+        return bool(flag[1]) and all("\U000e0020" <= tag <= "\U000e007a" for tag in flag[2])
+    if "\U000e0100" <= character <= "\U000e01ef":
+        return bool(_IDEOGRAPH.match(before))
+    return False
 
 
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")

@@ -137,13 +137,13 @@ def admitted(content: bytes, *, declared: str | None, filename: str) -> MediaTyp
 
 
 def decoded(content: bytes) -> str:
-    """The text of a text file: UTF-8, UTF-16 with its byte order mark, or what HTML declares, else Windows-1252.
+    """The text of a text file: UTF-8, UTF-16, UTF-32, or what HTML declares, else Windows-1252.
 
+    UTF-16 and UTF-32 are known by their byte order mark, or by where their null bytes stand.
     Windows-1252 gives a meaning to nearly every byte, so it is believed only where the result reads like words.
     Raises `Unparseable` when none of them fits.
     """
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16" if marked else "utf-8-sig", _declared_charset(content), "cp1252"):
+    for encoding in (_wide_encoding(content) or "utf-8-sig", _declared_charset(content), "cp1252"):
         if encoding is None:
             continue
         try:
@@ -151,11 +151,40 @@ def decoded(content: bytes) -> str:
         except UnicodeDecodeError:
             continue
         if encoding != "cp1252" or _reads_like_words(text):
-            return text
+            return text.removeprefix("\ufeff")
     raise Unparseable(
         "The text is in an encoding that could not be told: it is neither UTF-8 nor UTF-16 nor Windows-1252. "
         "Save it as UTF-8."
     )
+
+
+_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def _wide_encoding(content: bytes) -> str | None:
+    """UTF-16 or UTF-32, if text is in it: by its mark, or as most of its characters have the same bytes empty."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return encoding
+    start = content[:4096]
+    for encoding, width, filled in (
+        ("utf-32-le", 4, 0),
+        ("utf-32-be", 4, 3),
+        ("utf-16-le", 2, 0),
+        ("utf-16-be", 2, 1),
+    ):
+        columns = [start[at::width] for at in range(width)]
+        if len(content) % width or min(map(len, columns)) < 2:
+            continue
+        empty = [column.count(0) / len(column) for column in columns]
+        if empty.pop(filled) < 0.02 and min(empty) > 0.6:
+            return encoding
+    return None
 
 
 # -- what it is called ---------------------------------------------------------------------------------------------
@@ -396,8 +425,20 @@ def _starts_like_mail(content: bytes) -> bool:
     return bool(_HEADER.match(head)) and len(_MAIL_HEADER.findall(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0])) >= 2
 
 
+def as_utf8_mail(content: bytes) -> bytes:
+    """A mail that was saved in UTF-16 or UTF-32 as the bytes that a mail is made of; any other as it is."""
+    encoding = _wide_encoding(content)
+    if encoding is None:
+        return content
+    try:
+        return content.decode(encoding).lstrip("\ufeff").encode()
+    except UnicodeDecodeError:
+        return content
+
+
 def _check_mail(content: bytes) -> None:
     """Refuse what is no mail, and mail made of too many or too deeply nested parts."""
+    content = as_utf8_mail(content)
     head = content[:65_536].lstrip(b"\xef\xbb\xbf\r\n")
     if not _HEADER.match(head) or not _MAIL_HEADER.search(head):
         raise UnsupportedMedia("The file is called an e-mail (EML) but does not begin with an e-mail's header lines.")

@@ -9,11 +9,22 @@ run once more. What a document does wrong ends that document's job; what a part 
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
-from app.domain.errors import MunimentError, Unavailable, Unparseable
+from app.domain.corpus import (
+    ATTACHMENTS_OF,
+    Digest,
+    Finding,
+    FindingCode,
+    Parsed,
+    VersionId,
+    embedded_text,
+    text_digest,
+)
+from app.domain.errors import MunimentError, NoText, Unavailable
 from app.domain.jobs import JobId, JobResult, Problem, Stage
+from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
@@ -29,6 +40,9 @@ from ingest.ports import Parser
 logger = logging.getLogger(__name__)
 
 _INTERNAL = "Something failed on our side while reading this document; it is logged under the job's id."
+MAX_ATTACHED_DEPTH = 2
+"""How far attachments of attachments are followed."""
+
 _EMBED_AT_ONCE = 256
 """Chunks embedded between two commits to the cache: what a kill can cost."""
 
@@ -134,7 +148,7 @@ def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
 
 def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
     if not parsed.text.strip():
-        raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
+        raise NoText("No text was found in the document, so there is nothing to retrieve from it. Send one with text.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
     cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
@@ -144,10 +158,38 @@ def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, med
         staged.append(
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
+    parsed = _within_depth(parsed, submission)
+    attachments = [
+        publishing.StagedAttachment(name=each.name, media_type=each.media_type, digest=ports.blobs.put(each.content))
+        for each in parsed.attachments
+    ]
     with writing(ports.engine) as session:
         if not jobs.held(session, batch, submission.job):
             return  # cancelled meanwhile, or another worker's by now
-        publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
+        publishing.stage(
+            session,
+            submission,
+            parsed,
+            staged,
+            title=title,
+            media_type=media_type,
+            size_bytes=size_bytes,
+            attachments=attachments,
+        )
+
+
+def _within_depth(parsed: Parsed, submission: Submission) -> Parsed:
+    """What came with a mail that came with a mail, and so on: past a depth, it is told of and left there."""
+    if not parsed.attachments:
+        return parsed
+    names = ", ".join(each.name for each in parsed.attachments)
+    if submission.metadata.uri.count(ATTACHMENTS_OF) < MAX_ATTACHED_DEPTH:
+        many = f"{len(parsed.attachments)} attachments are documents" if len(parsed.attachments) > 1 else None
+        detail = f"{many or 'An attachment is a document'} of {'their' if many else 'its'} own: {names}."
+        return replace(parsed, findings=(*parsed.findings, Finding(code=FindingCode.ATTACHMENT, detail=detail)))
+    detail = f"What came with it was not read, as mail is nested deeper than {MAX_ATTACHED_DEPTH} levels: {names}."
+    told = Finding(code=FindingCode.PARTIAL, detail=detail)
+    return replace(parsed, attachments=(), findings=(*parsed.findings, told))
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
@@ -164,8 +206,10 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         collection = registry.collection(session, submission.collection)
         if collection is None:
             raise Unavailable(f"collection {submission.collection} is not recorded")
-        boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
-        publishing.publish(session, staged.id, submission, boundary, at=at)
+        boundary = labelled(submission.metadata, collection)
+        id = boundaries.interned(session, boundary, at=at)
+        publishing.publish(session, staged.id, submission, id, at=at)
+        attach(ports, session, submission, staged.id, boundary=boundary, at=at)
 
 
 def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:
@@ -181,7 +225,12 @@ def _succeed(ports: Ports, published: Sequence[tuple[Submission, JobVersion]]) -
         return
     with writing(ports.engine) as session:
         for submission, version in published:
-            result = JobResult(document=submission.document, version=version.number, findings=version.findings)
+            result = JobResult(
+                document=submission.document,
+                version=version.number,
+                findings=version.findings,
+                attachments=tuple(publishing.attached_jobs(session, version.id)),
+            )
             jobs.succeed(session, submission.job, result, at=ports.now())
 
 

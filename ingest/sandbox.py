@@ -29,8 +29,8 @@ from typing import Any, Final, NoReturn, Self
 
 import msgpack  # type: ignore[import-untyped]
 
-from app.domain.corpus import Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
-from app.domain.errors import MunimentError, TooLarge, Unavailable, Unparseable, UnsupportedMedia
+from app.domain.corpus import Attachment, Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
+from app.domain.errors import MunimentError, NeedsOcr, NoText, TooLarge, Unavailable, Unparseable, UnsupportedMedia
 from ingest.confinement import Limits, confine, die_with, leave_network, no_new_privileges
 
 MAX_FRAME_BYTES: Final = 256_000_000
@@ -235,7 +235,7 @@ def _plain_environment() -> dict[str, str]:
 
 
 _REFUSALS: Final[Mapping[str, type[MunimentError]]] = {
-    kind.kind: kind for kind in (Unparseable, UnsupportedMedia, TooLarge)
+    kind.kind: kind for kind in (Unparseable, NeedsOcr, NoText, UnsupportedMedia, TooLarge)
 }
 
 
@@ -298,6 +298,7 @@ def _packed(parsed: Parsed) -> dict[str, Any]:
         "parser": parsed.parser,
         "title": parsed.title,
         "findings": [[each.code.value, each.detail] for each in parsed.findings],
+        "attachments": [[each.name, each.media_type, each.content] for each in parsed.attachments],
         "sections": [list(section) for section in sections],
         "elements": [
             [
@@ -320,6 +321,10 @@ def _unpacked(packed: dict[str, Any]) -> Parsed:
         parser=packed["parser"],
         title=packed["title"],
         findings=tuple(Finding(code=FindingCode(code), detail=detail) for code, detail in packed["findings"]),
+        attachments=tuple(
+            Attachment(name=name, media_type=media_type, content=content)
+            for name, media_type, content in packed["attachments"]
+        ),
         elements=tuple(
             Element(
                 kind=ElementKind(kind),

@@ -5,8 +5,6 @@ says why. What counts as a heading is taken from the document (`h2`, `Heading 2`
 grammar, so the language model that unstructured would download is not needed: see `_quiet_unstructured`.
 """
 
-import email
-import email.message
 import io
 import os
 import re
@@ -15,17 +13,16 @@ import types
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from importlib.metadata import version
 from typing import Any, Final
 
 from lxml import etree  # type: ignore[import-untyped]
 
 from app.domain.corpus import ElementKind, Finding, Parsed
-from app.domain.errors import TooLarge, Unparseable, UnsupportedMedia
+from app.domain.errors import NoText, TooLarge, Unparseable, UnsupportedMedia
 from ingest.blocks import Block, assembled, looks_like_header, paragraph, partial, table_blocks, title
 from ingest.gate import MAX_HTML_DEPTH, MediaType, decoded
+from ingest.hidden_html import without_hidden
 
 
 def _quiet_unstructured() -> None:
@@ -64,6 +61,7 @@ from unstructured.partition.html import partition_html  # noqa: E402
 from unstructured.partition.pptx import partition_pptx  # noqa: E402
 from unstructured.partition.text_type import is_bulleted_text  # noqa: E402
 
+from ingest.mail_reader import mail_blocks  # noqa: E402
 from ingest.pdf_reader import pdf_blocks  # noqa: E402
 from ingest.sheet_reader import sheet_file_blocks  # noqa: E402
 from ingest.text_reader import csv_blocks, markdown_blocks, markdown_title, text_blocks  # noqa: E402
@@ -90,7 +88,9 @@ def parse_file(content: bytes, media_type: str) -> Parsed:
         raise UnsupportedMedia(f"Nothing here reads files of type {media_type!r}.")
     parsed = read(content)
     if not parsed.text:
-        raise Unparseable("The document holds no text that can be read: if it shows any, that is in pictures.")
+        raise NoText(
+            "The document holds no text that can be read. If it shows any, that is in pictures: send it as a PDF."
+        )
     if len(parsed.text) > MAX_TEXT_CHARS:
         raise TooLarge(f"The document holds more than {MAX_TEXT_CHARS:,} characters of text, the most that is read.")
     return parsed
@@ -225,13 +225,15 @@ def _span(stated: str | None) -> int:
 # -- HTML ----------------------------------------------------------------------------------------------------------
 
 
-def _html_parser() -> etree.HTMLParser:
-    return etree.HTMLParser(encoding="utf-8", huge_tree=True, no_network=True, remove_comments=True, remove_pis=True)
+def _html_parser(*, remove_comments: bool = True) -> etree.HTMLParser:
+    return etree.HTMLParser(
+        encoding="utf-8", huge_tree=True, no_network=True, remove_comments=remove_comments, remove_pis=True
+    )
 
 
 def _html(content: bytes) -> Parsed:
-    blocks, stated = html_blocks(decoded(content))
-    return assembled(blocks, parser=_UNSTRUCTURED, title=stated)
+    blocks, stated, findings = html_blocks(decoded(content))
+    return assembled(blocks, parser=_UNSTRUCTURED, title=stated, findings=findings)
 
 
 _SHOWN_AS: Final = {
@@ -242,12 +244,14 @@ _SHOWN_AS: Final = {
 """Tags that unstructured drops with their text, or keeps alone, and plain ones that say the same."""
 
 
-def html_blocks(html: str) -> tuple[list[Block], str | None]:
-    """Blocks of all that a page shows, and its title. Raises `Unparseable` for nesting that libxml2 would cut off."""
-    root = etree.fromstring(html.encode("utf-8", "replace"), _html_parser())
+def html_blocks(html: str) -> tuple[list[Block], str | None, Findings]:
+    """Blocks of all that a page shows, its title, and what it holds and does not show. Raises `Unparseable` for
+    nesting that libxml2 would cut off."""
+    root = etree.fromstring(html.encode("utf-8", "replace"), _html_parser(remove_comments=False))
     if root is None:
-        return [], None
+        return [], None, []
     _check_depth(root)
+    findings = without_hidden(root)
     found = root.find(".//title")
     stated = None if found is None else "".join(found.itertext())
     for tag in root.iter(*_SHOWN_AS):
@@ -257,7 +261,7 @@ def html_blocks(html: str) -> tuple[list[Block], str | None]:
     for table in root.iter("table"):
         _spread(table)
     text = etree.tostring(root, encoding="unicode", method="html")
-    return list(_blocks(partition_html(text=text, languages=[""], unique_element_ids=True))), stated
+    return list(_blocks(partition_html(text=text, languages=[""], unique_element_ids=True))), stated, findings
 
 
 def _lift(caption: Any) -> None:
@@ -428,101 +432,10 @@ def _demoted(block: Block) -> Block:
 
 # -- e-mail --------------------------------------------------------------------------------------------------------
 
-_SHOWN_HEADERS: Final = ("From", "To", "Cc", "Date")
-_MAX_HEADER_CHARS: Final = 2_000
-MAX_MAIL_DEPTH: Final = 20
-
 
 def _eml(content: bytes) -> Parsed:
-    """Subject, sender, receivers and date, then the body. Attachments are named in a finding, and not read."""
-    message = email.message_from_bytes(content)
-    subject = _header(message, "Subject")
-    lines = [f"{name}: {text}" for name in _SHOWN_HEADERS if (text := _header(message, name))]
-    attachments: list[str] = []
-    blocks = [title(subject, level=0), paragraph("\n".join(lines)), *_body(message, attachments, depth=0)]
-    findings = [partial(f"Attachments were not read: {', '.join(attachments)}.")] if attachments else []
-    return assembled(blocks, parser=_UNSTRUCTURED, title=subject, findings=findings)
-
-
-def _header(message: email.message.Message, name: str) -> str:
-    """A header as a reader sees it, on one line; as it stands when its encoding is broken."""
-    raw = str(message.get(name, ""))[:_MAX_HEADER_CHARS]
-    try:
-        shown = str(make_header(decode_header(raw)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        shown = raw
-    return " ".join(shown.split())
-
-
-def _body(part: email.message.Message, attachments: list[str], *, depth: int) -> Iterator[Block]:
-    """The blocks of a part; what is no text shown in the message goes by name to `attachments`."""
-    if depth > MAX_MAIL_DEPTH:
-        raise Unparseable("The e-mail's parts are nested too deeply.")
-    kind = part.get_content_type()
-    if kind in ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
-        raise Unparseable("The e-mail is encrypted: save it decrypted.")
-    if part.is_multipart() and kind != "message/rfc822":
-        inner = [each for each in _parts(part) if each is not part]
-        if kind == "multipart/alternative":
-            inner = _preferred(inner)
-        for each in inner:
-            yield from _body(each, attachments, depth=depth + 1)
-        return
-    named = _file_name(part)
-    apart = part.get_content_disposition() == "attachment" or (named and part.get_content_disposition() is None)
-    if apart or kind not in ("text/plain", "text/html"):
-        if kind != "application/pkcs7-signature":
-            attachments.append(named or kind)
-        return
-    text = _payload_text(part)
-    if kind == "text/html":
-        yield from html_blocks(text)[0]
-    else:
-        yield from text_blocks(text)
-
-
-def _parts(part: email.message.Message) -> list[email.message.Message]:
-    payload = part.get_payload()
-    return [each for each in payload if isinstance(each, email.message.Message)] if isinstance(payload, list) else []
-
-
-def _preferred(parts: list[email.message.Message]) -> list[email.message.Message]:
-    """Of the same text in several forms, HTML, which keeps tables and headings, then plain text, then the last."""
-
-    def has(part: email.message.Message, kind: str) -> bool:
-        return any(each.get_content_type() == kind and _payload_text(each).strip() for each in part.walk())
-
-    for kind in ("text/html", "text/plain"):
-        if chosen := next((part for part in parts if has(part, kind)), None):
-            return [chosen]
-    return parts[-1:]
-
-
-def _payload_text(part: email.message.Message) -> str:
-    payload = part.get_payload(decode=True)
-    if not isinstance(payload, bytes):
-        return ""
-    charset = part.get_content_charset() or "utf-8"
-    try:
-        return payload.decode(charset)
-    except (LookupError, UnicodeError):
-        pass
-    try:
-        return decoded(payload)
-    except Unparseable:
-        return payload.decode("latin-1")
-
-
-def _file_name(part: email.message.Message) -> str | None:
-    """The name an attachment goes by: last part only, no control characters, at most 120 characters."""
-    try:
-        stated = part.get_filename()
-    except (LookupError, UnicodeError, ValueError):
-        stated = "unnamed"
-    if not stated:
-        return None
-    last = re.split(r"[\\/]", str(stated))[-1]
-    return "".join(filter(str.isprintable, last))[:120] or "unnamed"
+    blocks, subject, mail = mail_blocks(content, html_blocks)
+    return assembled(blocks, parser=_UNSTRUCTURED, title=subject, findings=mail.findings, attachments=mail.attachments)
 
 
 _READERS: Final[dict[str, Callable[[bytes], Parsed]]] = {

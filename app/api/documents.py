@@ -20,7 +20,7 @@ from app.api.retrieve import BoxOut
 from app.api.wire import InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
 from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
-from app.domain.errors import Conflict, Fault, Invalid, Unparseable, UnsupportedMedia
+from app.domain.errors import Conflict, Fault, Invalid, NoText, UnsupportedMedia
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
 from app.domain.trace import TraceId
@@ -328,7 +328,7 @@ def _validated(model: type[T], body: str | bytes, prefix: str) -> T:
 
 def _not_empty(content: bytes) -> bytes:
     if not content.strip():
-        raise Unparseable("The document is empty: there is nothing in it to be found.")
+        raise NoText("The document is empty: there is nothing in it to be found. Send one that holds text.")
     return content
 
 

@@ -120,6 +120,7 @@ def job_out(job: Job) -> JobOut:
         "version": job.result.version,
         "unchanged": job.result.unchanged,
         "findings": [{"code": each.code, "detail": each.detail} for each in job.result.findings],
+        "attachments": list(job.result.attachments),
     }
     return JobOut(
         id=job.id,

@@ -32,6 +32,8 @@ STATUS = {
     "invalid": 422,
     "unparseable-document": 422,
     "rate-limited": 429,
+    "needs-ocr": 422,
+    "no-text": 422,
     "internal": 500,
     "unavailable": 503,
 }

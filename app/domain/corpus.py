@@ -95,6 +95,7 @@ class FindingCode(StrEnum):
     CONTROL_CHARACTERS = "control-characters"
     """Zero-width or bidirectional characters, which make text read otherwise than it looks, were taken out."""
     ATTACHMENT = "attachment"
+    """Something came with it and is a document of its own."""
     PERSONAL_DATA = "personal-data"
     SECRET = "secret"
 
@@ -105,6 +106,23 @@ class Finding:
 
     code: FindingCode
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """What came with a mail and is to become a document of its own. `name` is one part of a path, and printable."""
+
+    name: str
+    media_type: str | None
+    """As the mail states it, where the name says nothing."""
+    content: bytes
+
+
+ATTACHMENTS_OF = "#attachments/"
+"""In a uri, between that of a mail and what names one of its attachments."""
+
+PART_OF = "part_of"
+"""The attribute by which an attachment names the document that it came with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +137,7 @@ class Parsed:
     parser: str
     title: str | None = None
     findings: tuple[Finding, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 def embedded_text(title: str, section: tuple[str, ...], text: str) -> str:

@@ -10,6 +10,8 @@
     |-- RateLimited           more than is taken at once: go on in a while                  429
     |-- Invalid               the request is not of the contract's form                     422
     |   `-- Unparseable       a document that its parser cannot read                        422
+    |       |-- NeedsOcr      its text is in pictures alone                                 422
+    |       `-- NoText        there is nothing in it to be found                            422
     `-- Unavailable           a part is down or starting: try again                         503
         |-- IndexUnavailable
         `-- DatabaseUnavailable
@@ -84,6 +86,16 @@ class Invalid(MunimentError):
 class Unparseable(Invalid):
     kind = "unparseable-document"
     title = "Document cannot be read"
+
+
+class NeedsOcr(Unparseable):
+    kind = "needs-ocr"
+    title = "Document must be read off its pictures"
+
+
+class NoText(Unparseable):
+    kind = "no-text"
+    title = "Document holds no text"
 
 
 class Unavailable(MunimentError):

@@ -49,6 +49,8 @@ class JobResult:
     version: int | None
     unchanged: bool = False
     findings: tuple[Finding, ...] = ()
+    attachments: tuple[JobId, ...] = ()
+    """The jobs that take in what came with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

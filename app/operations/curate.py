@@ -63,22 +63,66 @@ _TIMES = ("valid_from", "valid_to", "review_by")
 def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> None:
     """Move a document's boundary or validity. Narrowing holds for every request that starts after this returns.
 
+    The attachments of a mail go with it, as far as the principal may read them; a label that one was given of its own
+    is joined with the new one. To set an attachment apart, amend it afterwards.
     SQL decides from the moment of the commit; the index follows at once or, if it is down, as soon as it is back.
     Raises `NotFound`, `NotPermitted`, `Invalid`.
     """
     standing = _curator(ports, credentials, document, amendment)
+    apart = _parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
         by = standing.principal.subject.ref
         versions = corpus.versions_of(session, document)
-        for version in versions:
-            moved = replace(version.boundary, **amendment.stated(times=False))
-            id = boundary_store.interned(session, moved, at=at)
-            publishing.move_boundary(session, version.id, id, at=at, by=by)
-        if versions:
-            _correct(session, versions[0], amendment, at=at, by=by)
-        for _, job, metadata in jobs.unpublished_metadata(session, [document], given_up=True):
-            jobs.restate(session, job, replace(metadata, **amendment.stated()))
-    _followed_up(ports, standing, document, "amend", [version.id for version in versions])
+        label = versions[0].boundary.label if versions else None
+        parts = [part for part in publishing.parts_of(session, document) if part not in apart]
+        touched = _move(session, document, amendment, at=at, by=by)
+        for part in parts:
+            touched += _move(session, part, amendment, at=at, by=by, as_long_as=label)
+    _followed_up(ports, standing, document, "amend", touched)
+
+
+def _move(
+    session: Session,
+    document: DocumentId,
+    amendment: Amendment,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    as_long_as: Label | None = None,
+    times: bool = True,
+) -> list[VersionId]:
+    """Let an amendment hold for a document; a label other than `as_long_as` is joined with the new one."""
+
+    def moving(label: Label | None, *, times: bool) -> dict[str, Any]:
+        stated = amendment.stated(times=times)
+        if "label" in stated and label is not None and as_long_as is not None and label != as_long_as:
+            stated["label"] = label.join(stated["label"])
+        return stated
+
+    versions = corpus.versions_of(session, document)
+    for version in versions:
+        moved = replace(version.boundary, **moving(version.boundary.label, times=False))
+        id = boundary_store.interned(session, moved, at=at)
+        publishing.move_boundary(session, version.id, id, at=at, by=by)
+    if versions and times:
+        _correct(session, versions[0], amendment, at=at, by=by)
+    for _, job, metadata in jobs.unpublished_metadata(session, [document], given_up=True):
+        jobs.restate(session, job, replace(metadata, **moving(metadata.label, times=times)))
+    return [version.id for version in versions]
+
+
+def _parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
+    """Attachments that the principal may not read, so does nothing to.
+
+    One that comes in between is born in the mail's own boundary, which it may: it need not be asked about.
+    """
+    with reading(ports.engine) as session:
+        collection = publishing.collection_of(session, document) or ""
+        return frozenset(
+            part
+            for part in publishing.parts_of(session, document)
+            if not handles_document(ports, session, standing, part, collection)
+        )
 
 
 MAX_AMENDED = 5_000
@@ -107,10 +151,11 @@ def amend_several(
         handled = handled_documents(ports, session, standing, dict.fromkeys(named, collection))
         _check_all_there(ids, uris, {id: uri for id, uri in named.items() if id in handled})
         _check_amendment(ports, session, standing, amendment)
+        parts = _parts_of_several(ports, session, standing, collection, list(named))
     documents = sorted(named)
     by = standing.principal.subject.ref
+    stated = amendment.stated(times=False)
     with recording(ports.engine, ports.now()) as (session, at):
-        stated = amendment.stated(times=False)
         before = {id: boundary for _, id, boundary in corpus.boundaries_of(session, documents)}
         moved = {
             id: boundary_store.interned(session, replace(boundary, **stated), at=at) for id, boundary in before.items()
@@ -118,9 +163,22 @@ def amend_several(
         versions = publishing.move_boundaries(session, documents, moved, at=at, by=by)
         for _, job, metadata in jobs.unpublished_metadata(session, documents, given_up=True):
             jobs.restate(session, job, replace(metadata, **stated))
+        for part, label in parts.items():
+            versions += len(_move(session, part, amendment, at=at, by=by, as_long_as=label, times=False))
         request = {"what": "amend", "collection": collection, "documents": documents, "fields": sorted(stated)}
         record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="changed", request=request)
     return documents, versions
+
+
+def _parts_of_several(
+    ports: Ports, session: Session, standing: Standing, collection: str, documents: Sequence[DocumentId]
+) -> dict[DocumentId, Label | None]:
+    """The attachments that go with these documents and are not among them, each with the label of its mail."""
+    mails = publishing.with_attachments(session, documents)
+    labels = {id: boundary.label for id, _, boundary in corpus.boundaries_of(session, mails)}
+    parts = {part: labels.get(mail) for mail in mails for part in publishing.parts_of(session, mail)}
+    handled = handled_documents(ports, session, standing, dict.fromkeys(parts, collection))
+    return {part: label for part, label in parts.items() if part in handled and part not in documents}
 
 
 def _check_all_there(ids: Sequence[DocumentId], uris: Sequence[str], there: Mapping[DocumentId, str]) -> None:
@@ -135,15 +193,24 @@ def _check_all_there(ids: Sequence[DocumentId], uris: Sequence[str], there: Mapp
 
 
 def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> None:
-    """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`."""
+    """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`.
+
+    The attachments of a mail are withdrawn with it, as far as the principal may read them.
+    """
     standing = _curator(ports, credentials, document, Amendment())
+    apart = _parts_apart(ports, standing, document)
+    touched: list[VersionId] = []
     with recording(ports.engine, ports.now()) as (session, at):
-        versions = corpus.versions_of(session, document)
-        for version in versions:
-            if not version.withdrawn:
-                publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
-        jobs.cancel_of(session, document, at=at)
-    _followed_up(ports, standing, document, "withdraw", [version.id for version in versions])
+        for each in (document, *publishing.parts_of(session, document)):
+            if each in apart:
+                continue
+            versions = corpus.versions_of(session, each)
+            for version in versions:
+                if not version.withdrawn:
+                    publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
+            jobs.cancel_of(session, each, at=at)
+            touched += [version.id for version in versions]
+    _followed_up(ports, standing, document, "withdraw", touched)
 
 
 def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> Standing:

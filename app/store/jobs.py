@@ -312,6 +312,7 @@ def succeed(session: Session, id: JobId, result: JobResult, *, at: Instant) -> N
         "version": result.version,
         "unchanged": result.unchanged,
         "findings": findings_to_json(result.findings),
+        "attachments": list(result.attachments),
     }
     _end(session, id, at=at, state=JobState.SUCCEEDED, result=value)
 
@@ -428,6 +429,7 @@ def _job(row: JobRow, document: DocumentRow) -> Job:
             version=row.result["version"],
             unchanged=row.result["unchanged"],
             findings=findings_from_json(row.result["findings"]),
+            attachments=tuple(map(JobId, row.result.get("attachments", ()))),
         )
         if row.result
         else None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
 from app.domain.access import BoundaryId, PrincipalRef
@@ -33,6 +33,7 @@ from app.store.jobs import Submission
 from app.store.metadata import findings_from_json, findings_to_json, source_to_json
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import (
+    AttachmentRow,
     ChunkRow,
     DocumentRow,
     ElementRow,
@@ -54,6 +55,15 @@ class StagedChunk:
     chunk: Chunk
     digest: Digest
     embedded_digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedAttachment:
+    """What came with a mail, its bytes in the blob store."""
+
+    name: str
+    media_type: str | None
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +146,7 @@ def stage(
     title: str,
     media_type: str,
     size_bytes: int,
+    attachments: Sequence[StagedAttachment] = (),
 ) -> None:
     """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced."""
     unstage(session, submission.job)
@@ -192,6 +203,18 @@ def stage(
             for ordinal, staged in enumerate(chunks)
         ]
     )
+    session.add_all(
+        [
+            AttachmentRow(
+                version_id=version,
+                ordinal=ordinal,
+                name=each.name,
+                media_type=each.media_type,
+                digest=each.digest,
+            )
+            for ordinal, each in enumerate(attachments, start=1)
+        ]
+    )
 
 
 def unstage(session: Session, job: JobId) -> None:
@@ -203,7 +226,7 @@ def unstage(session: Session, job: JobId) -> None:
 def _forget(session: Session, ids: Sequence[int | None]) -> None:
     if not ids:
         return
-    for table in (ElementRow, ChunkRow, IndexTaskRow):
+    for table in (ElementRow, ChunkRow, AttachmentRow, IndexTaskRow):
         session.execute(delete(table).where(col(table.version_id).in_(ids)))
     session.execute(delete(VersionRow).where(col(VersionRow.id).in_(ids)))
 
@@ -268,6 +291,72 @@ def versions_beside(session: Session, documents: Sequence[int]) -> list[VersionI
         )
     )
     return [VersionId(id or 0) for id in rows]
+
+
+def attachments(session: Session, version: VersionId) -> list[tuple[int, StagedAttachment]]:
+    """What came with a version, by its number there, from 1."""
+    rows = session.scalars(
+        select(AttachmentRow).where(col(AttachmentRow.version_id) == version).order_by(col(AttachmentRow.ordinal))
+    )
+    return [
+        (row.ordinal, StagedAttachment(name=row.name, media_type=row.media_type, digest=Digest(row.digest)))
+        for row in rows
+    ]
+
+
+def name_attached(session: Session, version: VersionId, ordinal: int, document: int, job: JobId | None) -> None:
+    """Say which document an attachment became, and by which job if it brings something new."""
+    row = session.get_one(AttachmentRow, (version, ordinal))
+    row.document_id, row.job_id = document, job
+    session.add(row)
+
+
+def attached_jobs(session: Session, version: VersionId) -> list[JobId]:
+    """The jobs that take in what came with a version, in its order."""
+    rows = session.scalars(
+        select(col(AttachmentRow.job_id))
+        .where(col(AttachmentRow.version_id) == version, col(AttachmentRow.job_id).is_not(None))
+        .order_by(col(AttachmentRow.ordinal))
+    )
+    return [JobId(job) for job in rows if job is not None]
+
+
+def attached(session: Session, document: int) -> dict[int, DocumentId]:
+    """The documents that what came with any version of a document became, by row."""
+    mail = aliased(VersionRow)
+    rows = session.execute(
+        select(col(DocumentRow.id), col(DocumentRow.public_id))
+        .join(AttachmentRow, col(AttachmentRow.document_id) == col(DocumentRow.id))
+        .join(mail, col(mail.id) == col(AttachmentRow.version_id))
+        .where(col(mail.document_id) == document)
+        .order_by(col(DocumentRow.id))
+    )
+    return {int(row or 0): DocumentId(id) for row, id in rows}
+
+
+def with_attachments(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
+    """Those of these documents that something came with."""
+    rows = session.scalars(
+        select(col(DocumentRow.public_id))
+        .distinct()
+        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+        .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
+        .where(col(DocumentRow.public_id).in_(list(documents)))
+        .order_by(col(DocumentRow.public_id))
+    )
+    return [DocumentId(id) for id in rows]
+
+
+def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
+    """What came with a document, and with that in turn; what it is itself part of stands before it."""
+    first = session.scalars(select(col(DocumentRow.id)).where(col(DocumentRow.public_id) == document)).first()
+    found: dict[int, DocumentId] = {}
+    waiting = [first] if first is not None else []
+    while waiting:
+        inner = {row: id for row, id in attached(session, waiting.pop()).items() if row not in found and row != first}
+        found.update(inner)
+        waiting.extend(inner)
+    return list(found.values())
 
 
 def publish(session: Session, version: VersionId, submission: Submission, boundary: BoundaryId, *, at: Instant) -> int:

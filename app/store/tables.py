@@ -308,6 +308,22 @@ class ChunkRow(SQLModel, table=True):
     section: list[str] = _json()
 
 
+class AttachmentRow(SQLModel, table=True):
+    """What came with a version of a mail; the document that it became is named when the version is published."""
+
+    __tablename__ = "attachments"
+    version_id: int = Field(sa_column=Column(ROW_ID, ForeignKey("versions.id"), primary_key=True))
+    ordinal: int = Field(primary_key=True)
+    name: str = Field(sa_type=Text)
+    media_type: str | None
+    digest: str
+    document_id: int | None = Field(
+        default=None, sa_column=Column(ROW_ID, ForeignKey("documents.id"), nullable=True, index=True)
+    )
+    job_id: str | None = None
+    """None too when the document had these bytes already."""
+
+
 class EmbeddingRow(SQLModel, table=True):
     """A cache: what one model made of one text."""
 

@@ -7,8 +7,8 @@ import docx
 import pikepdf
 import pytest
 
-from app.domain.corpus import Element, ElementKind, Finding, FindingCode, Parsed
-from app.domain.errors import MunimentError, TooLarge, Unparseable, UnsupportedMedia
+from app.domain.corpus import Attachment, Element, ElementKind, Finding, FindingCode, Parsed
+from app.domain.errors import MunimentError, NoText, TooLarge, Unparseable, UnsupportedMedia
 from ingest.gate import MediaType
 from ingest.sandbox import SandboxedParser
 from tests.ingest import samples
@@ -226,7 +226,7 @@ def test_csv_is_read_whatever_its_encoding_and_delimiter(parser: SandboxedParser
     ]
 
 
-def test_mail_begins_with_its_subject_and_headers_and_names_its_attachments(parser: SandboxedParser) -> None:
+def test_mail_begins_with_its_subject_and_headers_and_hands_its_attachments_on(parser: SandboxedParser) -> None:
     parsed = parser.parse(samples.mail(), MediaType.EML, "a.eml")
     subject = "Claim 17, größer"
     assert shown(parsed) == [
@@ -240,7 +240,8 @@ def test_mail_begins_with_its_subject_and_headers_and_names_its_attachments(pars
         ("table", (subject,), "a | b"),
     ]
     assert parsed.title == subject
-    assert parsed.findings == (Finding(code=FindingCode.PARTIAL, detail="Attachments were not read: claim.pdf."),)
+    assert parsed.findings == ()
+    assert parsed.attachments == (Attachment(name="claim.pdf", media_type=None, content=b"%PDF-"),)
 
 
 def test_text_is_cleaned_of_what_databases_and_encoders_refuse(parser: SandboxedParser) -> None:
@@ -256,7 +257,7 @@ def test_text_is_cleaned_of_what_databases_and_encoders_refuse(parser: Sandboxed
         (samples.locked_pdf(), MediaType.PDF, Unparseable, "protected by a password"),
         (samples.blank_pdf(), MediaType.PDF, Unparseable, "needs OCR"),
         (samples.pdf()[:400], MediaType.PDF, Unparseable, "damaged or incomplete"),
-        (b"<p></p>", MediaType.HTML, Unparseable, "no text"),
+        (b"<p></p>", MediaType.HTML, NoText, "no text"),
         (b"<table>" + b"<tr><td><table>" * 200 + b"x", MediaType.HTML, Unparseable, "nested deeper than 250"),
         (samples.repacked(samples.word(), {"word/document.xml": b"<w:"}), MediaType.DOCX, Unparseable, "damaged"),
         (samples.repacked(samples.workbook(), {"xl/workbook.xml": b"?"}), MediaType.XLSX, Unparseable, "damaged"),

@@ -1,0 +1,117 @@
+"""What came with a mail, as documents of its own: each taken in by its own job, through its own gate."""
+
+import re
+from collections.abc import Iterator
+
+from sqlalchemy.orm import Session
+
+from app.domain.access import Boundary
+from app.domain.corpus import ATTACHMENTS_OF, PART_OF, DocumentId, Metadata, Origin, VersionId
+from app.domain.instants import Instant
+from app.domain.jobs import JobId
+from app.ports import Ports
+from app.store import corpus, jobs, publishing
+from app.store.jobs import Submission
+from app.store.metadata import metadata_digest
+
+_MAX_NAME_CHARS = 80
+_NO_LONGER_THERE = "It is not among the attachments of the newest version of its mail."
+
+
+def attach(
+    ports: Ports, session: Session, mail: Submission, version: VersionId, *, boundary: Boundary, at: Instant
+) -> None:
+    """Submit what came with a version of a mail, within the transaction that publishes it: all of it, or nothing.
+
+    Each is born in the mail's boundary as it is now; from there on it is a document like any other, named after the
+    mail. One that an earlier version had and this one has not is withdrawn.
+    """
+    before = publishing.attached(session, mail.document_row)
+    still: set[int] = set()
+    for ordinal, each in publishing.attachments(session, version):
+        row, document, uri = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+        still.add(row)
+        metadata = _metadata(mail, boundary, uri)
+        said = metadata_digest(metadata)
+        newest = publishing.latest(session, row)
+        same = newest is not None and (newest.digest, newest.metadata_digest) == (each.digest, said)
+        if same and not jobs.open_jobs_of(session, row):
+            publishing.name_attached(session, version, ordinal, row, None)
+            continue
+        submission = Submission(
+            job=JobId(f"job_{ports.new_id()}"),
+            document_row=row,
+            document=document,
+            collection=mail.collection,
+            filename=each.name,
+            media_type=each.media_type,
+            blob=each.digest,
+            metadata=metadata,
+            metadata_digest=said,
+            submitted_by=mail.submitted_by,
+        )
+        jobs.add_job(session, submission, at=at)
+        session.flush()
+        publishing.name_attached(session, version, ordinal, row, submission.job)
+    for row, document in before.items():
+        if row not in still:
+            for part in (document, *publishing.parts_of(session, document)):
+                _withdraw(session, part, mail, at=at)
+
+
+def _safe(name: str) -> str:
+    """A name as the last part of a uri; its end, which tells the format, is kept."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-_MAX_NAME_CHARS:] or "unnamed"
+
+
+def _place(
+    ports: Ports, session: Session, mail: Submission, name: str, own: frozenset[int], *, at: Instant
+) -> tuple[int, DocumentId, str]:
+    """The document that an attachment becomes: the mail's own by that name, else a new one under a free uri.
+
+    INVARIANT: what somebody else put under such a uri is never given another version from here.
+    """
+    for uri in _uris(f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}"):
+        found = publishing.document_row(session, collection=mail.collection, uri=uri)
+        if found is None:
+            document = DocumentId(f"doc_{ports.new_id()}")
+            row = publishing.add_document(session, id=document, collection=mail.collection, uri=uri, at=at)
+            return row, document, uri
+        if found[0] in own:
+            return found[0], found[1], uri
+    raise AssertionError("some uri is free")
+
+
+def _uris(wanted: str) -> Iterator[str]:
+    yield wanted
+    number = 2
+    while True:
+        yield f"{wanted}~{number}"
+        number += 1
+
+
+def _metadata(mail: Submission, boundary: Boundary, uri: str) -> Metadata:
+    stated = mail.metadata
+    return Metadata(
+        uri=uri,
+        label=boundary.label,
+        readers=boundary.readers,
+        denied=boundary.denied,
+        jurisdictions=boundary.jurisdictions,
+        purposes=boundary.purposes,
+        consents=boundary.consents,
+        valid_from=stated.valid_from,
+        valid_to=stated.valid_to,
+        review_by=stated.review_by,
+        source=Origin(
+            connector=stated.source.connector, fetched_at=stated.source.fetched_at, author=stated.source.author
+        ),
+        attributes={**stated.attributes, PART_OF: (mail.document,)},
+    )
+
+
+def _withdraw(session: Session, document: DocumentId, mail: Submission, *, at: Instant) -> None:
+    for version in corpus.versions_of(session, document):
+        if not version.withdrawn:
+            publishing.withdraw(session, version.id, reason=_NO_LONGER_THERE, at=at, by=mail.submitted_by)
+    jobs.cancel_of(session, document, at=at)
