@@ -9,9 +9,10 @@ run once more. What a document does wrong ends that document's job; what a part 
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
+from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, labelled, text_digest
 from app.domain.errors import MunimentError, Unavailable, Unparseable
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.operations.synchronize import index_versions, synchronize
@@ -21,7 +22,7 @@ from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
 from ingest.gate import admitted
-from ingest.labelling import labelled
+from ingest.labelling import proposals
 from ingest.ports import Parser
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,8 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
     if not parsed.text.strip():
         raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
+    proposed = proposals(f"{title}\n{parsed.text}")
+    parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
     cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
     for chunk in cut:
@@ -126,7 +129,16 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
     with writing(ports.engine) as session:
-        publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
+        publishing.stage(
+            session,
+            submission,
+            parsed,
+            staged,
+            title=title,
+            media_type=media_type,
+            size_bytes=size_bytes,
+            detected=proposed.categories,
+        )
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
@@ -143,8 +155,15 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         collection = registry.collection(session, submission.collection)
         if collection is None:
             raise Unavailable(f"collection {submission.collection} is not recorded")
-        boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
-        publishing.publish(session, staged.id, submission, boundary, at=at)
+        said = labelled(
+            submission.metadata,
+            collection,
+            rules=registry.label_rules(session, submission.collection),
+            detected=staged.detected,
+            before=publishing.label_of_newest(session, submission.document_row),
+        )
+        boundary = boundaries.interned(session, said.boundary, at=at)
+        publishing.publish(session, staged.id, submission, boundary, at=at, causes=said.causes, reason=said.reason)
 
 
 def _clear_away(ports: Ports, batch: str) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import DocumentId, Version, VersionId
+from app.domain.corpus import DocumentId, Metadata, Version, VersionId, labelled
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import FOREVER, Instant
-from app.domain.labels import Label
+from app.domain.labels import Cause, CauseKind, Label
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record
@@ -20,7 +20,7 @@ from app.operations.submit import check_names, handles_document
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, jobs, publishing
+from app.store import corpus, jobs, publishing, registry
 from app.store.database import reading, recording
 
 
@@ -49,10 +49,12 @@ class Amendment:
     valid_from: Instant | Unstated = UNSTATED
     valid_to: Instant | None | Unstated = UNSTATED
     review_by: Instant | None | Unstated = UNSTATED
+    reason: str | None = None
+    """Why; a label that becomes less strict wants one."""
 
     def stated(self, *, times: bool = True) -> dict[str, Any]:
         """The fields that are to change, by name."""
-        names = [field.name for field in fields(self) if times or field.name not in _TIMES]
+        names = [field.name for field in fields(self) if field.name != "reason" and (times or field.name not in _TIMES)]
         return {name: getattr(self, name) for name in names if getattr(self, name) is not UNSTATED}
 
 
@@ -69,14 +71,21 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     with recording(ports.engine, ports.now()) as (session, at):
         by = standing.principal.subject.ref
         versions = corpus.versions_of(session, document)
+        coming = jobs.open_metadata(session, document)
+        _check_lowering(session, document, versions, [metadata for _, metadata in coming], amendment)
         for version in versions:
             moved = replace(version.boundary, **amendment.stated(times=False))
             id = boundary_store.interned(session, moved, at=at)
-            publishing.move_boundary(session, version.id, id, at=at, by=by)
+            publishing.move_boundary(
+                session, version.id, id, at=at, by=by, causes=_amended(amendment), reason=amendment.reason
+            )
         if versions:
             _correct(session, versions[0], amendment, at=at, by=by)
-        for job, metadata in jobs.open_metadata(session, document):
-            jobs.restate(session, job, replace(metadata, **amendment.stated()))
+        for job, metadata in coming:
+            restated = replace(metadata, **amendment.stated())
+            if amendment.label is not UNSTATED:
+                restated = replace(restated, label_reason=amendment.reason)
+            jobs.restate(session, job, restated)
     _followed_up(ports, standing, document, "amend", [version.id for version in versions])
 
 
@@ -96,11 +105,7 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
     """The standing of an owner of the document's collection, once the names in the amendment are known."""
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        collection = publishing.collection_of(session, document)
-        if collection is None or collection not in authorize.curated_collections(ports, session, standing):
-            _refuse(ports, session, standing, document)
-        elif not handles_document(ports, session, standing, document, collection):
-            raise NotFound(read.ABSENT)
+        owned(ports, session, standing, document)
         purposes = amendment.purposes if amendment.purposes is not UNSTATED else frozenset()
         check_names(
             session,
@@ -110,6 +115,43 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
             within="",
         )
     return standing
+
+
+def owned(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> None:
+    """Pass if the principal owns the document's collection and may read the document.
+
+    Raises `NotPermitted` to whoever may see it and does not own it, else `NotFound`.
+    """
+    collection = publishing.collection_of(session, document)
+    if collection is None or collection not in authorize.curated_collections(ports, session, standing):
+        _refuse(ports, session, standing, document)
+    elif not handles_document(ports, session, standing, document, collection):
+        raise NotFound(read.ABSENT)
+
+
+def _check_lowering(
+    session: Session, document: DocumentId, versions: list[Version], coming: list[Metadata], amendment: Amendment
+) -> None:
+    """Raising needs nothing; a label that lets more people in than today's wants a reason, which is kept."""
+    collection = publishing.collection_of(session, document)
+    home = registry.collection(session, collection) if collection is not None else None
+    if home is None or amendment.label is UNSTATED or amendment.reason is not None:
+        return
+    rules = registry.label_rules(session, home.name)
+    today = [version.boundary.label for version in versions]
+    today += [labelled(metadata, home, rules=rules).boundary.label for metadata in coming]
+    if not all(amendment.label.covers(each) for each in today):
+        fault = Fault(detail="State why: it is kept in the document's label history.", pointer="/reason")
+        raise Invalid(
+            "This label is less strict than today's, in its level or for want of a category. "
+            "Lowering needs a reason; nothing was changed.",
+            faults=(fault,),
+        )
+
+
+def _amended(amendment: Amendment) -> tuple[Cause, ...]:
+    """Each field of the boundary that was stated is named: the history shows what was moved."""
+    return tuple(Cause(kind=CauseKind.AMENDED, detail=name) for name in sorted(amendment.stated(times=False)))
 
 
 def _refuse(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> None:

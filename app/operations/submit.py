@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
-from app.domain.corpus import DocumentId, Metadata, stated_boundary
+from app.domain.corpus import DocumentId, Metadata, labelled
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
@@ -13,7 +13,7 @@ from app.operations import authorize
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, directory, jobs, publishing
+from app.store import corpus, directory, jobs, publishing, registry
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -117,7 +117,8 @@ def handles_document(ports: Ports, session: Session, standing: Standing, documen
     """Whether the principal may read every version of a document, and what is still being ingested of it."""
     home = authorize.register(ports, session, standing).collections[collection]
     published = [version.boundary for version in corpus.versions_of(session, document)]
-    coming = [stated_boundary(metadata, home) for _, metadata in jobs.open_metadata(session, document)]
+    rules = registry.label_rules(session, collection)
+    coming = [labelled(metadata, home, rules=rules).boundary for _, metadata in jobs.open_metadata(session, document)]
     return authorize.handles(ports, session, standing, [*published, *coming])
 
 
