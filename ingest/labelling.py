@@ -1,8 +1,17 @@
-"""The label step: from what an owner states with a document to the boundary of its version. Pure.
+"""The label step's eyes: what a text itself proposes for its label. Pure; rules and statements are joined elsewhere."""
 
-What an owner states is all there is to go by yet; what is found in the text is to raise it here.
-"""
+from dataclasses import dataclass
 
-from app.domain.corpus import stated_boundary as labelled
+from app.domain.corpus import Finding
 
-__all__ = ["labelled"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposals:
+    """Categories that a text asks for, and what an owner is told of it."""
+
+    categories: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+
+
+def proposals(text: str) -> Proposals:
+    return Proposals()

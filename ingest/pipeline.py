@@ -20,6 +20,7 @@ from app.domain.corpus import (
     Parsed,
     VersionId,
     embedded_text,
+    labelled,
     text_digest,
 )
 from app.domain.errors import MunimentError, NoText, Unavailable
@@ -34,7 +35,7 @@ from app.store.jobs import Submission
 from app.store.publishing import JobVersion
 from ingest.chunking import chunks
 from ingest.gate import admitted
-from ingest.labelling import labelled
+from ingest.labelling import proposals
 from ingest.ports import Parser
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, med
     if not parsed.text.strip():
         raise NoText("No text was found in the document, so there is nothing to retrieve from it. Send one with text.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
+    proposed = proposals(f"{title}\n{parsed.text}")
+    parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
     cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
     for chunk in cut:
@@ -175,6 +178,7 @@ def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, med
             media_type=media_type,
             size_bytes=size_bytes,
             attachments=attachments,
+            detected=proposed.categories,
         )
 
 
@@ -206,10 +210,16 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         collection = registry.collection(session, submission.collection)
         if collection is None:
             raise Unavailable(f"collection {submission.collection} is not recorded")
-        boundary = labelled(submission.metadata, collection)
-        id = boundaries.interned(session, boundary, at=at)
-        publishing.publish(session, staged.id, submission, id, at=at)
-        attach(ports, session, submission, staged.id, boundary=boundary, at=at)
+        said = labelled(
+            submission.metadata,
+            collection,
+            rules=registry.label_rules(session, submission.collection),
+            detected=staged.detected,
+            before=publishing.label_of_newest(session, submission.document_row),
+        )
+        id = boundaries.interned(session, said.boundary, at=at)
+        publishing.publish(session, staged.id, submission, id, at=at, causes=said.causes, reason=said.reason)
+        attach(ports, session, submission, staged.id, boundary=said.boundary, at=at)
 
 
 def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:

@@ -69,7 +69,8 @@ class Running:
         self.admin("PUT", f"/v1/principals/{ref.replace(':', '/', 1)}", body)
 
     def put_collection(self, name: str, **body: Any) -> None:
-        self.admin("PUT", f"/v1/collections/{name}", {"title": name, **body})
+        """By default what nobody labels in it is internal; say `default_label=None` to leave that unsaid."""
+        self.admin("PUT", f"/v1/collections/{name}", {"title": name, "default_label": {"level": "internal"}, **body})
 
     def put_purpose(self, name: str) -> None:
         self.admin("PUT", f"/v1/purposes/{name}", {"title": name})

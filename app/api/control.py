@@ -100,7 +100,9 @@ class CollectionBody(Wire):
     )
     title: Title
     owners: list[Ref] = Field(max_length=100, examples=[["group:legal"]])
-    default_label: LabelWire = LabelWire()
+    default_label: LabelWire | None = Field(
+        default=None, description="Null: what nobody labels is restricted, since unknown is strictest."
+    )
     default_readers: list[Ref] = Field(default_factory=list, max_length=1000)
     jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
     purposes: list[Name] = Field(default_factory=list, max_length=300)
@@ -113,7 +115,7 @@ class CollectionOut(BaseModel):
     name: str
     title: str
     owners: list[str]
-    default_label: LabelWire
+    default_label: LabelWire | None
     discoverable: bool
     system_of_record: bool
     review_after_days: int | None
@@ -199,7 +201,7 @@ def put_collection(
         name=name,
         title=body.title,
         owners=refs(body.owners),
-        default_label=body.default_label.domain(),
+        default_label=body.default_label.domain() if body.default_label else None,
         default_readers=refs(body.default_readers),
         jurisdictions=frozenset(body.jurisdictions),
         purposes=frozenset(body.purposes),
@@ -238,7 +240,7 @@ def _collection(collection: Collection) -> CollectionOut:
         name=collection.name,
         title=collection.title,
         owners=sorted(collection.owners),
-        default_label=label_out(collection.default_label),
+        default_label=label_out(collection.default_label) if collection.default_label else None,
         discoverable=collection.discoverable,
         system_of_record=collection.system_of_record,
         review_after_days=collection.review_after_days,

@@ -70,6 +70,9 @@ class MetadataIn(Wire):
     uri: Uri | None = Field(default=None, examples=["policies/data-sharing"])
     title: Title | None = None
     label: LabelWire | None = None
+    label_reason: Title | None = Field(
+        default=None, description="Why the label is what it is, whatever rules and detection would raise it to."
+    )
     readers: list[Ref] = Field(default_factory=list, max_length=1000)
     denied: list[Ref] = Field(default_factory=list, max_length=1000)
     jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
@@ -89,10 +92,14 @@ class MetadataIn(Wire):
         if self.valid_from is not None and ends <= self.valid_from:
             fault = Fault(detail="It must be later than valid_from.", pointer="/metadata/valid_to")
             raise Invalid("A document cannot end before it begins.", faults=(fault,))
+        if self.label_reason is not None and self.label is None:
+            fault = Fault(detail="State the label that it is the reason for.", pointer="/metadata/label")
+            raise Invalid("There is a reason for a label, and no label.", faults=(fault,))
         return Metadata(
             uri=uri,
             title=self.title,
             label=self.label.domain() if self.label else None,
+            label_reason=self.label_reason,
             readers=refs(self.readers),
             denied=refs(self.denied),
             jurisdictions=frozenset(self.jurisdictions),
@@ -120,7 +127,10 @@ class TextDocument(Wire):
 
 
 class AmendmentIn(Wire):
-    """What is to be otherwise; what is left out stays. `null` takes `valid_to` or `review_by` away."""
+    """What is to be otherwise; what is left out stays. `null` takes `valid_to` or `review_by` away.
+
+    A label that is less strict than today's, in its level or for want of a category, wants a `reason`.
+    """
 
     label: LabelWire | None = None
     readers: list[Ref] | None = Field(default=None, max_length=1000)
@@ -131,9 +141,10 @@ class AmendmentIn(Wire):
     valid_from: InstantIn | None = None
     valid_to: InstantIn | None = None
     review_by: InstantIn | None = None
+    reason: Title | None = Field(default=None, description="Kept in the document's label history.")
 
     def domain(self) -> Amendment:
-        stated = self.model_fields_set
+        stated = self.model_fields_set - {"reason"}
         missing = [name for name in stated - {"valid_to", "review_by"} if getattr(self, name) is None]
         if missing:
             faults = tuple(Fault(detail="It cannot be null.", pointer=f"/{name}") for name in sorted(missing))
@@ -150,6 +161,7 @@ class AmendmentIn(Wire):
             valid_from=self.valid_from if self.valid_from is not None else UNSTATED,
             valid_to=self.valid_to if "valid_to" in stated else UNSTATED,
             review_by=self.review_by if "review_by" in stated else UNSTATED,
+            reason=self.reason,
         )
 
 

@@ -205,7 +205,8 @@ def _curating(settings: Settings, wanted: Wanted) -> Iterator[Server]:
             return
         server = desk.operator()
         if not desk.has_collection(wanted.collection):
-            body = {"title": wanted.collection, "owners": [OPERATOR]}
+            label = {"level": "internal", "categories": []}
+            body = {"title": wanted.collection, "owners": [OPERATOR], "default_label": label}
             desk.administrator().put(f"/v1/collections/{wanted.collection}", body)
             note(f"Created the collection {wanted.collection}, owned by {OPERATOR}.")
         try:

@@ -135,7 +135,8 @@ class Collection:
     name: str
     title: str
     owners: frozenset[PrincipalRef]
-    default_label: Label
+    default_label: Label | None
+    """Of what nobody labels; None is no default, and unknown is strictest."""
     default_readers: frozenset[PrincipalRef] = frozenset()
     jurisdictions: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()

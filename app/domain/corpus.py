@@ -1,14 +1,14 @@
 """Documents and what they are made of: versions, canonical text, elements, spans, chunks, periods."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType
 
 from app.domain.access import Boundary, BoundaryId, Collection, PrincipalRef
 from app.domain.instants import FOREVER, Instant
-from app.domain.labels import Label
+from app.domain.labels import UNKNOWN, UNLABELLED, Cause, CauseKind, Label, LabelRule
 
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits."""
@@ -181,6 +181,8 @@ class Metadata:
     uri: str
     title: str | None = None
     label: Label | None = None
+    label_reason: str | None = None
+    """Why the label is what it is, whatever rules and detection would make of it."""
     readers: frozenset[PrincipalRef] = frozenset()
     denied: frozenset[PrincipalRef] = frozenset()
     jurisdictions: frozenset[str] = frozenset()
@@ -194,20 +196,70 @@ class Metadata:
 
 
 def stated_boundary(metadata: Metadata, collection: Collection) -> Boundary:
-    """The boundary that an owner states, with the collection's default label where none is.
+    """The boundary that an owner states, with the collection's default label where none is, and else the strictest.
 
     A stated label is the owner's own word and is taken whole: its categories are not mixed with the default's, and it
     may be lower than the default. What is left empty stays empty, and so follows the collection (`Boundary.within`).
     """
+    label = metadata.label or collection.default_label or UNKNOWN
     return Boundary(
         collection=collection.name,
-        label=collection.default_label if metadata.label is None else metadata.label,
+        label=label,
         readers=metadata.readers,
         denied=metadata.denied,
         jurisdictions=metadata.jurisdictions,
         purposes=metadata.purposes,
         consents=metadata.consents,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """The boundary that a version is published in, and where its label comes from."""
+
+    boundary: Boundary
+    causes: tuple[Cause, ...]
+    reason: str | None
+
+
+def labelled(
+    metadata: Metadata,
+    collection: Collection,
+    *,
+    rules: Iterable[LabelRule] = (),
+    detected: Iterable[str] = (),
+    before: Label | None = None,
+) -> Labelled:
+    """What is stated, raised by every rule of the collection that covers the uri and by what was found in the text.
+
+    Raising is automatic. Only an owner who states a label and a reason for it is taken at its word. Where no label is
+    stated, a version is no less strict than the one `before` it; where nobody says a level at all, it is the strictest.
+    """
+    stated = stated_boundary(metadata, collection)
+    if metadata.label is not None and metadata.label_reason is not None:
+        return Labelled(boundary=stated, causes=(Cause(kind=CauseKind.STATED),), reason=metadata.label_reason)
+    matching = [rule for rule in rules if rule.covers(metadata.uri)]
+    raising = [(Cause(kind=CauseKind.RULE, detail=rule.path), rule.floor) for rule in matching]
+    if metadata.label is not None:
+        parts = [(Cause(kind=CauseKind.STATED), metadata.label)]
+    else:
+        earlier = [(Cause(kind=CauseKind.EARLIER), before)] if before is not None else []
+        if collection.default_label is not None:
+            parts = [(Cause(kind=CauseKind.COLLECTION), collection.default_label), *earlier]
+        elif before is None and all(rule.level is None for rule in matching):
+            parts = [(Cause(kind=CauseKind.UNKNOWN), UNKNOWN)]
+        else:
+            parts = earlier
+    raising += [
+        (Cause(kind=CauseKind.DETECTED, detail=each), Label(categories=frozenset({each}))) for each in sorted(detected)
+    ]
+    label = UNLABELLED
+    causes: list[Cause] = []
+    for cause, part in [*parts, *raising]:
+        if not causes or not label.covers(part):
+            label = label.join(part)
+            causes.append(cause)
+    return Labelled(boundary=replace(stated, label=label), causes=tuple(causes), reason=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

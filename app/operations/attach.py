@@ -95,6 +95,7 @@ def _metadata(mail: Submission, boundary: Boundary, uri: str) -> Metadata:
     return Metadata(
         uri=uri,
         label=boundary.label,
+        label_reason=stated.label_reason,
         readers=boundary.readers,
         denied=boundary.denied,
         jurisdictions=boundary.jurisdictions,

@@ -9,10 +9,10 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import DocumentId, Version, VersionId
+from app.domain.corpus import DocumentId, Metadata, Version, VersionId, labelled
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import FOREVER, Instant
-from app.domain.labels import Label
+from app.domain.labels import Cause, CauseKind, Label
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record, record_with
@@ -21,7 +21,7 @@ from app.operations.submit import check_names, curated, handled_documents, handl
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, jobs, publishing
+from app.store import corpus, jobs, publishing, registry
 from app.store.database import reading, recording
 
 
@@ -50,10 +50,12 @@ class Amendment:
     valid_from: Instant | Unstated = UNSTATED
     valid_to: Instant | None | Unstated = UNSTATED
     review_by: Instant | None | Unstated = UNSTATED
+    reason: str | None = None
+    """Why; a label that becomes less strict wants one."""
 
     def stated(self, *, times: bool = True) -> dict[str, Any]:
         """The fields that are to change, by name."""
-        names = [field.name for field in fields(self) if times or field.name not in _TIMES]
+        names = [field.name for field in fields(self) if field.name != "reason" and (times or field.name not in _TIMES)]
         return {name: getattr(self, name) for name in names if getattr(self, name) is not UNSTATED}
 
 
@@ -73,6 +75,9 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     with recording(ports.engine, ports.now()) as (session, at):
         by = standing.principal.subject.ref
         versions = corpus.versions_of(session, document)
+        coming = [metadata for _, _, metadata in jobs.unpublished_metadata(session, [document], given_up=True)]
+        collection = publishing.collection_of(session, document) or ""
+        _check_lowering(session, collection, [each.boundary.label for each in versions], coming, amendment)
         label = versions[0].boundary.label if versions else None
         parts = [part for part in publishing.parts_of(session, document) if part not in apart]
         touched = _move(session, document, amendment, at=at, by=by)
@@ -103,12 +108,20 @@ def _move(
     for version in versions:
         moved = replace(version.boundary, **moving(version.boundary.label, times=False))
         id = boundary_store.interned(session, moved, at=at)
-        publishing.move_boundary(session, version.id, id, at=at, by=by)
+        publishing.move_boundary(
+            session, version.id, id, at=at, by=by, causes=_amended(amendment), reason=amendment.reason
+        )
     if versions and times:
         _correct(session, versions[0], amendment, at=at, by=by)
     for _, job, metadata in jobs.unpublished_metadata(session, [document], given_up=True):
-        jobs.restate(session, job, replace(metadata, **moving(metadata.label, times=times)))
+        jobs.restate(session, job, _restated(metadata, amendment, moving(metadata.label, times=times)))
     return [version.id for version in versions]
+
+
+def _restated(metadata: Metadata, amendment: Amendment, stated: Mapping[str, Any]) -> Metadata:
+    """What was said of a submission that is not over, amended; why its label is what it is comes with the label."""
+    restated = replace(metadata, **stated)
+    return restated if amendment.label is UNSTATED else replace(restated, label_reason=amendment.reason)
 
 
 def _parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
@@ -157,12 +170,19 @@ def amend_several(
     stated = amendment.stated(times=False)
     with recording(ports.engine, ports.now()) as (session, at):
         before = {id: boundary for _, id, boundary in corpus.boundaries_of(session, documents)}
-        moved = {
-            id: boundary_store.interned(session, replace(boundary, **stated), at=at) for id, boundary in before.items()
-        }
-        versions = publishing.move_boundaries(session, documents, moved, at=at, by=by)
-        for _, job, metadata in jobs.unpublished_metadata(session, documents, given_up=True):
-            jobs.restate(session, job, replace(metadata, **stated))
+        coming = jobs.unpublished_metadata(session, documents, given_up=True)
+        labels = [boundary.label for boundary in before.values()]
+        _check_lowering(session, collection, labels, [metadata for *_, metadata in coming], amendment)
+        to = {id: boundary_store.interned(session, replace(each, **stated), at=at) for id, each in before.items()}
+        moves = [
+            publishing.Move(version=version, boundary=to[id], causes=_amended(amendment))
+            for version, id in publishing.lying(session, documents)
+            if to[id] != id
+        ]
+        publishing.move_boundaries(session, moves, at=at, by=by, reason=amendment.reason)
+        versions = len(moves)
+        for _, job, metadata in coming:
+            jobs.restate(session, job, _restated(metadata, amendment, stated))
         for part, label in parts.items():
             versions += len(_move(session, part, amendment, at=at, by=by, as_long_as=label, times=False))
         request = {"what": "amend", "collection": collection, "documents": documents, "fields": sorted(stated)}
@@ -217,11 +237,7 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
     """The standing of an owner of the document's collection, once the names in the amendment are known."""
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        collection = publishing.collection_of(session, document)
-        if collection is None or collection not in authorize.curated_collections(ports, session, standing):
-            _refuse(ports, session, standing, document)
-        elif not handles_document(ports, session, standing, document, collection):
-            raise NotFound(read.ABSENT)
+        owned(ports, session, standing, document)
         _check_amendment(ports, session, standing, amendment)
     return standing
 
@@ -236,6 +252,41 @@ def _check_amendment(ports: Ports, session: Session, standing: Standing, amendme
         unknown_purposes=purposes - frozenset(authorize.register(ports, session, standing).purposes),
         within="",
     )
+
+
+def owned(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> None:
+    """Pass if the principal owns the document's collection and may read the document.
+
+    Raises `NotPermitted` to whoever may see it and does not own it, else `NotFound`.
+    """
+    collection = publishing.collection_of(session, document)
+    if collection is None or collection not in authorize.curated_collections(ports, session, standing):
+        _refuse(ports, session, standing, document)
+    elif not handles_document(ports, session, standing, document, collection):
+        raise NotFound(read.ABSENT)
+
+
+def _check_lowering(
+    session: Session, collection: str, today: Sequence[Label], coming: Sequence[Metadata], amendment: Amendment
+) -> None:
+    """Raising needs nothing; a label that lets more people in than today's wants a reason, which is kept."""
+    home = registry.collection(session, collection)
+    if home is None or amendment.label is UNSTATED or amendment.reason is not None:
+        return
+    rules = registry.label_rules(session, collection)
+    today = [*today, *(labelled(metadata, home, rules=rules).boundary.label for metadata in coming)]
+    if not all(amendment.label.covers(each) for each in today):
+        fault = Fault(detail="State why: it is kept in the document's label history.", pointer="/reason")
+        raise Invalid(
+            "This label is less strict than today's, in its level or for want of a category. "
+            "Lowering needs a reason; nothing was changed.",
+            faults=(fault,),
+        )
+
+
+def _amended(amendment: Amendment) -> tuple[Cause, ...]:
+    """Each field of the boundary that was stated is named: the history shows what was moved."""
+    return tuple(Cause(kind=CauseKind.AMENDED, detail=name) for name in sorted(amendment.stated(times=False)))
 
 
 def _refuse(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
-from app.domain.corpus import DocumentId, Metadata, stated_boundary
+from app.domain.corpus import DocumentId, Metadata, labelled
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
@@ -14,7 +14,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, directory, jobs, publishing
+from app.store import corpus, directory, jobs, publishing, registry
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -134,8 +134,9 @@ def handled_documents(
     """As `handles_document`, of several, each with its collection: those that it holds for."""
     collections = authorize.register(ports, session, standing).collections
     within = [(id, boundary) for id, _, boundary in corpus.boundaries_of(session, list(documents))]
+    rules = {name: registry.label_rules(session, name) for name in set(documents.values())}
     within += [
-        (id, stated_boundary(metadata, collections[documents[id]]))
+        (id, labelled(metadata, collections[documents[id]], rules=rules[documents[id]]).boundary)
         for id, _, metadata in jobs.unpublished_metadata(session, list(documents), given_up=given_up)
     ]
     handled = authorize.handled(ports, session, standing, {boundary for _, boundary in within})

@@ -1,5 +1,7 @@
 """Interned boundaries: equal ones are one row with one small id."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -33,6 +35,12 @@ def interned(session: Session, boundary: Boundary, *, at: Instant) -> BoundaryId
     session.flush()
     assert row.id is not None
     return BoundaryId(row.id)
+
+
+def boundaries(session: Session, ids: Iterable[BoundaryId]) -> dict[BoundaryId, Boundary]:
+    """These boundaries, by id."""
+    rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id).in_(set(ids))))
+    return {BoundaryId(row.id or 0): boundary_of(row) for row in rows}
 
 
 def boundaries_after(session: Session, after: BoundaryId) -> list[tuple[BoundaryId, Boundary]]:

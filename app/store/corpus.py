@@ -1,12 +1,13 @@
 """Reading documents, versions, texts and chunks. Only published versions are ever returned."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
-from app.domain.access import Boundary, BoundaryId
+from app.domain.access import Boundary, BoundaryId, PrincipalRef
 from app.domain.corpus import (
     Box,
     ChunkId,
@@ -23,8 +24,9 @@ from app.domain.corpus import (
 )
 from app.domain.errors import Unavailable
 from app.domain.instants import Instant
+from app.domain.labels import Cause
 from app.store.boundaries import boundary_of
-from app.store.metadata import findings_from_json, source_from_json
+from app.store.metadata import causes_from_json, findings_from_json, source_from_json
 from app.store.recorded import holds
 from app.store.tables import (
     BoundaryRow,
@@ -61,6 +63,58 @@ def versions_of(session: Session, document: DocumentId) -> list[Version]:
     """Every published version of a document with today's boundary and period, newest first; empty if there is none."""
     query = _versions().where(col(DocumentRow.public_id) == document).order_by(col(VersionRow.number).desc())
     return _loaded(session, query)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """That a version lay in a boundary for a time: when we said so, who, and why."""
+
+    number: int
+    boundary: Boundary
+    recorded_from: Instant
+    recorded_to: Instant
+    recorded_by: PrincipalRef
+    causes: tuple[Cause, ...]
+    reason: str | None
+
+
+def boundary_history(session: Session, document: DocumentId) -> list[Bound]:
+    """Every boundary that a published version of a document has lain in, latest first."""
+    rows = session.execute(
+        select(VersionBoundaryRow, BoundaryRow, col(VersionRow.number))
+        .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
+        .join(VersionRow, col(VersionRow.id) == col(VersionBoundaryRow.version_id))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .where(col(DocumentRow.public_id) == document, col(VersionRow.number).is_not(None))
+        .order_by(col(VersionBoundaryRow.recorded_from).desc(), col(VersionRow.number).desc())
+    )
+    return [
+        Bound(
+            number=number or 0,
+            boundary=boundary_of(boundary),
+            recorded_from=Instant(held.recorded_from),
+            recorded_to=Instant(held.recorded_to),
+            recorded_by=PrincipalRef(held.recorded_by),
+            causes=causes_from_json(held.causes),
+            reason=held.reason,
+        )
+        for held, boundary, number in rows
+    ]
+
+
+def boundaries_in(session: Session, collection: str) -> list[tuple[VersionId, str, BoundaryId]]:
+    """Every published version of a collection with its uri and today's boundary."""
+    rows = session.execute(
+        select(col(VersionRow.id), col(DocumentRow.uri), col(VersionBoundaryRow.boundary_id))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(col(DocumentRow.collection) == collection, col(VersionRow.number).is_not(None))
+        .order_by(col(VersionRow.id))
+    )
+    return [(VersionId(version or 0), uri, BoundaryId(boundary)) for version, uri, boundary in rows]
 
 
 def latest_versions(

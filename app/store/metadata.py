@@ -7,7 +7,7 @@ from typing import Any
 
 from app.domain.access import PrincipalRef
 from app.domain.corpus import Finding, FindingCode, Metadata, Origin
-from app.domain.labels import Label, parse_level
+from app.domain.labels import Cause, CauseKind, Label, LabelRule, parse_level
 
 
 def metadata_to_json(metadata: Metadata) -> dict[str, Any]:
@@ -15,7 +15,8 @@ def metadata_to_json(metadata: Metadata) -> dict[str, Any]:
     return {
         "uri": metadata.uri,
         "title": metadata.title,
-        "label": {"level": label.level.word, "categories": sorted(label.categories)} if label else None,
+        "label": label_to_json(label) if label else None,
+        "label_reason": metadata.label_reason,
         "readers": sorted(metadata.readers),
         "denied": sorted(metadata.denied),
         "jurisdictions": sorted(metadata.jurisdictions),
@@ -34,7 +35,8 @@ def metadata_from_json(value: dict[str, Any]) -> Metadata:
     return Metadata(
         uri=value["uri"],
         title=value["title"],
-        label=Label(level=parse_level(label["level"]), categories=frozenset(label["categories"])) if label else None,
+        label=label_from_json(label) if label else None,
+        label_reason=value.get("label_reason"),
         readers=frozenset(PrincipalRef(ref) for ref in value["readers"]),
         denied=frozenset(PrincipalRef(ref) for ref in value["denied"]),
         jurisdictions=frozenset(value["jurisdictions"]),
@@ -49,9 +51,52 @@ def metadata_from_json(value: dict[str, Any]) -> Metadata:
 
 
 def metadata_digest(metadata: Metadata) -> str:
-    """Equal when the same was said of a document. `source` is left out: fetching again is not a change."""
+    """Equal when the same was said of a document. `source` is left out: fetching again is not a change.
+
+    A reason that is not given is left out too: what was submitted before there were any has the same digest.
+    """
     said = {name: value for name, value in metadata_to_json(metadata).items() if name != "source"}
+    if metadata.label_reason is None:
+        del said["label_reason"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def label_to_json(label: Label) -> dict[str, Any]:
+    return {"level": label.level.word, "categories": sorted(label.categories)}
+
+
+def label_from_json(value: dict[str, Any]) -> Label:
+    return Label(level=parse_level(value["level"]), categories=frozenset(value["categories"]))
+
+
+def rules_to_json(rules: Iterable[LabelRule]) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": rule.path,
+            "level": rule.level.word if rule.level is not None else None,
+            "categories": sorted(rule.categories),
+        }
+        for rule in rules
+    ]
+
+
+def rules_from_json(value: Iterable[dict[str, Any]]) -> tuple[LabelRule, ...]:
+    return tuple(
+        LabelRule(
+            path=each["path"],
+            level=parse_level(each["level"]) if each["level"] is not None else None,
+            categories=frozenset(each["categories"]),
+        )
+        for each in value
+    )
+
+
+def causes_to_json(causes: Iterable[Cause]) -> list[dict[str, str | None]]:
+    return [{"kind": each.kind.value, "detail": each.detail} for each in causes]
+
+
+def causes_from_json(value: Iterable[dict[str, Any]] | None) -> tuple[Cause, ...]:
+    return tuple(Cause(kind=CauseKind(each["kind"]), detail=each["detail"]) for each in value or ())
 
 
 def source_to_json(source: Origin) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Putting versions in: staged where nobody sees them, published whole in one recording, corrected by closing rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,13 +27,16 @@ from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, point_of
 from app.domain.instants import BEGINNING, FOREVER, Instant
 from app.domain.jobs import JobId
+from app.domain.labels import Cause, Label
+from app.store.boundaries import boundary_of
 from app.store.corpus import boxes_to_json
 from app.store.database import insert_absent
 from app.store.jobs import Submission
-from app.store.metadata import findings_from_json, findings_to_json, source_to_json
+from app.store.metadata import causes_to_json, findings_from_json, findings_to_json, source_to_json
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import (
     AttachmentRow,
+    BoundaryRow,
     ChunkRow,
     DocumentRow,
     ElementRow,
@@ -84,6 +87,8 @@ class JobVersion:
     id: VersionId
     number: int | None
     findings: tuple[Finding, ...]
+    detected: frozenset[str]
+    """Categories that its text proposes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +152,12 @@ def stage(
     media_type: str,
     size_bytes: int,
     attachments: Sequence[StagedAttachment] = (),
+    detected: Iterable[str] = (),
 ) -> None:
-    """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced."""
+    """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced.
+
+    `detected` are the categories that its text proposes.
+    """
     unstage(session, submission.job)
     digest = text_digest(parsed.text)
     insert_absent(session, TextRow, [{"digest": digest, "text": parsed.text}])
@@ -167,6 +176,7 @@ def stage(
         source=source_to_json(submission.metadata.source),
         attributes={name: list(values) for name, values in submission.metadata.attributes.items()},
         findings=findings_to_json(parsed.findings),
+        detected=sorted(detected),
     )
     session.add(row)
     session.flush()
@@ -257,13 +267,22 @@ def version_of_job(session: Session, job: JobId) -> JobVersion | None:
 def versions_of_jobs(session: Session, ids: Sequence[JobId]) -> dict[JobId, JobVersion]:
     """As `version_of_job`, of several."""
     rows = session.execute(
-        select(col(VersionRow.job_id), col(VersionRow.id), col(VersionRow.number), col(VersionRow.findings)).where(
-            col(VersionRow.job_id).in_(list(ids))
-        )
+        select(
+            col(VersionRow.job_id),
+            col(VersionRow.id),
+            col(VersionRow.number),
+            col(VersionRow.findings),
+            col(VersionRow.detected),
+        ).where(col(VersionRow.job_id).in_(list(ids)))
     )
     return {
-        JobId(job): JobVersion(id=VersionId(id or 0), number=number, findings=findings_from_json(findings))
-        for job, id, number, findings in rows
+        JobId(job): JobVersion(
+            id=VersionId(id or 0),
+            number=number,
+            findings=findings_from_json(findings),
+            detected=frozenset(detected or ()),
+        )
+        for job, id, number, findings, detected in rows
     }
 
 
@@ -359,7 +378,29 @@ def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
     return list(found.values())
 
 
-def publish(session: Session, version: VersionId, submission: Submission, boundary: BoundaryId, *, at: Instant) -> int:
+def label_of_newest(session: Session, document: int) -> Label | None:
+    """Today's label of a document's newest published version; None if there is none."""
+    row = session.scalars(
+        select(BoundaryRow)
+        .join(VersionBoundaryRow, col(VersionBoundaryRow.boundary_id) == col(BoundaryRow.id))
+        .join(VersionRow, col(VersionRow.id) == col(VersionBoundaryRow.version_id))
+        .where(col(VersionRow.document_id) == document, col(VersionRow.number).is_not(None), holds(VersionBoundaryRow))
+        .order_by(col(VersionRow.number).desc())
+        .limit(1)
+    ).first()
+    return boundary_of(row).label if row else None
+
+
+def publish(
+    session: Session,
+    version: VersionId,
+    submission: Submission,
+    boundary: BoundaryId,
+    *,
+    at: Instant,
+    causes: Iterable[Cause] = (),
+    reason: str | None = None,
+) -> int:
     """Give a staged version its number, boundary and period, in the place of what it supersedes; returns the number.
 
     The index is told by tasks that are written in the same transaction.
@@ -375,7 +416,13 @@ def publish(session: Session, version: VersionId, submission: Submission, bounda
     _supersede(session, row.document_id, valid, at=at, by=by)
     session.add(
         VersionBoundaryRow(
-            version_id=version, boundary_id=boundary, recorded_from=at, recorded_to=FOREVER, recorded_by=by
+            version_id=version,
+            boundary_id=boundary,
+            recorded_from=at,
+            recorded_to=FOREVER,
+            recorded_by=by,
+            causes=causes_to_json(causes),
+            reason=reason,
         )
     )
     session.add(_period(version, 0, valid, metadata.review_by, at=at, by=by))
@@ -423,10 +470,25 @@ def correct_period(
     session.add(IndexTaskRow(version_id=version, whole=True))
 
 
-def move_boundary(session: Session, version: VersionId, boundary: BoundaryId, *, at: Instant, by: PrincipalRef) -> bool:
+def move_boundary(
+    session: Session,
+    version: VersionId,
+    boundary: BoundaryId,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    causes: Iterable[Cause] = (),
+    reason: str | None = None,
+) -> bool:
     """Let another boundary hold for a version from `at` on; False if it already does."""
     row = VersionBoundaryRow(
-        version_id=version, boundary_id=boundary, recorded_from=at, recorded_to=FOREVER, recorded_by=by
+        version_id=version,
+        boundary_id=boundary,
+        recorded_from=at,
+        recorded_to=FOREVER,
+        recorded_by=by,
+        causes=causes_to_json(causes),
+        reason=reason,
     )
     same = select(col(VersionBoundaryRow.id)).where(
         col(VersionBoundaryRow.version_id) == version,
@@ -451,19 +513,9 @@ def documents_named(
     return {DocumentId(id): uri for id, uri in rows}
 
 
-def move_boundaries(
-    session: Session,
-    documents: Sequence[DocumentId],
-    moved: Mapping[BoundaryId, BoundaryId],
-    *,
-    at: Instant,
-    by: PrincipalRef,
-) -> int:
-    """Let other boundaries hold for the published versions of documents: by `moved`, old to new. Says for how many.
-
-    As `move_boundary` for each of them, in a few statements however many there are.
-    """
-    lying = session.execute(
+def lying(session: Session, documents: Sequence[DocumentId]) -> list[tuple[VersionId, BoundaryId]]:
+    """In which boundary each published version of these documents lies today."""
+    rows = session.execute(
         select(col(VersionBoundaryRow.version_id), col(VersionBoundaryRow.boundary_id))
         .join(VersionRow, col(VersionRow.id) == col(VersionBoundaryRow.version_id))
         .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
@@ -474,14 +526,45 @@ def move_boundaries(
         )
         .order_by(col(VersionBoundaryRow.version_id))
     )
-    rows = [(version, moved[BoundaryId(old)]) for version, old in lying if moved.get(BoundaryId(old), old) != old]
-    if rows:
-        close(session, VersionBoundaryRow, col(VersionBoundaryRow.version_id).in_([each for each, _ in rows]), at=at)
-        recorded = {"recorded_from": at, "recorded_to": FOREVER, "recorded_by": by}
-        placed = [{"version_id": version, "boundary_id": boundary, **recorded} for version, boundary in rows]
-        session.execute(insert(VersionBoundaryRow), placed)
-        session.execute(insert(IndexTaskRow), [{"version_id": version, "whole": False} for version, _ in rows])
-    return len(rows)
+    return [(VersionId(version), BoundaryId(boundary)) for version, boundary in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A version that is to lie in another boundary than it does, and why."""
+
+    version: VersionId
+    boundary: BoundaryId
+    causes: tuple[Cause, ...]
+
+
+def move_boundaries(
+    session: Session, moves: Sequence[Move], *, at: Instant, by: PrincipalRef, reason: str | None = None
+) -> None:
+    """As `move_boundary`, of many versions that each move, in few statements; the index is told by tasks."""
+    for start in range(0, len(moves), _MOVED_AT_ONCE):
+        some = moves[start : start + _MOVED_AT_ONCE]
+        close(session, VersionBoundaryRow, col(VersionBoundaryRow.version_id).in_([e.version for e in some]), at=at)
+        session.execute(
+            insert(VersionBoundaryRow),
+            [
+                {
+                    "version_id": each.version,
+                    "boundary_id": each.boundary,
+                    "recorded_from": at,
+                    "recorded_to": FOREVER,
+                    "recorded_by": by,
+                    "causes": causes_to_json(each.causes),
+                    "reason": reason,
+                }
+                for each in some
+            ],
+        )
+        session.execute(insert(IndexTaskRow), [{"version_id": each.version, "whole": False} for each in some])
+
+
+_MOVED_AT_ONCE = 500
+"""Versions in one statement: databases limit its parameters."""
 
 
 def indexed_chunks(session: Session, versions: Sequence[VersionId], fingerprint: str) -> list[IndexedChunk]:

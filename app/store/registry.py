@@ -1,6 +1,7 @@
 """Collections, purposes and policies: what the institution has laid down."""
 
 import hashlib
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,9 +9,10 @@ from sqlmodel import col
 
 from app.domain.access import Collection, PrincipalRef, Purpose
 from app.domain.instants import FOREVER, Instant
-from app.domain.labels import Label, parse_level
+from app.domain.labels import Label, LabelRule, parse_level
+from app.store.metadata import rules_from_json, rules_to_json
 from app.store.recorded import holds, replace_state
-from app.store.tables import CollectionRow, PolicyActivationRow, PolicyTextRow, PurposeRow
+from app.store.tables import CollectionRow, LabelRulesRow, PolicyActivationRow, PolicyTextRow, PurposeRow
 
 
 def collections(session: Session, *, at: Instant | None = None) -> dict[str, Collection]:
@@ -34,8 +36,8 @@ def record_collection(session: Session, new: Collection, *, at: Instant, by: Pri
         name=new.name,
         title=new.title,
         owners=sorted(new.owners),
-        level=new.default_label.level.word,
-        categories=sorted(new.default_label.categories),
+        level=new.default_label.level.word if new.default_label else None,
+        categories=sorted(new.default_label.categories) if new.default_label else [],
         default_readers=sorted(new.default_readers),
         jurisdictions=sorted(new.jurisdictions),
         purposes=sorted(new.purposes),
@@ -47,6 +49,27 @@ def record_collection(session: Session, new: Collection, *, at: Instant, by: Pri
         recorded_by=by,
     )
     replace_state(session, row, col(CollectionRow.name) == new.name, at=at)
+    return True
+
+
+def label_rules(session: Session, collection: str, *, at: Instant | None = None) -> tuple[LabelRule, ...]:
+    """The label rules of a collection, in the order in which they were laid down; empty if it has none."""
+    row = session.scalars(
+        select(LabelRulesRow).where(col(LabelRulesRow.collection) == collection, holds(LabelRulesRow, at))
+    ).first()
+    return rules_from_json(row.rules) if row else ()
+
+
+def record_label_rules(
+    session: Session, collection: str, rules: Sequence[LabelRule], *, at: Instant, by: PrincipalRef
+) -> bool:
+    """Let these be a collection's label rules from `at` on; False, and nothing recorded, if they already are."""
+    if label_rules(session, collection) == tuple(rules):
+        return False
+    row = LabelRulesRow(
+        collection=collection, rules=rules_to_json(rules), recorded_from=at, recorded_to=FOREVER, recorded_by=by
+    )
+    replace_state(session, row, col(LabelRulesRow.collection) == collection, at=at)
     return True
 
 
@@ -96,7 +119,7 @@ def _collection(row: CollectionRow) -> Collection:
         name=row.name,
         title=row.title,
         owners=frozenset(PrincipalRef(ref) for ref in row.owners),
-        default_label=Label(level=parse_level(row.level), categories=frozenset(row.categories)),
+        default_label=Label(level=parse_level(row.level), categories=frozenset(row.categories)) if row.level else None,
         default_readers=frozenset(PrincipalRef(ref) for ref in row.default_readers),
         jurisdictions=frozenset(row.jurisdictions),
         purposes=frozenset(row.purposes),

@@ -139,7 +139,8 @@ class CollectionRow(SQLModel, table=True):
     name: str
     title: str
     owners: list[str] = _json()
-    level: str
+    level: str | None
+    """None: no default label, and `categories` is empty."""
     categories: list[str] = _json()
     default_readers: list[str] = _json()
     jurisdictions: list[str] = _json()
@@ -147,6 +148,19 @@ class CollectionRow(SQLModel, table=True):
     discoverable: bool
     system_of_record: bool
     review_after_days: int | None
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class LabelRulesRow(SQLModel, table=True):
+    """All label rules of a collection, as one state."""
+
+    __tablename__ = "label_rules"
+    __table_args__ = (_one_open("label_rules", "collection"),)
+    id: int | None = _row_id()
+    collection: str
+    rules: list[dict[str, Any]] = _json()
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
@@ -236,6 +250,8 @@ class VersionRow(SQLModel, table=True):
     source: dict[str, Any] = _json()
     attributes: dict[str, list[str]] = _json()
     findings: list[dict[str, str]] = _json()
+    detected: list[str] | None = Field(default=None, sa_type=JSON)
+    """Categories that the text itself proposes."""
 
 
 class VersionBoundaryRow(SQLModel, table=True):
@@ -247,6 +263,9 @@ class VersionBoundaryRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+    causes: list[dict[str, Any]] | None = Field(default=None, sa_type=JSON)
+    """What the label is made of; None where it was published before this was kept."""
+    reason: str | None = Field(default=None, sa_type=Text)
 
 
 class PeriodRow(SQLModel, table=True):

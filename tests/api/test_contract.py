@@ -516,7 +516,14 @@ def test_amendment_moves_what_it_states_and_leaves_the_rest(run_furnished: Runni
     assert amended(valid_to="1970-01-01", valid_from="1960-01-01")["valid_to"] == "1970-01-01T00:00:00Z"
     for who in ("user:ana", "user:max"):
         refusal(run, run.request("GET", path, who), 404, "not-found")
-    opened = {"purposes": ["legal-review"], "jurisdictions": [], "label": {}, "denied": [], "valid_to": None}
+    opened = {
+        "purposes": ["legal-review"],
+        "jurisdictions": [],
+        "label": {},
+        "denied": [],
+        "valid_to": None,
+        "reason": "open",
+    }
     assert run.request("PATCH", path, "user:lena", json=opened).status_code == 200
     refusal(run, run.request("GET", path, "user:max"), 404, "not-found")
     assert got(run, f"{path}?purpose=legal-review", "user:max")["purposes"] == ["legal-review"]

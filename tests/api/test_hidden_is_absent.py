@@ -149,7 +149,10 @@ DOCUMENT_ROUTES: list[tuple[str, str, Any]] = [
     ("PATCH", "/v1/documents/{id}", {"readers": ["user:ana"]}),
     ("PATCH", "/v1/documents/{id}", {"purposes": ["none"]}),
     ("PATCH", "/v1/documents/{id}", {"valid_to": "1970-01-01"}),
+    ("PATCH", "/v1/documents/{id}", {"label": {"level": "public"}}),
+    ("PATCH", "/v1/documents/{id}", {"label": {"level": "public"}, "reason": "because"}),
     ("PATCH", "/v1/documents/{id}", {}),
+    ("GET", "/v1/documents/{id}/labels", None),
     ("POST", "/v1/documents/{id}/withdraw", {"reason": "because"}),
     ("POST", "/v1/documents/{id}/withdraw", {}),
 ]

@@ -33,6 +33,7 @@ def test_an_owner_who_may_not_read_a_document_neither_opens_nor_replaces_it(
     _founded(run)
     document = run.publish("user:boss", "deals", SECRET, uri="merger", **stated)
     body = {"label": {"level": "public"}, "denied": [], "jurisdictions": [], "readers": ["group:all-staff"]}
+    body["reason"] = "The merger is announced."
     assert run.request("PATCH", f"/v1/documents/{document}", "user:clerk", json=body).status_code == 404
     withdrawn = run.request("POST", f"/v1/documents/{document}/withdraw", "user:clerk", json={"reason": "x"})
     assert withdrawn.status_code == 404
@@ -49,14 +50,15 @@ def test_an_owner_may_amend_what_is_bound_to_a_purpose(run: Running) -> None:
     _founded(run)
     run.put_purpose("audit")
     document = run.publish("user:boss", "deals", SECRET, uri="merger", purposes=["audit"])
-    response = run.request("PATCH", f"/v1/documents/{document}", "user:boss", json={"label": {"level": "public"}})
+    body = {"label": {"level": "public"}, "reason": "It is announced."}
+    response = run.request("PATCH", f"/v1/documents/{document}", "user:boss", json=body)
     assert response.status_code == 200
 
 
 def test_an_assistant_on_its_own_word_releases_nothing_above_its_ceiling(run: Running) -> None:
     _founded(run)
     document = run.publish("user:boss", "deals", SECRET, uri="merger", label={"level": "restricted"})
-    body = {"label": {"level": "public"}, "readers": ["assistant:bot"]}
+    body = {"label": {"level": "public"}, "readers": ["assistant:bot"], "reason": "x"}
     released = run.request("PATCH", f"/v1/documents/{document}", "assistant:bot", acting_for="user:boss", json=body)
     assert released.status_code == 404
     assert run.found("assistant:bot", "When does the merger close?") == []

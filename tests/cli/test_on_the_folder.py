@@ -39,7 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     (path / "notes" / "broken.pdf").write_text("no PDF")
     (path / "institution.yaml").write_text(
         "principals: {'user:ana': {clearance: confidential, categories: [pii]}}\n"
-        "collections: {library: {title: Library, owners: ['user:ana'], discoverable: true}}\n"
+        "collections: {library: {title: Library, owners: ['user:ana'], discoverable: true,\n"
+        "  default_label: {level: internal}}}\n"
     )
     return Folder(path=path, first=muniment("ingest", "notes", "--collection", "bees", "--json", folder=path))
 

@@ -36,7 +36,7 @@ collections:
     default_label: {level: internal, categories: []}
     default_readers: ["group:all-staff"]
     discoverable: true
-  cellar: {title: The cellar, owners: ["group:keepers"], discoverable: true}
+  cellar: {title: The cellar, owners: ["group:keepers"], default_label: {level: internal}, discoverable: true}
 documents:
   - file: honey.md
     collection: hive

@@ -31,5 +31,10 @@ def lay_down(served: Muniment) -> None:
     served.admin(
         "PUT",
         "/v1/collections/papers",
-        {"title": "Papers", "owners": ["group:owners"], "default_readers": ["group:all-staff"]},
+        {
+            "title": "Papers",
+            "owners": ["group:owners"],
+            "default_readers": ["group:all-staff"],
+            "default_label": {"level": "internal"},
+        },
     )

@@ -159,7 +159,7 @@ def _correct(served: Muniment, over: threading.Event, acknowledged: Acknowledged
         except Empty:
             continue
         level = chance.choice(["public", "internal"])
-        body, at = {"label": {"level": level}}, f"/v1/documents/{document}"
+        body, at = {"label": {"level": level}, "reason": "a test"}, f"/v1/documents/{document}"
         response = _persistently(acknowledged, partial(served.request, "PATCH", at, OWNER, json=body))
         if response.status_code != 200:
             acknowledged.wrong.append(f"PATCH {document}: {response.status_code} {response.text}")

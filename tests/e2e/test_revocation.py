@@ -259,13 +259,13 @@ _NARROWINGS: dict[str, tuple[Change, Change, str, bool]] = {
     ),
     "label-raised": (
         lambda c: c.patch(label={"level": "restricted", "categories": ["pii"]}),
-        lambda c: c.patch(label={"level": "confidential", "categories": ["pii"]}),
+        lambda c: c.patch(label={"level": "confidential", "categories": ["pii"]}, reason="a test"),
         "",
         True,
     ),
     "category-added-to-label": (
         lambda c: c.patch(label={"level": "confidential", "categories": ["pii", "phi"]}),
-        lambda c: c.patch(label={"level": "confidential", "categories": ["pii"]}),
+        lambda c: c.patch(label={"level": "confidential", "categories": ["pii"]}, reason="a test"),
         "",
         True,
     ),
