@@ -13,16 +13,20 @@ from pathlib import PurePosixPath
 
 from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
 from app.domain.errors import MunimentError, Unavailable, Unparseable
+from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobResult, Problem, Stage
+from app.domain.provenance import Activity, Transformation
 from app.operations.synchronize import index_versions, synchronize
 from app.ports import Ports
-from app.store import boundaries, jobs, publishing, registry
+from app.store import boundaries, duplicates, jobs, provenance, publishing, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
 from ingest.gate import admitted
 from ingest.labelling import labelled
 from ingest.ports import Parser
+from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
+from ingest.signing import signed
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
 def embed_batch(ports: Ports, batch: str) -> None:
     """Vectors for every staged chunk, from the cache where this model has seen the text before."""
     _advance(ports, _open_jobs(ports, batch), Stage.EMBED)
-    fingerprint = ports.embedder.fingerprint
+    started, fingerprint = ports.now(), ports.embedder.fingerprint
     with reading(ports.engine) as session:
         missing = publishing.unembedded(session, _staged_versions(ports, batch), fingerprint)
     for some in _batched(sorted(missing.items(), key=lambda item: len(item[1])), _EMBED_AT_ONCE):
@@ -54,6 +58,7 @@ def embed_batch(ports: Ports, batch: str) -> None:
             publishing.add_embeddings(
                 session, {digest: vector for (digest, _), vector in zip(some, vectors, strict=True)}, fingerprint
             )
+    _recount_embedding(ports, batch, fingerprint, started)
 
 
 def index_batch(ports: Ports, batch: str) -> None:
@@ -101,9 +106,16 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
 def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:
     try:
         content = ports.blobs.get(submission.blob)
+        began = ports.now()
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
+        let_in = ports.now()
         parsed = parser.parse(content, media_type, submission.filename)
-        _store(ports, submission, parsed, media_type, len(content))
+        original = submission.blob
+        so_far = [
+            gated(original, declared=submission.media_type, media_type=media_type, started=began, ended=let_in),
+            parsed_from(original, parsed, started=let_in, ended=ports.now()),
+        ]
+        _store(ports, submission, parsed, media_type, len(content), so_far)
     except Unavailable:
         raise
     except MunimentError as error:
@@ -113,9 +125,17 @@ def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:
         _fail(ports, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
 
 
-def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
+def _store(
+    ports: Ports,
+    submission: Submission,
+    parsed: Parsed,
+    media_type: str,
+    size_bytes: int,
+    so_far: Sequence[Transformation],
+) -> None:
     if not parsed.text.strip():
         raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
+    began = ports.now()
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
     cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
@@ -125,8 +145,26 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
         staged.append(
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
+    text, signature = text_digest(parsed.text), signed(parsed.text)
+    steps = [*so_far, chunked(text, staged, started=began, ended=ports.now())]
     with writing(ports.engine) as session:
-        publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
+        version = publishing.stage(
+            session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes
+        )
+        duplicates.add_signature(session, text, signature)
+        provenance.record_transformations(session, version, steps)
+
+
+def _recount_embedding(ports: Ports, batch: str, fingerprint: str, started: Instant) -> None:
+    """Write down which model made the vectors of each staged version."""
+    with reading(ports.engine) as session:
+        made = {
+            version: provenance.embedded(session, version, fingerprint) for version in _staged_versions(ports, batch)
+        }
+    with writing(ports.engine) as session:
+        for version, vectors in made.items():
+            step = embedded_by(fingerprint, vectors, started=started, ended=ports.now())
+            provenance.record_transformations(session, version, [step])
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
@@ -143,8 +181,13 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         collection = registry.collection(session, submission.collection)
         if collection is None:
             raise Unavailable(f"collection {submission.collection} is not recorded")
-        boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
-        publishing.publish(session, staged.id, submission, boundary, at=at)
+        boundary = labelled(submission.metadata, collection)
+        id = boundaries.interned(session, boundary, at=at)
+        publishing.publish(session, staged.id, submission, id, at=at)
+        steps = provenance.transformations_of(session, staged.id)
+        if Activity.CHUNK in steps:  # absent if it was staged by a program from before they were written down
+            last = published(steps, boundary, submission.blob, at=at)
+            provenance.record_transformations(session, staged.id, last)
 
 
 def _clear_away(ports: Ports, batch: str) -> None:

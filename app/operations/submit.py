@@ -93,6 +93,7 @@ def submit(
             metadata=metadata,
             metadata_digest=said,
             submitted_by=standing.principal.subject.ref,
+            submitted_through=standing.principal.actor.ref if standing.principal.actor else None,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()

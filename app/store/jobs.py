@@ -32,6 +32,8 @@ class Submission:
     metadata: Metadata
     metadata_digest: str
     submitted_by: PrincipalRef
+    submitted_through: PrincipalRef | None = None
+    """The assistant, if one brought it for somebody."""
 
 
 def add_job(
@@ -53,6 +55,7 @@ def add_job(
             metadata_json=metadata_to_json(submission.metadata),
             metadata_digest=submission.metadata_digest,
             submitted_by=submission.submitted_by,
+            submitted_through=submission.submitted_through,
             submitted_at=at,
             problem=None,
             result=None,
@@ -131,6 +134,7 @@ def submissions_of(session: Session, batch: str) -> list[Submission]:
             metadata=metadata_from_json(row.metadata_json),
             metadata_digest=row.metadata_digest,
             submitted_by=PrincipalRef(row.submitted_by),
+            submitted_through=PrincipalRef(row.submitted_through) if row.submitted_through else None,
         )
         for row, document in rows
     ]

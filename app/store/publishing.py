@@ -39,6 +39,7 @@ from app.store.tables import (
     IndexTaskRow,
     PeriodRow,
     TextRow,
+    TransformationRow,
     VersionBoundaryRow,
     VersionRow,
     WithdrawalRow,
@@ -134,7 +135,7 @@ def stage(
     title: str,
     media_type: str,
     size_bytes: int,
-) -> None:
+) -> VersionId:
     """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced."""
     unstage(session, submission.job)
     digest = text_digest(parsed.text)
@@ -190,12 +191,13 @@ def stage(
             for ordinal, staged in enumerate(chunks)
         ]
     )
+    return VersionId(version)
 
 
 def unstage(session: Session, job: JobId) -> None:
     """Forget what a job staged and did not publish."""
     staged = select(col(VersionRow.id)).where(col(VersionRow.job_id) == job, col(VersionRow.number).is_(None))
-    for table in (ElementRow, ChunkRow, IndexTaskRow):
+    for table in (ElementRow, ChunkRow, TransformationRow, IndexTaskRow):
         session.execute(delete(table).where(col(table.version_id).in_(staged)))
     session.execute(delete(VersionRow).where(col(VersionRow.job_id) == job, col(VersionRow.number).is_(None)))
 
