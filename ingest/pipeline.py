@@ -24,12 +24,14 @@ from app.domain.corpus import (
     text_digest,
 )
 from app.domain.errors import MunimentError, NoText, Unavailable
+from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobResult, Problem, Stage
+from app.domain.provenance import Activity, Transformation
 from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
-from app.store import boundaries, jobs, publishing, registry
+from app.store import boundaries, duplicates, jobs, provenance, publishing, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from app.store.publishing import JobVersion
@@ -37,6 +39,8 @@ from ingest.chunking import chunks
 from ingest.gate import admitted
 from ingest.labelling import proposals
 from ingest.ports import Parser
+from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
+from ingest.signing import signed
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
 def embed_batch(ports: Ports, batch: str) -> None:
     """Vectors for every staged chunk, from the cache where this model has seen the text before."""
     _advance(ports, batch, Stage.EMBED)
-    fingerprint = ports.embedder.fingerprint
+    started, fingerprint = ports.now(), ports.embedder.fingerprint
     with reading(ports.engine) as session:
         missing = publishing.unembedded(session, _staged_versions(ports, batch), fingerprint)
     for some in _batched(sorted(missing.items(), key=lambda item: len(item[1])), _EMBED_AT_ONCE):
@@ -71,6 +75,7 @@ def embed_batch(ports: Ports, batch: str) -> None:
             publishing.add_embeddings(
                 session, {digest: vector for (digest, _), vector in zip(some, vectors, strict=True)}, fingerprint
             )
+    _recount_embedding(ports, batch, fingerprint, started)
 
 
 def index_batch(ports: Ports, batch: str) -> None:
@@ -122,9 +127,16 @@ def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> 
         if _unchanged(ports, batch, submission):
             return
         content = ports.blobs.get(submission.blob)
+        began = ports.now()
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
+        let_in = ports.now()
         parsed = parser.parse(content, media_type, submission.filename)
-        _store(ports, batch, submission, parsed, media_type, len(content))
+        original = submission.blob
+        so_far = [
+            gated(original, declared=submission.media_type, media_type=media_type, started=began, ended=let_in),
+            parsed_from(original, parsed, started=let_in, ended=ports.now()),
+        ]
+        _store(ports, batch, submission, parsed, media_type, len(content), so_far)
     except Unavailable as error:
         _postpone(ports, batch, [submission.job], error)
     except MunimentError as error:
@@ -147,9 +159,18 @@ def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
     return True
 
 
-def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
+def _store(
+    ports: Ports,
+    batch: str,
+    submission: Submission,
+    parsed: Parsed,
+    media_type: str,
+    size_bytes: int,
+    so_far: Sequence[Transformation],
+) -> None:
     if not parsed.text.strip():
         raise NoText("No text was found in the document, so there is nothing to retrieve from it. Send one with text.")
+    began = ports.now()
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
     proposed = proposals(f"{title}\n{parsed.text}")
     parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
@@ -166,10 +187,12 @@ def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, med
         publishing.StagedAttachment(name=each.name, media_type=each.media_type, digest=ports.blobs.put(each.content))
         for each in parsed.attachments
     ]
+    text, signature = text_digest(parsed.text), signed(parsed.text)
+    steps = [*so_far, chunked(text, staged, started=began, ended=ports.now())]
     with writing(ports.engine) as session:
         if not jobs.held(session, batch, submission.job):
             return  # cancelled meanwhile, or another worker's by now
-        publishing.stage(
+        version = publishing.stage(
             session,
             submission,
             parsed,
@@ -180,6 +203,8 @@ def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, med
             attachments=attachments,
             detected=proposed.categories,
         )
+        duplicates.add_signature(session, text, signature)
+        provenance.record_transformations(session, version, steps)
 
 
 def _within_depth(parsed: Parsed, submission: Submission) -> Parsed:
@@ -194,6 +219,23 @@ def _within_depth(parsed: Parsed, submission: Submission) -> Parsed:
     detail = f"What came with it was not read, as mail is nested deeper than {MAX_ATTACHED_DEPTH} levels: {names}."
     told = Finding(code=FindingCode.PARTIAL, detail=detail)
     return replace(parsed, attachments=(), findings=(*parsed.findings, told))
+
+
+def _recount_embedding(ports: Ports, batch: str, fingerprint: str, started: Instant) -> None:
+    """Write down which model made the vectors of each staged version."""
+    with reading(ports.engine) as session:
+        made = {
+            version: provenance.embedded(session, version, fingerprint) for version in _staged_versions(ports, batch)
+        }
+    with writing(ports.engine) as session:
+        still = frozenset(
+            publishing.unpublished(session, [each.job for each in jobs.submissions_of(session, batch)]).values()
+        )
+        for version, vectors in made.items():
+            if version not in still:
+                continue  # cancelled meanwhile, or another worker's by now
+            step = embedded_by(fingerprint, vectors, started=started, ended=ports.now())
+            provenance.record_transformations(session, version, [step])
 
 
 def _publish(ports: Ports, batch: str, job: JobId) -> None:
@@ -220,6 +262,10 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         id = boundaries.interned(session, said.boundary, at=at)
         publishing.publish(session, staged.id, submission, id, at=at, causes=said.causes, reason=said.reason)
         attach(ports, session, submission, staged.id, boundary=said.boundary, at=at)
+        steps = provenance.transformations_of(session, staged.id)
+        if Activity.CHUNK in steps:  # absent if it was staged by a program from before they were written down
+            last = published(steps, said.boundary, submission.blob, at=at)
+            provenance.record_transformations(session, staged.id, last)
 
 
 def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:

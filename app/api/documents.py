@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from email.message import Message
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.credentials import Asking
@@ -53,6 +54,7 @@ Attributes = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(description="One value, or a list of them.", max_length=100),
 ]
+_CREDENTIALS = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 Place = tuple[Text, Text]
 """Collection and uri: where a page of documents ended."""
 
@@ -62,6 +64,14 @@ class SourceIn(Wire):
     fetched_at: InstantIn | None = None
     etag: Attribute | None = None
     author: Attribute | None = None
+    location: Uri | None = Field(default=None, description="Where it was found: a URL or a path.")
+    item: Uri | None = Field(default=None, description="The key that names it at its source.")
+
+    @field_validator("location")
+    @classmethod
+    def _without_credentials(cls, location: str | None) -> str | None:
+        """A URL's user and password are no part of where something is."""
+        return _CREDENTIALS.sub(r"\1", location) if location is not None else None
 
 
 class MetadataIn(Wire):
@@ -113,6 +123,8 @@ class MetadataIn(Wire):
                 fetched_at=self.source.fetched_at,
                 etag=self.source.etag,
                 author=self.source.author,
+                location=self.source.location,
+                item=self.source.item,
             ),
             attributes={name: tuple(values) for name, values in self.attributes.items()},
         )
@@ -570,15 +582,21 @@ def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
         review_by=iso_or_none(version.period.review_by) if version.period.review_by is not None else None,
         recorded_at=iso(version.recorded_at),
         parser=version.parser,
-        source={
-            "connector": version.source.connector,
-            "fetched_at": iso(version.source.fetched_at) if version.source.fetched_at is not None else None,
-            "etag": version.source.etag,
-            "author": version.source.author,
-        },
+        source=origin_out(version.source),
         attributes={name: list(values) for name, values in version.attributes.items()},
         findings=[FindingOut(code=each.code, detail=each.detail) for each in version.findings],
     )
+
+
+def origin_out(source: Origin) -> dict[str, Any]:
+    return {
+        "connector": source.connector,
+        "fetched_at": iso(source.fetched_at) if source.fetched_at is not None else None,
+        "etag": source.etag,
+        "author": source.author,
+        "location": source.location,
+        "item": source.item,
+    }
 
 
 def element_out(element: Element) -> ElementOut:

@@ -172,6 +172,10 @@ class Origin:
     fetched_at: Instant | None = None
     etag: str | None = None
     author: str | None = None
+    location: str | None = None
+    """Where it was found there: a URL or a path."""
+    item: str | None = None
+    """The key that names it there for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ def submit(
             metadata_digest=said,
             submitted_by=standing.principal.subject.ref,
             size_bytes=len(content),
+            submitted_through=standing.principal.actor.ref if standing.principal.actor else None,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()

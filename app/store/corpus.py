@@ -200,6 +200,21 @@ def boundaries_of(session: Session, documents: Sequence[DocumentId]) -> list[tup
     return [(DocumentId(document), BoundaryId(id), known[id]) for document, id in pairs]
 
 
+def in_force(now: Instant) -> ColumnElement[bool]:
+    """Of a query that joins `VersionRow` and today's `PeriodRow`: what is published, not withdrawn, and valid now."""
+    return and_(
+        col(VersionRow.number).is_not(None),
+        ~_WITHDRAWN,
+        col(PeriodRow.valid_from) <= now,
+        col(PeriodRow.valid_to) > now,
+    )
+
+
+def versions_by_id(session: Session, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
+    """These versions, as far as they are published, with today's boundary and period."""
+    return {version.id: version for version in _loaded(session, _versions().where(col(VersionRow.id).in_(list(ids))))}
+
+
 def text_of(session: Session, digest: Digest) -> str:
     """Canonical text by digest."""
     return session.execute(select(col(TextRow.text)).where(col(TextRow.digest) == digest)).scalar_one()

@@ -50,6 +50,8 @@ class Submission:
     metadata_digest: str
     submitted_by: PrincipalRef
     size_bytes: int = 0
+    submitted_through: PrincipalRef | None = None
+    """The assistant, if one brought it for somebody."""
 
 
 def add_job(session: Session, submission: Submission, *, at: Instant) -> None:
@@ -66,6 +68,7 @@ def add_job(session: Session, submission: Submission, *, at: Instant) -> None:
             metadata_json=metadata_to_json(submission.metadata),
             metadata_digest=submission.metadata_digest,
             submitted_by=submission.submitted_by,
+            submitted_through=submission.submitted_through,
             submitted_at=at,
             problem=None,
             result=None,
@@ -295,6 +298,7 @@ def _submissions(session: Session, *where: ColumnElement[bool]) -> list[Submissi
             metadata_digest=row.metadata_digest,
             submitted_by=PrincipalRef(row.submitted_by),
             size_bytes=row.size_bytes,
+            submitted_through=PrincipalRef(row.submitted_through) if row.submitted_through else None,
         )
         for row, document in rows
     ]

@@ -105,6 +105,8 @@ def source_to_json(source: Origin) -> dict[str, Any]:
         "fetched_at": source.fetched_at,
         "etag": source.etag,
         "author": source.author,
+        "location": source.location,
+        "item": source.item,
     }
 
 
@@ -114,6 +116,8 @@ def source_from_json(value: dict[str, Any]) -> Origin:
         fetched_at=value["fetched_at"],
         etag=value["etag"],
         author=value["author"],
+        location=value.get("location"),  # what was recorded before these were kept has neither
+        item=value.get("item"),
     )
 
 

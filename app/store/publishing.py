@@ -45,6 +45,7 @@ from app.store.tables import (
     JobRow,
     PeriodRow,
     TextRow,
+    TransformationRow,
     VersionBoundaryRow,
     VersionRow,
     WithdrawalRow,
@@ -153,7 +154,7 @@ def stage(
     size_bytes: int,
     attachments: Sequence[StagedAttachment] = (),
     detected: Iterable[str] = (),
-) -> None:
+) -> VersionId:
     """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced.
 
     `detected` are the categories that its text proposes.
@@ -225,6 +226,7 @@ def stage(
             for ordinal, each in enumerate(attachments, start=1)
         ]
     )
+    return VersionId(version)
 
 
 def unstage(session: Session, job: JobId) -> None:
@@ -236,7 +238,7 @@ def unstage(session: Session, job: JobId) -> None:
 def _forget(session: Session, ids: Sequence[int | None]) -> None:
     if not ids:
         return
-    for table in (ElementRow, ChunkRow, AttachmentRow, IndexTaskRow):
+    for table in (ElementRow, ChunkRow, AttachmentRow, TransformationRow, IndexTaskRow):
         session.execute(delete(table).where(col(table.version_id).in_(ids)))
     session.execute(delete(VersionRow).where(col(VersionRow.id).in_(ids)))
 

@@ -226,6 +226,30 @@ class TextRow(SQLModel, table=True):
     text: str = Field(sa_type=Text)
 
 
+class SignatureRow(SQLModel, table=True):
+    """What a text's near-duplicates are found by. Goes with the text."""
+
+    __tablename__ = "signatures"
+    id: int | None = _row_id()
+    text_digest: str = Field(
+        sa_column=Column(String, ForeignKey("texts.digest", ondelete="CASCADE"), nullable=False, unique=True)
+    )
+    algorithm: str = Field(sa_type=Text)
+    slots: bytes = Field(sa_type=LargeBinary)
+    normal_digest: str
+
+
+class BandRow(SQLModel, table=True):
+    """Texts that share a band may be alike; the rest are never compared."""
+
+    __tablename__ = "bands"
+    __table_args__ = {"sqlite_with_rowid": False}
+    band: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    signature_id: int = Field(
+        sa_column=Column(ROW_ID, ForeignKey("signatures.id", ondelete="CASCADE"), primary_key=True, index=True)
+    )
+
+
 class VersionRow(SQLModel, table=True):
     """Immutable content. Until `published_at` and `number` are set, together, it is staged and nobody sees it."""
 
@@ -245,7 +269,7 @@ class VersionRow(SQLModel, table=True):
     size_bytes: int = _instant()
     digest: str
     metadata_digest: str
-    text_digest: str = Field(foreign_key="texts.digest")
+    text_digest: str = Field(foreign_key="texts.digest", index=True)
     parser: str
     source: dict[str, Any] = _json()
     attributes: dict[str, list[str]] = _json()
@@ -343,6 +367,21 @@ class AttachmentRow(SQLModel, table=True):
     """None too when the document had these bytes already."""
 
 
+class TransformationRow(SQLModel, table=True):
+    """One step of how a version came to be, in order. Goes with the version."""
+
+    __tablename__ = "transformations"
+    version_id: int = Field(sa_column=Column(ROW_ID, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True))
+    ordinal: int = Field(primary_key=True)
+    activity: str
+    input_digest: str
+    output_digest: str
+    software: str = Field(sa_type=Text)
+    parameters: dict[str, Any] = _json()
+    started_at: int = _instant()
+    ended_at: int = _instant()
+
+
 class EmbeddingRow(SQLModel, table=True):
     """A cache: what one model made of one text."""
 
@@ -380,6 +419,8 @@ class JobRow(SQLModel, table=True):
     metadata_json: dict[str, Any] = Field(sa_column=Column("metadata", JSON, nullable=False))
     metadata_digest: str
     submitted_by: str
+    submitted_through: str | None
+    """The assistant, if one brought it for somebody."""
     submitted_at: int = _instant()
     batch: str | None = Field(default=None, index=True)
     problem: dict[str, Any] | None = _json()
