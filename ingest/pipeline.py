@@ -12,11 +12,11 @@ from concurrent.futures import Executor
 from pathlib import PurePosixPath
 
 from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
-from app.domain.errors import MunimentError, Unavailable, Unparseable
+from app.domain.errors import Conflict, MunimentError, Unavailable, Unparseable
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.operations.synchronize import index_versions, synchronize
 from app.ports import Ports
-from app.store import boundaries, jobs, publishing, registry
+from app.store import boundaries, jobs, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
@@ -66,7 +66,10 @@ def publish_batch(ports: Ports, batch: str) -> None:
     """Give each staged version its number, boundary and period: all of a version in one recording, or nothing."""
     _advance(ports, _open_jobs(ports, batch), Stage.PUBLISH)
     for job in _open_jobs(ports, batch):
-        _publish(ports, batch, job)
+        try:
+            _publish(ports, batch, job)
+        except Conflict as error:  # this document's alone: a version of it was corrected too often to be ended again
+            _fail(ports, job, Problem(kind=error.kind, detail=error.detail))
 
 
 def place_batch(ports: Ports, batch: str) -> None:
@@ -79,6 +82,7 @@ def place_batch(ports: Ports, batch: str) -> None:
             if (found := publishing.version_of_job(session, each.job)) and found.number is not None
         ]
         touched = [id for each, _ in published for id in publishing.versions_beside(session, each.document_row)]
+        touched += succession.versions_of(session, [id for each, _ in published for id in each.metadata.supersedes])
     synchronize(ports, touched)
     with writing(ports.engine) as session:
         for submission, version in published:
@@ -144,7 +148,10 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
         if collection is None:
             raise Unavailable(f"collection {submission.collection} is not recorded")
         boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
-        publishing.publish(session, staged.id, submission, boundary, at=at)
+        publishing.publish(
+            session, staged.id, submission, boundary, at=at, review_after_days=collection.review_after_days
+        )
+        succession.settle(session, staged.id, submission, at=at)
 
 
 def _clear_away(ports: Ports, batch: str) -> None:

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import Digest, DocumentId, Metadata
+from app.domain.corpus import Digest, DocumentId, Metadata, VersionId
 from app.domain.instants import Instant
 from app.domain.jobs import Job, JobId, JobResult, JobState, Problem, Stage
 from app.store.metadata import findings_from_json, findings_to_json, metadata_from_json, metadata_to_json
-from app.store.tables import DocumentRow, JobRow
+from app.store.tables import DocumentRow, JobRow, VersionRow
 
 INGEST = "ingest"
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
@@ -119,21 +119,18 @@ def submissions_of(session: Session, batch: str) -> list[Submission]:
         .where(col(JobRow.batch) == batch, col(JobRow.state).in_(_OPEN))
         .order_by(col(JobRow.seq))
     )
-    return [
-        Submission(
-            job=JobId(row.id),
-            document_row=row.document_id,
-            document=DocumentId(document.public_id),
-            collection=document.collection,
-            filename=row.filename,
-            media_type=row.media_type,
-            blob=Digest(row.blob),
-            metadata=metadata_from_json(row.metadata_json),
-            metadata_digest=row.metadata_digest,
-            submitted_by=PrincipalRef(row.submitted_by),
-        )
-        for row, document in rows
-    ]
+    return [_submission(row, document) for row, document in rows]
+
+
+def submission_of(session: Session, version: VersionId) -> Submission:
+    """The submission that a version came of."""
+    row, document = session.execute(
+        select(JobRow, DocumentRow)
+        .join(VersionRow, col(VersionRow.job_id) == col(JobRow.id))
+        .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
+        .where(col(VersionRow.id) == version)
+    ).one()
+    return _submission(row, document)
 
 
 def advance(session: Session, ids: Sequence[JobId], stage: Stage) -> None:
@@ -208,6 +205,21 @@ def _of_document(document: DocumentId) -> ColumnElement[bool]:
 def counts(session: Session) -> dict[JobState, int]:
     rows = session.execute(select(col(JobRow.state), func.count()).group_by(col(JobRow.state)))
     return {JobState(state): int(number) for state, number in rows}
+
+
+def _submission(row: JobRow, document: DocumentRow) -> Submission:
+    return Submission(
+        job=JobId(row.id),
+        document_row=row.document_id,
+        document=DocumentId(document.public_id),
+        collection=document.collection,
+        filename=row.filename,
+        media_type=row.media_type,
+        blob=Digest(row.blob),
+        metadata=metadata_from_json(row.metadata_json),
+        metadata_digest=row.metadata_digest,
+        submitted_by=PrincipalRef(row.submitted_by),
+    )
 
 
 def _end(session: Session, id: JobId, *, at: Instant, **values: object) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import Finding, FindingCode, Metadata, Origin
+from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata, Origin
 from app.domain.labels import Label, parse_level
 
 
 def metadata_to_json(metadata: Metadata) -> dict[str, Any]:
     label = metadata.label
-    return {
+    beyond = {"supersedes": sorted(metadata.supersedes)} if metadata.supersedes else {}
+    return beyond | {
         "uri": metadata.uri,
         "title": metadata.title,
         "label": {"level": label.level.word, "categories": sorted(label.categories)} if label else None,
@@ -45,6 +46,7 @@ def metadata_from_json(value: dict[str, Any]) -> Metadata:
         review_by=value["review_by"],
         source=source_from_json(value["source"]),
         attributes={name: tuple(values) for name, values in value["attributes"].items()},
+        supersedes=frozenset(DocumentId(id) for id in value.get("supersedes", ())),
     )
 
 
@@ -60,6 +62,7 @@ def source_to_json(source: Origin) -> dict[str, Any]:
         "fetched_at": source.fetched_at,
         "etag": source.etag,
         "author": source.author,
+        **({"rollback_of": source.rollback_of} if source.rollback_of is not None else {}),
     }
 
 
@@ -69,6 +72,7 @@ def source_from_json(value: dict[str, Any]) -> Origin:
         fetched_at=value["fetched_at"],
         etag=value["etag"],
         author=value["author"],
+        rollback_of=value.get("rollback_of"),
     )
 
 
