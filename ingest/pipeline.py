@@ -23,7 +23,7 @@ from app.domain.corpus import (
     labelled,
     text_digest,
 )
-from app.domain.errors import MunimentError, NoText, Unavailable
+from app.domain.errors import Conflict, MunimentError, NoText, Unavailable
 from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.domain.provenance import Activity, Transformation
@@ -31,7 +31,7 @@ from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
-from app.store import boundaries, duplicates, jobs, provenance, publishing, registry
+from app.store import boundaries, duplicates, jobs, provenance, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from app.store.publishing import JobVersion
@@ -88,7 +88,10 @@ def publish_batch(ports: Ports, batch: str) -> None:
     """Give each staged version its number, boundary and period: all of a version in one recording, or nothing."""
     _advance(ports, batch, Stage.PUBLISH)
     for job in _open_jobs(ports, batch):
-        _publish(ports, batch, job)
+        try:
+            _publish(ports, batch, job)
+        except Conflict as error:  # this document's alone: a version of it was corrected too often to be ended again
+            _fail(ports, batch, job, Problem(kind=error.kind, detail=error.detail))
 
 
 def place_batch(ports: Ports, batch: str) -> None:
@@ -97,6 +100,7 @@ def place_batch(ports: Ports, batch: str) -> None:
     with reading(ports.engine) as session:
         documents = [submission.document_row for submission, _ in published]
         touched = publishing.versions_beside(session, documents)
+        touched += succession.versions_of(session, [id for each, _ in published for id in each.metadata.supersedes])
     synchronize(ports, touched)
     _succeed(ports, published)
     clear_away(ports)
@@ -260,7 +264,17 @@ def _publish(ports: Ports, batch: str, job: JobId) -> None:
             before=publishing.label_of_newest(session, submission.document_row),
         )
         id = boundaries.interned(session, said.boundary, at=at)
-        publishing.publish(session, staged.id, submission, id, at=at, causes=said.causes, reason=said.reason)
+        publishing.publish(
+            session,
+            staged.id,
+            submission,
+            id,
+            at=at,
+            causes=said.causes,
+            reason=said.reason,
+            review_after_days=collection.review_after_days,
+        )
+        succession.settle(session, staged.id, submission, at=at)
         attach(ports, session, submission, staged.id, boundary=said.boundary, at=at)
         steps = provenance.transformations_of(session, staged.id)
         if Activity.CHUNK in steps:  # absent if it was staged by a program from before they were written down

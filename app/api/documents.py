@@ -18,7 +18,7 @@ from app.api.jobs import JobOut, job_out, wait_for
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT, TITLES, faults_of, problem, problems
 from app.api.retrieve import BoxOut
-from app.api.wire import InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
+from app.api.wire import At, InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
 from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
 from app.domain.errors import Conflict, Fault, Invalid, NoText, UnsupportedMedia
@@ -27,6 +27,7 @@ from app.domain.jobs import JobState
 from app.domain.trace import TraceId
 from app.operations import curate, read
 from app.operations.curate import UNSTATED, Amendment
+from app.operations.identify import Credentials
 from app.operations.submit import Submitted, known, submit
 from app.ports import Ports
 
@@ -93,6 +94,11 @@ class MetadataIn(Wire):
     review_by: InstantIn | None = None
     source: SourceIn = Field(default_factory=SourceIn)
     attributes: dict[Name, Attributes] = Field(default_factory=dict, max_length=50)
+    supersedes: list[Uri] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Documents whose time ends where this one's begins: uris in the same collection, or ids.",
+    )
 
     def domain(self, filename: str | None) -> Metadata:
         uri = self.uri or filename
@@ -211,6 +217,19 @@ class DocumentRef(BaseModel):
     id: str
 
 
+class RevivalOut(BaseModel):
+    document_id: str
+    uri: str
+    how: str
+
+
+class WithdrawnOut(BaseModel):
+    id: str
+    still_superseded: list[RevivalOut] = Field(
+        description="Documents that gave way to this one, and what brings them back."
+    )
+
+
 class VersionRef(BaseModel):
     id: int | None
 
@@ -251,6 +270,10 @@ class VersionOut(BaseModel):
     source: dict[str, Any]
     attributes: dict[str, list[str]]
     findings: list[FindingOut]
+    rollback_of: int | None = Field(description="The number of the version whose bytes were brought back as this one.")
+    superseded_by: str | None = Field(
+        description="The document that takes the place of this one, to those who may see it."
+    )
 
 
 class DocumentsOut(BaseModel):
@@ -283,6 +306,7 @@ class Upload:
     filename: str
     media_type: str | None
     metadata: Metadata
+    supersedes: tuple[str, ...]
 
 
 async def _upload(request: Request, asking: Asking, ports: PortsOf) -> Upload:
@@ -313,6 +337,7 @@ async def _multipart(request: Request) -> Upload:
         filename=filename,
         media_type=None if media_type in ("", "application/octet-stream") else media_type,
         metadata=metadata.domain(filename),
+        supersedes=tuple(metadata.supersedes),
     )
 
 
@@ -339,6 +364,7 @@ def _text(body: bytes) -> Upload:
         filename=f"text{_EXTENSIONS[document.media_type]}",
         media_type=document.media_type,
         metadata=metadata,
+        supersedes=tuple(document.metadata.supersedes),
     )
 
 
@@ -416,7 +442,21 @@ async def post_document(
         filename=upload.filename,
         media_type=upload.media_type,
         metadata=upload.metadata,
+        supersedes=upload.supersedes,
     )
+    return await acknowledged(request, response, ports, asking, submitted, prefer=prefer)
+
+
+async def acknowledged(
+    request: Request,
+    response: Response,
+    ports: Ports,
+    asking: Credentials,
+    submitted: Submitted,
+    *,
+    prefer: str | None,
+) -> SubmittedOut | JSONResponse:
+    """What a submission is answered with: at once, or after the time that `Prefer: wait` gives it."""
     wait_s = _wait_s(prefer)
     job = submitted.job
     if job is not None and wait_s:
@@ -448,6 +488,7 @@ async def post_document(
 def get_documents(
     asking: Asking,
     ports: PortsOf,
+    at: At,
     collection: Name | None = None,
     state: Lifecycle | None = None,
     q: Annotated[str, StringConstraints(max_length=200), Storable, Query(description="part of the title or uri")]
@@ -456,7 +497,7 @@ def get_documents(
     cursor: Annotated[str, StringConstraints(max_length=4000)] | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DocumentsOut:
-    """By collection and uri. Without `state`, what is in force; owners find the rest of theirs by its state."""
+    """By collection and uri. Without `state`, what is in force, or was then; owners find the rest by its state."""
     page = read.documents(
         ports,
         asking,
@@ -464,22 +505,22 @@ def get_documents(
         collection=collection,
         state=state,
         containing=q,
-        after=_place(cursor) if cursor else None,
+        after=place_of(cursor) if cursor else None,
         limit=limit,
+        at=at,
     )
     return DocumentsOut(
         documents=[version_out(ports, shown) for shown in page.documents],
-        cursor=_cursor(page.after) if page.after else None,
+        cursor=cursor_of(page.after) if page.after else None,
     )
 
 
 @routes.get(
     "/v1/documents/{id}", summary="A document, by its newest version that may be shown", responses=problems(404)
 )
-def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
-    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
-    current = [each for each in shown if each.lifecycle is Lifecycle.CURRENT]
-    return version_out(ports, (current or shown)[0])
+def get_document(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionOut:
+    """The version in force; else, at no stated instant, the newest. 404 if nothing was in force or known then."""
+    return version_out(ports, read.document(ports, asking, DocumentId(id), purpose=purpose, at=at))
 
 
 @routes.get(
@@ -487,27 +528,32 @@ def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None 
     summary="The versions of a document that may be shown, newest first",
     responses=problems(404),
 )
-def get_versions(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionsOut:
-    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
+def get_versions(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionsOut:
+    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose, at=at)
     return VersionsOut(versions=[version_out(ports, each) for each in shown])
 
 
 @routes.get("/v1/documents/{id}/versions/{n}", summary="One version", responses=problems(404))
-def get_version(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
-    return version_out(ports, read.version(ports, asking, DocumentId(id), n, purpose=purpose))
+def get_version(id: Text, n: int, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionOut:
+    return version_out(ports, read.version(ports, asking, DocumentId(id), n, purpose=purpose, at=at))
+
+
+@routes.get(
+    "/v1/documents/{id}/text",
+    summary="Canonical text of the version in force, with its elements",
+    responses=problems(404),
+)
+def get_text_in_force(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> TextOut:
+    (whole,) = read.texts(ports, asking, DocumentId(id), [read.Place(at=at)], purpose=purpose)
+    return _text_out(whole)
 
 
 @routes.get(
     "/v1/documents/{id}/versions/{n}/text", summary="Canonical text, with its elements", responses=problems(404)
 )
-def get_text(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> TextOut:
-    shown, text, elements = read.text(ports, asking, DocumentId(id), n, purpose=purpose)
-    return TextOut(
-        document_id=shown.version.document.id,
-        version=shown.version.number,
-        text=text,
-        elements=[element_out(element) for element in elements],
-    )
+def get_text(id: Text, n: int, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> TextOut:
+    (whole,) = read.texts(ports, asking, DocumentId(id), [read.Place(number=n, at=at)], purpose=purpose)
+    return _text_out(whole)
 
 
 @routes.get(
@@ -516,9 +562,9 @@ def get_text(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | N
     response_class=Response,
     responses={200: {"description": "In the media type of the original", "content": {"*/*": {}}}, **problems(404)},
 )
-def get_content(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> Response:
+def get_content(id: Text, n: int, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> Response:
     """Always offered as a download: an uploaded page must never run as part of this origin."""
-    original = read.original(ports, asking, DocumentId(id), n, purpose=purpose)
+    original = read.original(ports, asking, DocumentId(id), n, purpose=purpose, at=at)
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in original.filename)
     return Response(
         original.content,
@@ -555,9 +601,29 @@ def post_amend(name: Name, body: AmendSeveralIn, asking: Asking, ports: PortsOf)
 @routes.post(
     "/v1/documents/{id}/withdraw", summary="Leave a document to its owners", responses={**problems(404), **SENT}
 )
-def post_withdraw(id: Text, body: WithdrawBody, asking: Asking, ports: PortsOf) -> DocumentRef:
-    curate.withdraw(ports, asking, DocumentId(id), reason=body.reason)
-    return DocumentRef(id=id)
+def post_withdraw(id: Text, body: WithdrawBody, asking: Asking, ports: PortsOf) -> WithdrawnOut:
+    """At once. What it had superseded does not come back by itself: `still_superseded` says how it would."""
+    left = curate.withdraw(ports, asking, DocumentId(id), reason=body.reason)
+    return WithdrawnOut(id=id, still_superseded=[_revival(each) for each in left])
+
+
+def _revival(shown: read.Shown) -> RevivalOut:
+    document, path = shown.version.document, f"versions/{shown.version.number}"
+    return RevivalOut(
+        document_id=document.id,
+        uri=document.uri,
+        how=f'PATCH /v1/documents/{document.id}/{path} {{"valid_to": null, "reason": "..."}} puts it in force '
+        "again, and so does submitting it again.",
+    )
+
+
+def _text_out(whole: read.Whole) -> TextOut:
+    return TextOut(
+        document_id=whole.shown.version.document.id,
+        version=whole.shown.version.number,
+        text=whole.text,
+        elements=[element_out(element) for element in whole.elements],
+    )
 
 
 def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
@@ -585,6 +651,8 @@ def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
         source=origin_out(version.source),
         attributes={name: list(values) for name, values in version.attributes.items()},
         findings=[FindingOut(code=each.code, detail=each.detail) for each in version.findings],
+        rollback_of=version.source.rollback_of,
+        superseded_by=shown.superseded_by,
     )
 
 
@@ -633,11 +701,11 @@ def _wait_s(prefer: str | None) -> float:
 _PLACE = TypeAdapter(Place)
 
 
-def _cursor(place: tuple[str, str]) -> str:
+def cursor_of(place: tuple[str, str]) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def _place(cursor: str) -> tuple[str, str]:
+def place_of(cursor: str) -> tuple[str, str]:
     try:
         return _PLACE.validate_json(base64.urlsafe_b64decode(cursor.encode()))
     except ValueError:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal, cast
 
+from fastapi import Depends, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
-from app.domain.instants import Instant, parse_instant
+from app.domain.instants import Instant, Moment, parse_instant
 from app.domain.labels import Label, Level
 
 
@@ -47,6 +48,20 @@ Ref = Annotated[
     StringConstraints(pattern=r"^(user|group|assistant):[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140),
 ]
 InstantIn = Annotated[Instant, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _moment(
+    as_of: Annotated[
+        InstantIn | None, Query(description="What was in force then, as in 2026-01-31. Unset: now.")
+    ] = None,
+    known_at: Annotated[InstantIn | None, Query(description="As was recorded then. Unset: what is known now.")] = None,
+) -> Moment:
+    return Moment(as_of=as_of, known_at=known_at)
+
+
+At = Annotated[Moment, Depends(_moment)]
+"""The two instants of a request that reads. Who may see what was there then is decided now."""
+
 LevelWord = Literal["public", "internal", "confidential", "restricted"]
 
 

@@ -277,3 +277,7 @@ class Reach:
     def __and__(self, boundaries: Iterable[BoundaryId]) -> "Reach":
         kept = self.boundaries & frozenset(boundaries)
         return replace(self, boundaries=kept, curated=self.curated & kept, _sealed=_SEAL)
+
+    def at(self, instant: Instant) -> "Reach":
+        """The same boundaries at another instant, and in what is known then: who may read is always decided today."""
+        return replace(self, valid_at=instant, known_at=instant, _sealed=_SEAL)

@@ -59,6 +59,7 @@ class Passage:
     boundary: Boundary
     boundary_key: str
     flags: tuple[str, ...] = ()
+    """`stale`: past its review date at the instant asked for."""
 
     @property
     def label(self) -> Label:

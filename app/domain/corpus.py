@@ -176,6 +176,8 @@ class Origin:
     """Where it was found there: a URL or a path."""
     item: str | None = None
     """The key that names it there for good."""
+    rollback_of: int | None = None
+    """The number of the version whose bytes these are, brought back by an owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,8 @@ class Metadata:
     review_by: Instant | None = None
     source: Origin = field(default_factory=Origin)
     attributes: Attributes = field(default_factory=dict)
+    supersedes: frozenset[DocumentId] = frozenset()
+    """Other documents, whose time ends where this one's begins."""
 
 
 def stated_boundary(metadata: Metadata, collection: Collection) -> Boundary:
@@ -285,6 +289,26 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPeriod:
+    """A period with who held it to be so, and why if it was a correction with a reason."""
+
+    period: Period
+    by: PrincipalRef
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """An owner looked at a version, and said when it is to be looked at again, if ever."""
+
+    version: int
+    at: Instant
+    by: PrincipalRef
+    note: str
+    next: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A source thing's identity: its URI in a collection."""
 
@@ -296,7 +320,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A document's immutable content, with the boundary and period in force when it was loaded."""
+    """A document's immutable content, with today's boundary and the period that was known at the instant asked for."""
 
     id: VersionId
     document: Document
@@ -314,9 +338,13 @@ class Version:
     boundary_id: BoundaryId
     boundary: Boundary
     period: Period
+    begins: Instant
+    """When it is valid from in what we hold today: ahead of now, it is under embargo, whatever was known before."""
     withdrawn: bool
     superseded: bool
-    """A later version of the same document has been published."""
+    """Another version has begun in its place, or another document has, by the instant that it was loaded for."""
+    latest: bool
+    """No version that was published later or begins later has set its end, nor has another document."""
 
 
 class Lifecycle(StrEnum):
@@ -335,7 +363,7 @@ class Lifecycle(StrEnum):
 
 
 def lifecycle(version: Version, *, now: Instant) -> Lifecycle:
-    """How a version stands now: withdrawal first, then embargo, then whether it is in force, then why it is not."""
+    """How a version stands at an instant: withdrawal first, then embargo, then whether it is in force, or why not."""
     if version.withdrawn:
         return Lifecycle.WITHDRAWN
     if now < version.period.valid_from:
@@ -388,6 +416,7 @@ class StoredChunk:
     valid_to: Instant
     begins: Instant
     """When it is valid from in what we hold today: ahead of now, it is under embargo, whatever was known before."""
+    review_by: Instant | None
     recorded_at: Instant
     latest: bool
-    """No later version of the document has been published."""
+    """As of a `Version`: its end is its own."""

@@ -3,6 +3,7 @@
 An integer orders and compares the same in SQLite, PostgreSQL and the index, and never loses its zone.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NewType
 
@@ -15,6 +16,20 @@ FOREVER: Final = Instant(253_402_300_799_999)
 
 BEGINNING: Final = Instant(-62_135_596_800_000)
 """0001-01-01T00:00:00Z: the open start of a period."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The two instants that a question may be about; `None` is now, and what is known now."""
+
+    as_of: Instant | None = None
+    known_at: Instant | None = None
+
+    def __bool__(self) -> bool:
+        return self.as_of is not None or self.known_at is not None
+
+
+NOW: Final = Moment()
 
 
 def instant_of(moment: datetime) -> Instant:
@@ -39,6 +54,11 @@ def parse_instant(text: str) -> Instant:
     if len(text) <= len("2026-01-31"):
         moment = moment.replace(tzinfo=UTC)
     return instant_of(moment)
+
+
+def days_after(instant: Instant, days: int) -> Instant:
+    """That many times 24 hours later, but never after the end of time."""
+    return Instant(min(instant + days * 86_400_000, FOREVER))
 
 
 def iso(instant: Instant) -> str:

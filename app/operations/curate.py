@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import DocumentId, Metadata, Version, VersionId, labelled
-from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, Unavailable
+from app.domain.corpus import DocumentId, Metadata, Version, VersionId, curtailed, labelled
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause, CauseKind, Label
-from app.domain.trace import TraceKind
+from app.domain.trace import Account, TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record, record_with
 from app.operations.identify import Credentials, Standing, identify
@@ -21,7 +21,7 @@ from app.operations.submit import check_names, curated, handled_documents, handl
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, jobs, publishing, registry
+from app.store import corpus, jobs, publishing, registry, succession
 from app.store.database import reading, recording
 
 
@@ -31,6 +31,16 @@ class Unstated(Enum):
 
 UNSTATED: Final = Unstated.UNSTATED
 """Of a field that stays as it is; `None` takes a time away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """When one version was valid and is to be reviewed, as far as that is to be otherwise; and why."""
+
+    valid_from: Instant | Unstated = UNSTATED
+    valid_to: Instant | None | Unstated = UNSTATED
+    review_by: Instant | None | Unstated = UNSTATED
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +93,7 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
         touched = _move(session, document, amendment, at=at, by=by)
         for part in parts:
             touched += _move(session, part, amendment, at=at, by=by, as_long_as=label)
-    _followed_up(ports, standing, document, "amend", touched)
+    followed_up(ports, standing, {"what": "amend", "document": document}, touched)
 
 
 def _move(
@@ -111,11 +121,10 @@ def _move(
         publishing.move_boundary(
             session, version.id, id, at=at, by=by, causes=_amended(amendment), reason=amendment.reason
         )
-    if versions and times:
-        _correct(session, versions[0], amendment, at=at, by=by)
+    others = _correct(session, versions[0], amendment, at=at, by=by) if versions and times else []
     for _, job, metadata in jobs.unpublished_metadata(session, [document], given_up=True):
         jobs.restate(session, job, _restated(metadata, amendment, moving(metadata.label, times=times)))
-    return [version.id for version in versions]
+    return [*(version.id for version in versions), *others]
 
 
 def _restated(metadata: Metadata, amendment: Amendment, stated: Mapping[str, Any]) -> Metadata:
@@ -212,8 +221,11 @@ def _check_all_there(ids: Sequence[DocumentId], uris: Sequence[str], there: Mapp
         )
 
 
-def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> None:
+def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> list[read.Shown]:
     """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`.
+
+    Returns the documents that it had superseded and that the owner may see, each by its newest version: they do not
+    come back by themselves.
 
     The attachments of a mail are withdrawn with it, as far as the principal may read them.
     """
@@ -230,7 +242,16 @@ def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, re
                     publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
             jobs.cancel_of(session, each, at=at)
             touched += [version.id for version in versions]
-    _followed_up(ports, standing, document, "withdraw", touched)
+        left = [each.document for each in succession.superseded_by(session, document)]
+    followed_up(ports, standing, {"what": "withdraw", "document": document}, touched)
+    with reading(ports.engine) as session:
+        seen = [read.visible_versions(ports, session, standing, each) for each in left]
+    return [versions[0] for versions in seen if versions]
+
+
+def curating(ports: Ports, credentials: Credentials, document: DocumentId) -> Standing:
+    """The standing of an owner of the document's collection who may read the document; raises as `amend` does."""
+    return _curator(ports, credentials, document, Amendment())
 
 
 def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> Standing:
@@ -298,26 +319,70 @@ def _refuse(ports: Ports, session: Session, standing: Standing, document: Docume
     raise NotPermitted(f"Only the owners of {seen[0].collection.name} change this document. Ask {owners}.")
 
 
-def _correct(session: Session, newest: Version, amendment: Amendment, *, at: Instant, by: PrincipalRef) -> None:
-    period = newest.period
-    valid_from = period.valid_from if amendment.valid_from is UNSTATED else amendment.valid_from
-    stated = FOREVER if amendment.valid_to is None else amendment.valid_to
+def _correct(
+    session: Session, newest: Version, amendment: Amendment, *, at: Instant, by: PrincipalRef
+) -> list[VersionId]:
+    correction = Correction(valid_from=amendment.valid_from, valid_to=amendment.valid_to, review_by=amendment.review_by)
+    return corrected(session, newest, correction, at=at, by=by)
+
+
+def corrected(
+    session: Session, version: Version, correction: Correction, *, at: Instant, by: PrincipalRef
+) -> list[VersionId]:
+    """Hold from now on that a version was valid then; call within a recording. `version` is as held today.
+
+    1. A period ends after it begins.
+    2. The document's other versions are left the time that this one does not take. One that was published later is
+       not taken all of it: that is said of it, not in passing.
+    3. Documents that gave way when this version begins give way earlier if it begins earlier.
+    4. A version that is to be valid beyond where another document took its place is superseded by it no more.
+
+    Returns the versions of other documents that moved too. Raises `Invalid`, `Conflict`.
+    """
+    period, document = version.period, version.document.id
+    valid_from = period.valid_from if correction.valid_from is UNSTATED else correction.valid_from
+    stated = FOREVER if correction.valid_to is None else correction.valid_to
     valid_to = period.valid_to if stated is UNSTATED else stated
-    review_by = period.review_by if amendment.review_by is UNSTATED else amendment.review_by
-    if valid_to <= valid_from:
+    review_by = period.review_by if correction.review_by is UNSTATED else correction.review_by
+    valid = (valid_from, valid_to)
+    moves = valid != (period.valid_from, period.valid_to)
+
+    # 1.
+    if moves and valid_to <= valid_from:
         fault = Fault(detail="It must be later than valid_from.", pointer="/valid_to")
         raise Invalid("A document cannot end before it begins; nothing was changed.", faults=(fault,))
-    publishing.correct_newest(session, newest, (valid_from, valid_to), review_by, at=at, by=by)
+
+    # 2.
+    if moves:
+        _leave_something(session, version, valid)
+    publishing.correct_version(session, version, valid, review_by, at=at, by=by, reason=correction.reason)
+    if not moves:
+        return []
+
+    # 3.
+    followed = succession.follow(session, document, period.valid_from, valid_from, at=at, by=by)
+
+    # 4.
+    own = succession.successors(session, [document]).get(document)
+    if own is not None and valid_to > own.valid_from:
+        succession.revive(session, document, at=at)
+    return succession.versions_of(session, followed)
 
 
-def _followed_up(ports: Ports, standing: Standing, document: DocumentId, what: str, versions: list[VersionId]) -> None:
-    """Tell the index now if it can be told; the tasks written with the change see to it otherwise."""
-    record(
-        ports,
-        standing.principal,
-        TraceKind.CHANGE,
-        outcome="changed",
-        request={"what": what, "document": document},
-    )
+def _leave_something(session: Session, version: Version, valid: tuple[Instant, Instant]) -> None:
+    for other in corpus.versions_of(session, version.document.id):
+        if other.number <= version.number or other.period.valid_from >= other.period.valid_to:
+            continue
+        left = curtailed(other.period.valid_from, other.period.valid_to, by=valid)
+        if left is not None and left[0] >= left[1]:
+            raise Conflict(
+                f"Version {other.number}, which was published later, would never have been in force. Say when "
+                f"version {version.number} ended, or correct version {other.number} first; nothing was changed."
+            )
+
+
+def followed_up(ports: Ports, standing: Standing, change: Account, versions: Sequence[VersionId]) -> None:
+    """Put a change on record, and tell the index now if it can be told; the tasks written with it see to it else."""
+    record(ports, standing.principal, TraceKind.CHANGE, outcome="changed", request=change)
     with suppress(Unavailable):
         synchronize(ports, versions)

@@ -1,7 +1,10 @@
-"""Reading back: documents, versions, text, originals and citations, each through the one gate, as of now."""
+"""Reading back: documents, versions, text, originals and citations, each through the one gate.
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+An instant that is asked for says which versions there were and which was in force; who may see them is decided today.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from sqlalchemy.orm import Session
@@ -10,13 +13,13 @@ from app.domain.access import Action, BoundaryId, Collection, Reach
 from app.domain.citation import CitationId
 from app.domain.corpus import DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
-from app.domain.instants import FOREVER, Instant
+from app.domain.instants import FOREVER, NOW, Instant, Moment
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, traces
+from app.store import corpus, succession, traces
 from app.store.database import reading
 
 ABSENT = "There is nothing here by that id that you may read. If you expected it, ask the owner of its collection."
@@ -35,6 +38,8 @@ class Shown:
     collection: Collection
     ends: Instant
     """When the version ends, as the principal may know it: a successor under embargo does not show through."""
+    superseded_by: DocumentId | None = None
+    """The document that takes this one's place, if the principal may see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +94,18 @@ def documents(
     containing: str | None,
     after: tuple[str, str] | None,
     limit: int,
+    at: Moment = NOW,
 ) -> Page:
     """Documents by (collection, uri), each by its newest version that may be described to the principal.
 
-    Without `state`, what is in force; owners find their embargoed, expired and withdrawn ones by asking for that state.
+    Without `state`, what is in force at that moment; owners find their embargoed, expired and withdrawn ones by asking
+    for that state.
     """
     wanted = state or Lifecycle.CURRENT
     found: list[Shown] = []
     place = after
     with reading(ports.engine) as session:
-        view = _View.of(ports, session, credentials, Action.DESCRIBE, purpose)
+        view = _View.of(ports, session, credentials, Action.DESCRIBE, purpose, at)
         while view.reach and len(found) <= limit:
             some = corpus.latest_versions(
                 session,
@@ -107,6 +114,8 @@ def documents(
                 containing=containing,
                 after=place,
                 limit=limit + 1,
+                valid_at=view.reach.valid_at,
+                known_at=at.known_at,
             )
             if not some:
                 break
@@ -115,47 +124,105 @@ def documents(
                 if shown is not None:
                     found.append(shown)
             place = _place(some[-1])
-    page = tuple(found[:limit])
+        page = tuple(view.naming_successors(session, found[:limit]))
     return Page(documents=page, after=_place(page[-1].version) if len(found) > limit else None)
 
 
-def versions(ports: Ports, credentials: Credentials, document: DocumentId, *, purpose: str | None) -> list[Shown]:
-    """The versions that may be described to the principal, newest first; raises `NotFound` when there are none."""
+def versions(
+    ports: Ports, credentials: Credentials, document: DocumentId, *, purpose: str | None, at: Moment = NOW
+) -> list[Shown]:
+    """The versions that may be described to the principal, newest first; raises `NotFound` when there are none.
+
+    At a moment that is asked for: those that were in force then or had been superseded by then.
+    """
     with reading(ports.engine) as session:
-        view = _View.of(ports, session, credentials, Action.DESCRIBE, purpose)
-        found = list(view.visible(corpus.versions_of(session, document)))
+        view = _View.of(ports, session, credentials, Action.DESCRIBE, purpose, at)
+        found = view.naming_successors(session, view.of_document(session, document))
     if not found:
         raise NotFound(ABSENT)
     return found
 
 
-def version(ports: Ports, credentials: Credentials, document: DocumentId, number: int, *, purpose: str | None) -> Shown:
-    for shown in versions(ports, credentials, document, purpose=purpose):
+def document(ports: Ports, credentials: Credentials, id: DocumentId, *, purpose: str | None, at: Moment = NOW) -> Shown:
+    """A document by the version in force; at no stated moment, and without one in force, by its newest.
+
+    Raises `NotFound` when nothing was in force or known then that may be described.
+    """
+    shown = versions(ports, credentials, id, purpose=purpose, at=at)
+    in_force = [each for each in shown if each.lifecycle is Lifecycle.CURRENT]
+    if at and not in_force:
+        raise NotFound(ABSENT)
+    return (in_force or shown)[0]
+
+
+def version(
+    ports: Ports,
+    credentials: Credentials,
+    document: DocumentId,
+    number: int,
+    *,
+    purpose: str | None,
+    at: Moment = NOW,
+) -> Shown:
+    for shown in versions(ports, credentials, document, purpose=purpose, at=at):
         if shown.version.number == number:
             return shown
     raise NotFound(ABSENT)
 
 
-def text(
-    ports: Ports, credentials: Credentials, document: DocumentId, number: int, *, purpose: str | None
-) -> tuple[Shown, str, list[Element]]:
-    """Canonical text and its elements, on record as read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which version of a document is meant: by number, or as the one in force; at a moment."""
+
+    number: int | None = None
+    at: Moment = NOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A version with its canonical text and elements."""
+
+    shown: Shown
+    text: str
+    elements: tuple[Element, ...]
+
+
+def texts(
+    ports: Ports,
+    credentials: Credentials,
+    document: DocumentId,
+    places: Sequence[Place],
+    *,
+    purpose: str | None,
+    what: str = "text",
+) -> list[Whole]:
+    """Canonical texts and their elements, in order, each on record as read; `NotFound` unless all may be read."""
+    read: list[tuple[_View, Whole]] = []
     with reading(ports.engine) as session:
-        view = _View.of(ports, session, credentials, Action.READ, purpose)
-        shown = view.one(session, document, number)
-        content = _intact_text(session, shown.version)
-        elements = corpus.elements_of(session, shown.version.id)
-    _on_record(ports, view, shown, "text", purpose)
-    return shown, content, elements
+        for place in places:
+            view = _View.of(ports, session, credentials, Action.READ, purpose, place.at)
+            shown = view.at_place(session, document, place.number)
+            elements = corpus.elements_of(session, shown.version.id)
+            whole = Whole(shown=shown, text=_intact_text(session, shown.version), elements=tuple(elements))
+            read.append((view, whole))
+    for view, whole in read:
+        _on_record(ports, view, whole.shown, what, purpose)
+    return [whole for _, whole in read]
 
 
 def original(
-    ports: Ports, credentials: Credentials, document: DocumentId, number: int, *, purpose: str | None
+    ports: Ports,
+    credentials: Credentials,
+    document: DocumentId,
+    number: int,
+    *,
+    purpose: str | None,
+    at: Moment = NOW,
 ) -> Original:
     """The original bytes, on record as read."""
     with reading(ports.engine) as session:
-        view = _View.of(ports, session, credentials, Action.READ, purpose)
-        shown = view.one(session, document, number)
+        view = _View.of(ports, session, credentials, Action.READ, purpose, at)
+        shown = view.at_place(session, document, number)
     content = ports.blobs.get(shown.version.digest)
     _on_record(ports, view, shown, "content", purpose)
     name = shown.version.document.uri.rsplit("/", 1)[-1]
@@ -169,7 +236,7 @@ def citation(ports: Ports, credentials: Credentials, id: CitationId, *, purpose:
         cited = traces.citation(session, id)
         if cited is None:
             raise NotFound(ABSENT)
-        shown = view.one(session, cited.document, None, cited.version)
+        shown = view.naming_successors(session, [view.one(session, cited.document, cited.version)])[0]
         content = _intact_text(session, shown.version)
         elements = corpus.elements_of(session, shown.version.id)
     span = cited.span
@@ -190,8 +257,7 @@ def citation(ports: Ports, credentials: Credentials, id: CitationId, *, purpose:
 
 def visible_versions(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> list[Shown]:
     """The versions of a document that may be described to this principal, stating no purpose; newest first."""
-    view = _View.under(ports, session, standing, Action.DESCRIBE, None)
-    return list(view.visible(corpus.versions_of(session, document)))
+    return _View.under(ports, session, standing, Action.DESCRIBE, None).of_document(session, document)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,30 +267,54 @@ class _View:
     standing: Standing
     reach: Reach
     collections: Mapping[str, Collection]
+    at: Moment
 
     @classmethod
     def of(
-        cls, ports: Ports, session: Session, credentials: Credentials, action: Action, purpose: str | None
+        cls,
+        ports: Ports,
+        session: Session,
+        credentials: Credentials,
+        action: Action,
+        purpose: str | None,
+        at: Moment = NOW,
     ) -> "_View":
-        return cls.under(ports, session, identify(ports, session, credentials), action, purpose)
+        return cls.under(ports, session, identify(ports, session, credentials), action, purpose, at)
 
     @classmethod
-    def under(cls, ports: Ports, session: Session, standing: Standing, action: Action, purpose: str | None) -> "_View":
+    def under(
+        cls,
+        ports: Ports,
+        session: Session,
+        standing: Standing,
+        action: Action,
+        purpose: str | None,
+        at: Moment = NOW,
+    ) -> "_View":
+        """What lies ahead of now is under embargo: of that, what the principal curates."""
+        reach = authorize.reach(
+            ports, session, standing, action=action, purpose=purpose, valid_at=at.as_of, known_at=at.known_at
+        )
         return cls(
             standing=standing,
-            reach=authorize.reach(ports, session, standing, action=action, purpose=purpose),
+            reach=reach & reach.curated if reach.valid_at > standing.now else reach,
             collections=authorize.register(ports, session, standing).collections,
+            at=at,
         )
 
     def visible(self, several: Iterable[Version]) -> Iterator[Shown]:
-        """Those within the reach, and out of force only to those who curate them."""
+        """Those within the reach, and out of force only to those who curate them.
+
+        INVARIANT: embargo is judged by the clock and by what we hold today. What was known before, or what is asked
+        about the past, does not pass it.
+        """
         for each in several:
-            stands = lifecycle(each, now=self.standing.now)
+            stands = lifecycle(each, now=self.reach.valid_at)
             if each.boundary_id not in self.reach.boundaries or not self._discharges(each.boundary_id):
                 continue
-            if stands.open_to_readers or each.boundary_id in self.reach.curated:
-                curated = each.boundary_id in self.reach.curated
-                known = curated or not each.superseded or each.period.valid_to <= self.standing.now
+            curated = each.boundary_id in self.reach.curated
+            if curated or (stands.open_to_readers and each.begins <= self.standing.now):
+                known = curated or each.latest or each.period.valid_to <= self.standing.now
                 yield Shown(
                     version=each,
                     lifecycle=stands,
@@ -232,15 +322,40 @@ class _View:
                     ends=each.period.valid_to if known else FOREVER,
                 )
 
+    def of_document(self, session: Session, document: DocumentId) -> list[Shown]:
+        """The versions of a document that may be shown, newest first."""
+        return list(
+            self.visible(corpus.versions_of(session, document, valid_at=self.reach.valid_at, known_at=self.at.known_at))
+        )
+
+    def naming_successors(self, session: Session, several: Sequence[Shown]) -> list[Shown]:
+        """The same, each with the document that takes its place, if that may be shown today."""
+        found = succession.successors(session, {each.version.document.id for each in several})
+        today = replace(self, at=NOW, reach=self.reach.at(self.standing.now)) if found else self
+        known = {each for each in {one.successor for one in found.values()} if today.of_document(session, each)}
+        return [
+            replace(each, superseded_by=one.successor)
+            if (one := found.get(each.version.document.id)) and one.successor in known
+            else each
+            for each in several
+        ]
+
     def _discharges(self, boundary: BoundaryId) -> bool:
         """Whether showing a whole version does what its permit obliges to; what a list shows of it does."""
         obliged = {each.id for each in authorize.obligations_on(self.reach, [boundary])}
         return self.reach.grounds.question.action is not Action.READ or obliged <= authorize.WHOLE_TEXT_OBLIGATIONS
 
-    def one(self, session: Session, document: DocumentId, number: int | None, id: VersionId | None = None) -> Shown:
-        """The version of that number or id; raises `NotFound` if it is absent or may not be shown."""
-        for shown in self.visible(corpus.versions_of(session, document)):
-            if number == shown.version.number or id == shown.version.id:
+    def at_place(self, session: Session, document: DocumentId, number: int | None) -> Shown:
+        """The version of that number, or the one in force; raises `NotFound` if it is absent or may not be shown."""
+        for shown in self.of_document(session, document):
+            if shown.version.number == number or (number is None and shown.lifecycle is Lifecycle.CURRENT):
+                return shown
+        raise NotFound(ABSENT)
+
+    def one(self, session: Session, document: DocumentId, id: VersionId) -> Shown:
+        """A version; raises `NotFound` if it is absent or may not be shown."""
+        for shown in self.of_document(session, document):
+            if id == shown.version.id:
                 return shown
         raise NotFound(ABSENT)
 
@@ -268,5 +383,7 @@ def _on_record(ports: Ports, view: _View, shown: Shown, what: str, purpose: str 
             "version": shown.version.number,
             "digest": shown.version.digest,
             "purpose": purpose,
+            "as_of": view.at.as_of,
+            "known_at": view.at.known_at,
         },
     )

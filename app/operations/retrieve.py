@@ -270,6 +270,7 @@ class _Selection:
             citation=citation,
             boundary=chunk.boundary.within(collections[chunk.collection]),
             boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
+            flags=("stale",) if chunk.review_by is not None and chunk.review_by <= reach.valid_at else (),
         )
         tokens = len(self._ports.tokenizer.offsets(quoted(passage)))
         spent = self.header_tokens + sum(self.passage_tokens)

@@ -1,7 +1,7 @@
 """Putting a document in: acknowledged once its bytes and its job are durable."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, directory, jobs, publishing, registry
+from app.store import corpus, directory, jobs, publishing, registry, succession
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -22,6 +22,13 @@ NO_SUCH_COLLECTION = (
     "There is no collection by that name that you may put documents in. "
     "GET /v1/collections lists those you may know of; their owners add documents."
 )
+
+
+NOT_YOURS = (
+    "It is no other document that you may change: name a uri in this collection, or the id of a document that you own "
+    "and may read."
+)
+"""What absent, hidden and somebody else's are all told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +55,13 @@ def submit(
     filename: str,
     media_type: str | None,
     metadata: Metadata,
+    supersedes: Sequence[str] = (),
 ) -> Submitted:
     """Take a document for ingestion by an owner. Raises `NotFound`, `NotPermitted`, or `Invalid` with each fault.
 
     1. The principal curates the collection; whether one that is hidden exists is not told. Where the uri is taken, it
        may read what is there: who could not, would learn of it, and could change it.
-    2. Every name in the metadata is known.
+    2. Every name in the metadata is known, and each document that it is to supersede is one that the principal handles.
     3. There is room in the queue, or `RateLimited`.
     4. The same bytes and metadata again change nothing.
     5. The bytes are durable before the job is, and the job before it is acknowledged.
@@ -71,6 +79,8 @@ def submit(
         )
         _check_uri(ports, session, standing, collection, metadata.uri)
         _check_room(ports, session, collection)
+        superseded = _superseded(ports, session, standing, collection, supersedes, metadata.uri)
+    metadata = replace(metadata, supersedes=superseded)
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
@@ -111,6 +121,34 @@ def _check_room(ports: Ports, session: Session, collection: str) -> None:
     waiting, of_collection = jobs.waiting(session, collection)
     if waiting >= ports.limits.max_queued or of_collection >= ports.limits.max_queued_in_collection:
         raise RateLimited("As many documents wait to be read as may wait at once. Send the rest in a while.")
+
+
+def _superseded(
+    ports: Ports, session: Session, standing: Standing, collection: str, names: Sequence[str], uri: str
+) -> frozenset[DocumentId]:
+    """The documents that these names mean: uris in the collection, or ids. Raises `Invalid` with each that is none."""
+    known = named(ports, session, standing, collection, names)
+    own = publishing.document_row(session, collection=collection, uri=uri)
+    faults = [
+        Fault(detail=NOT_YOURS, pointer=f"/metadata/supersedes/{place}")
+        for place, name in enumerate(names)
+        if name not in known or (own is not None and known[name] == own[1])
+    ]
+    if faults:
+        raise Invalid("What it is to supersede is not known; nothing was changed.", faults=tuple(faults))
+    return frozenset(known.values())
+
+
+def named(
+    ports: Ports, session: Session, standing: Standing, collection: str, names: Sequence[str]
+) -> dict[str, DocumentId]:
+    """Those of these names that mean a document which the principal curates and may read."""
+    own = authorize.curated_collections(ports, session, standing)
+    return {
+        name: document
+        for name, (document, home) in succession.documents_named(session, collection, names).items()
+        if home in own and handles_document(ports, session, standing, document, home)
+    }
 
 
 def _check_uri(ports: Ports, session: Session, standing: Standing, collection: str, uri: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, false, func, select, true
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -23,7 +23,7 @@ from app.domain.corpus import (
     VersionId,
 )
 from app.domain.errors import Unavailable
-from app.domain.instants import Instant
+from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
 from app.store.boundaries import boundary_of
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
@@ -34,35 +34,58 @@ from app.store.tables import (
     DocumentRow,
     ElementRow,
     PeriodRow,
+    SupersessionRow,
     TextRow,
     VersionBoundaryRow,
     VersionRow,
     WithdrawalRow,
 )
 
-_Later = aliased(VersionRow)
-_LATEST = (
-    ~select(col(_Later.id))
+_Other = aliased(VersionRow)
+_OtherPeriod = aliased(PeriodRow)
+_Today = aliased(PeriodRow, name="today")
+"""The period that holds today; `PeriodRow` is the one that was known at the instant asked for."""
+
+_LATER = (
+    select(col(_Other.id))
+    .where(col(_Other.document_id) == col(VersionRow.document_id), col(_Other.number) > col(VersionRow.number))
+    .exists()
+)
+_BEGINS_LATER = (
+    select(col(_Other.id))
+    .join(_OtherPeriod, and_(col(_OtherPeriod.version_id) == col(_Other.id), holds(_OtherPeriod)))
     .where(
-        col(_Later.document_id) == col(VersionRow.document_id),
-        col(_Later.number) > col(VersionRow.number),
+        col(_Other.document_id) == col(VersionRow.document_id),
+        col(_OtherPeriod.valid_from) > col(_Today.valid_from),
     )
     .exists()
 )
-
+_REPLACED = (
+    select(col(SupersessionRow.id))
+    .where(col(SupersessionRow.document_id) == col(VersionRow.document_id), holds(SupersessionRow))
+    .exists()
+)
+_LATEST = case((_LATER, false()), (col(PeriodRow.valid_to) == FOREVER, true()), else_=~_BEGINS_LATER & ~_REPLACED)
+"""Lazily, the cheapest first: a document may have a thousand versions."""
 
 _WITHDRAWN = (
     select(col(WithdrawalRow.id))
     .where(col(WithdrawalRow.version_id) == col(VersionRow.id), holds(WithdrawalRow))
     .exists()
 )
-_Loaded = Select[VersionRow, DocumentRow, PeriodRow, BoundaryRow, bool, bool]
+_Loaded = Select[VersionRow, DocumentRow, PeriodRow, BoundaryRow, int, bool, bool, bool]
 
 
-def versions_of(session: Session, document: DocumentId) -> list[Version]:
-    """Every published version of a document with today's boundary and period, newest first; empty if there is none."""
-    query = _versions().where(col(DocumentRow.public_id) == document).order_by(col(VersionRow.number).desc())
-    return _loaded(session, query)
+def versions_of(
+    session: Session, document: DocumentId, *, valid_at: Instant = FOREVER, known_at: Instant | None = None
+) -> list[Version]:
+    """Every published version of a document, newest first; empty if there is none, or none was known then.
+
+    With today's boundaries, and periods as held today or as was known at an instant. Whether one is superseded is
+    judged at `valid_at`.
+    """
+    query = _versions(valid_at, known_at).where(col(DocumentRow.public_id) == document)
+    return _loaded(session, query.order_by(col(VersionRow.number).desc()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +148,13 @@ def latest_versions(
     containing: str | None,
     after: tuple[str, str] | None,
     limit: int,
+    valid_at: Instant = FOREVER,
+    known_at: Instant | None = None,
 ) -> list[Version]:
     """Versions within these boundaries, newest of each document first, by (collection, uri); `after` is a place there.
 
     A document's versions may lie in several boundaries: every one of its versions within `boundaries` is returned, so
-    a caller can pick the newest that it may show. `limit` counts documents.
+    a caller can pick the newest that it may show. `limit` counts documents. The two instants are as in `versions_of`.
     """
     within: list[ColumnElement[bool]] = [col(VersionBoundaryRow.boundary_id).in_(set(boundaries))]
     if collection is not None:
@@ -145,7 +170,7 @@ def latest_versions(
         within.append(
             (col(DocumentRow.collection) > name) | and_(col(DocumentRow.collection) == name, col(DocumentRow.uri) > uri)
         )
-    query = _versions().where(*within)
+    query = _versions(valid_at, known_at).where(*within)
     page = (
         query.with_only_columns(col(DocumentRow.id), col(DocumentRow.collection), col(DocumentRow.uri))
         .distinct()
@@ -158,6 +183,51 @@ def latest_versions(
         query.where(col(DocumentRow.id).in_(select(page.c.id))).order_by(
             col(DocumentRow.collection), col(DocumentRow.uri), col(VersionRow.number).desc()
         ),
+    )
+
+
+def boundaries_due(
+    session: Session, collection: str, *, now: Instant, until: Instant
+) -> list[tuple[BoundaryId, Boundary]]:
+    """The boundaries in which something of a collection is to be reviewed, as in `versions_due`."""
+    query = (
+        _versions(now, None)
+        .where(*_due(collection, now, until))
+        .with_only_columns(col(BoundaryRow.id))
+        .order_by(None)
+        .distinct()
+    )
+    rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id).in_(query)).order_by(col(BoundaryRow.id)))
+    return [(BoundaryId(row.id or 0), boundary_of(row)) for row in rows]
+
+
+def versions_due(
+    session: Session,
+    collection: str,
+    boundaries: Iterable[BoundaryId],
+    *,
+    now: Instant,
+    until: Instant,
+    after: tuple[Instant, str] | None,
+    limit: int,
+) -> list[Version]:
+    """Versions in force within these boundaries that are to be reviewed by `until`, by (review date, uri)."""
+    query = _versions(now, None).where(*_due(collection, now, until), col(BoundaryRow.id).in_(set(boundaries)))
+    if after is not None:
+        date, uri = after
+        query = query.where(
+            (col(PeriodRow.review_by) > date) | and_(col(PeriodRow.review_by) == date, col(DocumentRow.uri) > uri)
+        )
+    return _loaded(session, query.order_by(col(PeriodRow.review_by), col(DocumentRow.uri)).limit(limit))
+
+
+def _due(collection: str, now: Instant, until: Instant) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(DocumentRow.collection) == collection,
+        col(PeriodRow.review_by) <= until,
+        col(PeriodRow.valid_from) <= now,
+        col(PeriodRow.valid_to) > now,
+        ~_WITHDRAWN,
     )
 
 
@@ -212,7 +282,8 @@ def in_force(now: Instant) -> ColumnElement[bool]:
 
 def versions_by_id(session: Session, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """These versions, as far as they are published, with today's boundary and period."""
-    return {version.id: version for version in _loaded(session, _versions().where(col(VersionRow.id).in_(list(ids))))}
+    query = _versions(FOREVER, None).where(col(VersionRow.id).in_(list(ids)))
+    return {version.id: version for version in _loaded(session, query)}
 
 
 def text_of(session: Session, digest: Digest) -> str:
@@ -263,6 +334,7 @@ def stored_chunks(
             valid_from=Instant(row.valid_from),
             valid_to=Instant(row.valid_to),
             begins=Instant(row.begins),
+            review_by=Instant(row.review_by) if row.review_by is not None else None,
             recorded_at=Instant(row.published_at),
             latest=row.latest,
         )
@@ -275,7 +347,6 @@ def stored_chunks(
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")
-_Today = aliased(PeriodRow, name="today")
 _STORED_CHUNKS = (
     select(
         col(ChunkRow.id),
@@ -296,6 +367,7 @@ _STORED_CHUNKS = (
         col(DocumentRow.uri),
         col(PeriodRow.valid_from),
         col(PeriodRow.valid_to),
+        col(PeriodRow.review_by),
         col(_Today.valid_from).label("begins"),
         _Boundary,
         func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)).label("text"),
@@ -337,11 +409,21 @@ def boxes_to_json(boxes: Iterable[Box]) -> list[list[float]]:
     return [[box.page, box.x0, box.y0, box.x1, box.y1] for box in boxes]
 
 
-def _versions() -> _Loaded:
+def _versions(valid_at: Instant, known_at: Instant | None) -> _Loaded:
     return (
-        select(VersionRow, DocumentRow, PeriodRow, BoundaryRow, _LATEST, _WITHDRAWN)
+        select(
+            VersionRow,
+            DocumentRow,
+            PeriodRow,
+            BoundaryRow,
+            col(_Today.valid_from),
+            _LATEST,
+            _WITHDRAWN,
+            _superseded(valid_at, known_at),
+        )
         .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
-        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow)))
+        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow, known_at)))
+        .join(_Today, and_(col(_Today.version_id) == col(VersionRow.id), holds(_Today)))
         .join(
             VersionBoundaryRow,
             and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
@@ -349,6 +431,29 @@ def _versions() -> _Loaded:
         .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
         .where(col(VersionRow.number).is_not(None))
     )
+
+
+def _superseded(valid_at: Instant, known_at: Instant | None) -> ColumnElement[bool]:
+    """Whether something took a version's place by then: a version that was published later, or that begins where it
+    ends or after, in whatever order they were put in; or another document. One that has not begun takes no place."""
+    begun = (
+        select(col(_Other.id))
+        .join(_OtherPeriod, and_(col(_OtherPeriod.version_id) == col(_Other.id), holds(_OtherPeriod, known_at)))
+        .where(
+            col(_Other.document_id) == col(VersionRow.document_id),
+            col(_Other.number).is_not(None),
+            col(_OtherPeriod.valid_from) < col(_OtherPeriod.valid_to),
+            col(_OtherPeriod.valid_from) <= valid_at,
+        )
+    )
+    replaced = select(col(SupersessionRow.id)).where(
+        col(SupersessionRow.document_id) == col(VersionRow.document_id),
+        holds(SupersessionRow, known_at),
+        col(SupersessionRow.valid_from) <= valid_at,
+    )
+    later = begun.where(col(_Other.number) > col(VersionRow.number)).exists()
+    following = begun.where(col(_OtherPeriod.valid_from) >= col(PeriodRow.valid_to)).exists()
+    return case((later, true()), (following, true()), else_=replaced.exists())
 
 
 def _loaded(session: Session, query: _Loaded) -> list[Version]:
@@ -382,10 +487,12 @@ def _loaded(session: Session, query: _Loaded) -> list[Version]:
                 recorded_from=Instant(period.recorded_from),
                 recorded_to=Instant(period.recorded_to),
             ),
+            begins=Instant(begins),
             withdrawn=withdrawn,
-            superseded=not latest,
+            superseded=superseded,
+            latest=latest,
         )
-        for version, document, period, boundary, latest, withdrawn in session.execute(query)
+        for version, document, period, boundary, begins, latest, withdrawn, superseded in session.execute(query)
     ]
 
 

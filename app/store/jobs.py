@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import Digest, DocumentId, Metadata
+from app.domain.corpus import Digest, DocumentId, Metadata, VersionId
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import (
     MAX_CRASHES,
@@ -281,6 +281,12 @@ def submission(session: Session, id: JobId) -> Submission | None:
 def submissions_of(session: Session, batch: str) -> list[Submission]:
     """The jobs of a batch that are not over, in the order in which they were acknowledged."""
     return _submissions(session, *_ours(batch))
+
+
+def submission_of(session: Session, version: VersionId) -> Submission:
+    """The submission that a version came of."""
+    job = select(col(VersionRow.job_id)).where(col(VersionRow.id) == version).scalar_subquery()
+    return _submissions(session, col(JobRow.id) == job)[0]
 
 
 def _submissions(session: Session, *where: ColumnElement[bool]) -> list[Submission]:

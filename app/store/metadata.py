@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.domain.access import PrincipalRef
-from app.domain.corpus import Finding, FindingCode, Metadata, Origin
+from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata, Origin
 from app.domain.labels import Cause, CauseKind, Label, LabelRule, parse_level
 
 
 def metadata_to_json(metadata: Metadata) -> dict[str, Any]:
     label = metadata.label
-    return {
+    beyond = {"supersedes": sorted(metadata.supersedes)} if metadata.supersedes else {}
+    return beyond | {
         "uri": metadata.uri,
         "title": metadata.title,
         "label": label_to_json(label) if label else None,
@@ -47,6 +48,7 @@ def metadata_from_json(value: dict[str, Any]) -> Metadata:
         review_by=value["review_by"],
         source=source_from_json(value["source"]),
         attributes={name: tuple(values) for name, values in value["attributes"].items()},
+        supersedes=frozenset(DocumentId(id) for id in value.get("supersedes", ())),
     )
 
 
@@ -107,6 +109,7 @@ def source_to_json(source: Origin) -> dict[str, Any]:
         "author": source.author,
         "location": source.location,
         "item": source.item,
+        **({"rollback_of": source.rollback_of} if source.rollback_of is not None else {}),
     }
 
 
@@ -118,6 +121,7 @@ def source_from_json(value: dict[str, Any]) -> Origin:
         author=value["author"],
         location=value.get("location"),  # what was recorded before these were kept has neither
         item=value.get("item"),
+        rollback_of=value.get("rollback_of"),
     )
 
 

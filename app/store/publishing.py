@@ -17,6 +17,8 @@ from app.domain.corpus import (
     Finding,
     Metadata,
     Parsed,
+    Period,
+    RecordedPeriod,
     Version,
     VersionId,
     curtailed,
@@ -25,7 +27,7 @@ from app.domain.corpus import (
 )
 from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, point_of
-from app.domain.instants import BEGINNING, FOREVER, Instant
+from app.domain.instants import BEGINNING, FOREVER, Instant, days_after
 from app.domain.jobs import JobId
 from app.domain.labels import Cause, Label
 from app.store.boundaries import boundary_of
@@ -402,10 +404,12 @@ def publish(
     at: Instant,
     causes: Iterable[Cause] = (),
     reason: str | None = None,
+    review_after_days: int | None = None,
 ) -> int:
     """Give a staged version its number, boundary and period, in the place of what it supersedes; returns the number.
 
-    The index is told by tasks that are written in the same transaction.
+    Without a stated review date, it is to be reviewed that many days after it is both known and valid. The index is
+    told by tasks that are written in the same transaction.
     """
     row = session.get_one(VersionRow, version)
     newest = session.execute(
@@ -415,7 +419,7 @@ def publish(
     row.number, row.published_at, row.metadata_digest = (newest or 0) + 1, at, submission.metadata_digest
     session.add(row)
     valid = _validity(metadata, at)
-    _supersede(session, row.document_id, valid, at=at, by=by)
+    leave_to_others(session, row.document_id, valid, at=at, by=by)
     session.add(
         VersionBoundaryRow(
             version_id=version,
@@ -427,25 +431,29 @@ def publish(
             reason=reason,
         )
     )
-    session.add(_period(version, 0, valid, metadata.review_by, at=at, by=by))
+    review_by = metadata.review_by
+    if review_by is None and review_after_days is not None:
+        review_by = days_after(max(at, valid[0]), review_after_days)
+    session.add(_period(version, 0, valid, review_by, at=at, by=by))
     session.add(IndexTaskRow(version_id=version, whole=False))
     session.flush()
     return row.number
 
 
-def correct_newest(
+def correct_version(
     session: Session,
-    newest: Version,
+    version: Version,
     valid: tuple[Instant, Instant],
     review_by: Instant | None,
     *,
     at: Instant,
     by: PrincipalRef,
+    reason: str | None = None,
 ) -> None:
-    """As `correct_period`, of a document's newest version, which supersedes the others wherever it is then valid."""
-    correct_period(session, newest.id, valid, review_by, at=at, by=by)
-    document = session.execute(select(col(VersionRow.document_id)).where(col(VersionRow.id) == newest.id)).scalar_one()
-    _supersede(session, document, valid, at=at, by=by, by_version=newest.id)
+    """As `correct_period`, and the document's other versions are left what this one then does not take."""
+    correct_period(session, version.id, valid, review_by, at=at, by=by, reason=reason)
+    document = session.execute(select(col(VersionRow.document_id)).where(col(VersionRow.id) == version.id)).scalar_one()
+    leave_to_others(session, document, valid, at=at, by=by, by_version=version.id)
 
 
 def correct_period(
@@ -456,6 +464,7 @@ def correct_period(
     *,
     at: Instant,
     by: PrincipalRef,
+    reason: str | None = None,
 ) -> None:
     """Hold from now on that a version was valid then; what we held before stays in recorded time."""
     old = session.scalars(select(PeriodRow).where(col(PeriodRow.version_id) == version, holds(PeriodRow))).one()
@@ -465,11 +474,33 @@ def correct_period(
         raise Conflict("The validity of this version was corrected too often. Submit the document as a new version.")
     replace_state(
         session,
-        _period(version, old.ordinal + 1, valid, review_by, at=at, by=by),
+        _period(version, old.ordinal + 1, valid, review_by, at=at, by=by, reason=reason),
         col(PeriodRow.version_id) == version,
         at=at,
     )
     session.add(IndexTaskRow(version_id=version, whole=True))
+
+
+def periods(session: Session, version: VersionId) -> list[RecordedPeriod]:
+    """Every period of a version that was ever held, the first recorded first."""
+    rows = session.scalars(
+        select(PeriodRow).where(col(PeriodRow.version_id) == version).order_by(col(PeriodRow.ordinal))
+    )
+    return [
+        RecordedPeriod(
+            period=Period(
+                ordinal=row.ordinal,
+                valid_from=Instant(row.valid_from),
+                valid_to=Instant(row.valid_to),
+                review_by=Instant(row.review_by) if row.review_by is not None else None,
+                recorded_from=Instant(row.recorded_from),
+                recorded_to=Instant(row.recorded_to),
+            ),
+            by=PrincipalRef(row.recorded_by),
+            reason=row.reason,
+        )
+        for row in rows
+    ]
 
 
 def move_boundary(
@@ -772,7 +803,7 @@ def _validity(metadata: Metadata, at: Instant) -> tuple[Instant, Instant]:
     return (at if at < valid_to else BEGINNING), valid_to
 
 
-def _supersede(
+def leave_to_others(
     session: Session,
     document: int,
     by_period: tuple[Instant, Instant],
@@ -809,6 +840,7 @@ def _period(
     *,
     at: Instant,
     by: PrincipalRef,
+    reason: str | None = None,
 ) -> PeriodRow:
     return PeriodRow(
         version_id=version,
@@ -819,4 +851,5 @@ def _period(
         recorded_from=at,
         recorded_to=FOREVER,
         recorded_by=by,
+        reason=reason,
     )

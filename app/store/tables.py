@@ -306,6 +306,33 @@ class PeriodRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
+class SupersessionRow(SQLModel, table=True):
+    """While a row holds, a document's time ends at `valid_from`, where another document takes its place."""
+
+    __tablename__ = "supersessions"
+    __table_args__ = (_one_open("supersessions", "document_id"),)
+    id: int | None = _row_id()
+    document_id: int = _reference("documents.id")
+    successor_id: int = _reference("documents.id")
+    valid_from: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class ReviewRow(SQLModel, table=True):
+    """An owner has looked at a version and says when it is to be looked at next. Immutable."""
+
+    __tablename__ = "reviews"
+    id: int | None = _row_id()
+    version_id: int = _reference("versions.id")
+    at: int = _instant()
+    by: str
+    note: str = Field(sa_type=Text)
+    next: int | None = _instant()
 
 
 class WithdrawalRow(SQLModel, table=True):

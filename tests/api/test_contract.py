@@ -369,6 +369,8 @@ def test_version_tells_all_that_was_stated(office: Office) -> None:
         "source": {"connector": "mail", "fetched_at": "2025-02-27T09:30:00.250Z", "etag": "7", "author": "Ana"},
         "attributes": {"region": ["EU"], "branch": ["Lisbon", "Dublin"]},
         "findings": [],
+        "rollback_of": None,
+        "superseded_by": None,
     }
 
 
@@ -534,7 +536,7 @@ def test_withdrawn_document_is_gone_to_readers_and_kept_for_owners(run_furnished
     id = run.publish("user:lena", "shelf", "# Words\nBook a train.", uri="words")
     citation = run.retrieve("user:ana", "train")["passages"][0]["citation"]["id"]
     response = run.request("POST", f"/v1/documents/{id}/withdraw", "user:lena", json={"reason": "wrong"})
-    assert (response.status_code, response.json()) == (200, {"id": id})
+    assert (response.status_code, response.json()) == (200, {"id": id, "still_superseded": []})
     for path in (f"/v1/documents/{id}", f"/v1/documents/{id}/versions/1/text", f"/v1/citations/{citation}"):
         refusal(run, run.request("GET", path, "user:ana"), 404, "not-found")
     assert run.retrieve("user:ana", "train")["outcome"] == "empty"

@@ -55,6 +55,7 @@ def chunk(text: str = "Share nothing.", **changed: object) -> StoredChunk:
         valid_from=Instant(1),
         valid_to=FOREVER,
         begins=Instant(1),
+        review_by=None,
         recorded_at=Instant(2),
         latest=True,
     )

@@ -177,6 +177,8 @@ def _version(*, withdrawn: bool, superseded: bool) -> Version:
         boundary_id=BoundaryId(1),
         boundary=Boundary(collection="policies", label=Label()),
         period=_period(),
+        begins=Instant(10),
         withdrawn=withdrawn,
         superseded=superseded,
+        latest=not superseded,
     )

@@ -207,8 +207,10 @@ def test_published_version_is_all_that_was_said_of_it(shelf: Shelf) -> None:
                 recorded_from=at,
                 recorded_to=FOREVER,
             ),
+            begins=Instant(10),
             withdrawn=False,
             superseded=False,
+            latest=True,
         )
     ]
 
@@ -329,6 +331,7 @@ def test_stored_chunk_carries_all_that_citing_it_needs(shelf: Shelf) -> None:
             valid_from=at,
             valid_to=FOREVER,
             begins=at,
+            review_by=None,
             recorded_at=at,
             latest=True,
         )
