@@ -263,6 +263,7 @@ def test_submission_is_acknowledged_with_its_job(office: Office) -> None:
             "version": 1,
             "unchanged": False,
             "findings": got(office.run, f"/v1/documents/{submitted['document']['id']}")["findings"],
+            "attachments": [],
         }
 
 
@@ -366,7 +367,14 @@ def test_version_tells_all_that_was_stated(office: Office) -> None:
         "valid_from": "2025-03-01T00:00:00Z",
         "valid_to": None,
         "review_by": "2029-12-31T22:00:00Z",
-        "source": {"connector": "mail", "fetched_at": "2025-02-27T09:30:00.250Z", "etag": "7", "author": "Ana"},
+        "source": {
+            "connector": "mail",
+            "fetched_at": "2025-02-27T09:30:00.250Z",
+            "etag": "7",
+            "author": "Ana",
+            "location": None,
+            "item": None,
+        },
         "attributes": {"region": ["EU"], "branch": ["Lisbon", "Dublin"]},
         "findings": [],
         "rollback_of": None,
