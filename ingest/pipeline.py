@@ -9,10 +9,15 @@ run once more. What a document does wrong ends that document's job; what a part 
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
-from app.domain.corpus import Digest, Parsed, VersionId, embedded_text, text_digest
+from sqlalchemy.orm import Session
+
+from app.domain.corpus import Parsed, VersionId, embedded_text, text_digest
 from app.domain.errors import MunimentError, Unavailable, Unparseable
+from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
@@ -28,7 +33,12 @@ from ingest.ports import Parser
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _INTERNAL = "Something failed on our side while reading this document; it is logged under the job's id."
+_COMMITTED_AT_ONCE = 16
+"""Documents stored or published in one transaction: a commit waits for the disk, and others wait for the commit."""
+
 _EMBED_AT_ONCE = 256
 """Chunks embedded between two commits to the cache: what a kill can cost."""
 
@@ -40,8 +50,9 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
         staged = publishing.staged_jobs(session, [each.job for each in submissions])
     todo = [each for each in submissions if each.job not in staged]
     _advance(ports, batch, Stage.PARSE, [each.job for each in todo])
-    for _ in readers.map(lambda each: _stage(ports, parser, batch, each), todo):
-        pass
+    for some in _batched(todo, _COMMITTED_AT_ONCE):
+        ready = [each for each in readers.map(lambda each: _read(ports, parser, batch, each), some) if each]
+        _store(ports, batch, ready)
 
 
 def embed_batch(ports: Ports, batch: str) -> None:
@@ -67,8 +78,10 @@ def index_batch(ports: Ports, batch: str) -> None:
 def publish_batch(ports: Ports, batch: str) -> None:
     """Give each staged version its number, boundary and period: all of a version in one recording, or nothing."""
     _advance(ports, batch, Stage.PUBLISH)
-    for job in _open_jobs(ports, batch):
-        _publish(ports, batch, job)
+    for some in _batched(_open_jobs(ports, batch), _COMMITTED_AT_ONCE):
+        with recording(ports.engine, ports.now()) as (session, at):
+            for job in some:
+                _publish(session, batch, job, at=at)
 
 
 def place_batch(ports: Ports, batch: str) -> None:
@@ -102,14 +115,27 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
             jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), batch=batch, at=ports.now())
 
 
-def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A document that was read, to be stored."""
+
+    submission: Submission
+    parsed: Parsed
+    chunks: tuple[publishing.StagedChunk, ...]
+    title: str
+    media_type: str
+    size_bytes: int
+
+
+def _read(ports: Ports, parser: Parser, batch: str, submission: Submission) -> _Ready | None:
+    """A document gated, parsed and chunked; None if there is nothing to store of it: its job is over, or put off."""
     try:
         if _unchanged(ports, batch, submission):
-            return
+            return None
         content = ports.blobs.get(submission.blob)
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
         parsed = parser.parse(content, media_type, submission.filename)
-        _store(ports, batch, submission, parsed, media_type, len(content))
+        return _cut(ports, submission, parsed, media_type, len(content))
     except Unavailable as error:
         _postpone(ports, batch, [submission.job], error)
     except MunimentError as error:
@@ -117,6 +143,7 @@ def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> 
     except Exception:
         logger.exception("job %s failed", submission.job)
         _fail(ports, batch, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
+    return None
 
 
 def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
@@ -132,40 +159,58 @@ def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
     return True
 
 
-def _store(ports: Ports, batch: str, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
+def _cut(ports: Ports, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> _Ready:
     if not parsed.text.strip():
         raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
-    cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
-    for chunk in cut:
+    for chunk in chunks(parsed, ports.tokenizer, title=title):
         text = chunk.span.of(parsed.text)
         embedded = embedded_text(title, chunk.section, text)
         staged.append(
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
+    return _Ready(
+        submission=submission,
+        parsed=parsed,
+        chunks=tuple(staged),
+        title=title,
+        media_type=media_type,
+        size_bytes=size_bytes,
+    )
+
+
+def _store(ports: Ports, batch: str, several: Sequence[_Ready]) -> None:
     with writing(ports.engine) as session:
-        if not jobs.held(session, batch, submission.job):
-            return  # cancelled meanwhile, or another worker's by now
-        publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
+        for ready in several:
+            if not jobs.held(session, batch, ready.submission.job):
+                continue  # cancelled meanwhile, or another worker's by now
+            publishing.stage(
+                session,
+                ready.submission,
+                ready.parsed,
+                ready.chunks,
+                title=ready.title,
+                media_type=ready.media_type,
+                size_bytes=ready.size_bytes,
+            )
 
 
-def _publish(ports: Ports, batch: str, job: JobId) -> None:
-    with recording(ports.engine, ports.now()) as (session, at):
-        submission = jobs.submission(session, job) if jobs.held(session, batch, job) else None
-        staged = publishing.version_of_job(session, job)
-        if submission is None or staged is None or staged.number is not None:
-            return  # cancelled, another worker's by now, or published by an earlier run of this step
-        newest = publishing.latest(session, submission.document_row)
-        if newest and (newest.digest, newest.metadata_digest) == (submission.blob, submission.metadata_digest):
-            result = JobResult(document=submission.document, version=newest.number, unchanged=True)
-            jobs.succeed(session, job, result, at=at)
-            return
-        collection = registry.collection(session, submission.collection)
-        if collection is None:
-            raise Unavailable(f"collection {submission.collection} is not recorded")
-        boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
-        publishing.publish(session, staged.id, submission, boundary, at=at)
+def _publish(session: Session, batch: str, job: JobId, *, at: Instant) -> None:
+    submission = jobs.submission(session, job) if jobs.held(session, batch, job) else None
+    staged = publishing.version_of_job(session, job)
+    if submission is None or staged is None or staged.number is not None:
+        return  # cancelled, another worker's by now, or published by an earlier run of this step
+    newest = publishing.latest(session, submission.document_row)
+    if newest and (newest.digest, newest.metadata_digest) == (submission.blob, submission.metadata_digest):
+        result = JobResult(document=submission.document, version=newest.number, unchanged=True)
+        jobs.succeed(session, job, result, at=at)
+        return
+    collection = registry.collection(session, submission.collection)
+    if collection is None:
+        raise Unavailable(f"collection {submission.collection} is not recorded")
+    boundary = boundaries.interned(session, labelled(submission.metadata, collection), at=at)
+    publishing.publish(session, staged.id, submission, boundary, at=at)
 
 
 def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:
@@ -217,6 +262,6 @@ def _staged_versions(ports: Ports, batch: str) -> list[VersionId]:
         return list(publishing.unpublished(session, open_jobs).values())
 
 
-def _batched(items: Sequence[tuple[Digest, str]], size: int) -> Iterator[Sequence[tuple[Digest, str]]]:
+def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
