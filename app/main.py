@@ -29,6 +29,14 @@ app = typer.Typer(
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 
 
+class StateWord(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class ModeWord(StrEnum):
     HYBRID = "hybrid"
     DENSE = "dense"
@@ -141,6 +149,64 @@ def ingest(
         targets=targets, collection=collection, metadata=metadata, person=_ref(person), wait=wait, as_json=as_json
     )
     _end_well(ingest(load_settings(), wanted))
+
+
+jobs = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(jobs, name="jobs")
+JobIds = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="As the list shows them.", show_default=False)
+]
+
+
+@jobs.callback()
+def _jobs(
+    context: typer.Context,
+    failed: Annotated[bool, typer.Option("--failed", help="Those alone that were given up.")] = False,
+    state: Annotated[StateWord | None, typer.Option(help="Those alone that are in this state.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=_matching(_NAME, "A plain name."))] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was taken for reading. How far it is, what was not read, why, and what to do."""
+    if context.invoked_subcommand is not None:
+        return
+    if failed and state not in (None, StateWord.FAILED):
+        raise typer.BadParameter("--failed and another --state exclude each other.")
+    from app.cli.connect import load_settings
+    from app.cli.jobs import show
+
+    wanted = "failed" if failed else state.value if state else None
+    show(load_settings(), _ref(person), collection=collection, state=wanted, most=most, as_json=as_json)
+
+
+@jobs.command("retry")
+def _retry(
+    ids: JobIds = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try jobs again that failed or were cancelled."""
+    if failed == bool(ids):
+        raise typer.BadParameter("Name jobs, or say --failed.")
+    from app.cli.connect import load_settings
+    from app.cli.jobs import retry
+
+    _end_well(retry(load_settings(), _ref(person), ids or [], failed=failed, as_json=as_json))
+
+
+@jobs.command("cancel")
+def _cancel(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As the list shows them.")],
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """End jobs that have published nothing yet."""
+    from app.cli.connect import load_settings
+    from app.cli.jobs import cancel
+
+    _end_well(cancel(load_settings(), _ref(person), ids, as_json=as_json))
 
 
 @app.command()

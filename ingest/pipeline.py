@@ -9,12 +9,14 @@ run once more. What a document does wrong ends that document's job; what a part 
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
 
 from app.domain.corpus import (
     ATTACHMENTS_OF,
-    Digest,
     Finding,
     FindingCode,
     Parsed,
@@ -27,6 +29,7 @@ from app.domain.errors import Conflict, MunimentError, NoText, Unavailable
 from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.domain.provenance import Activity, Transformation
+from app.domain.similarity import Signature
 from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
@@ -44,9 +47,13 @@ from ingest.signing import signed
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _INTERNAL = "Something failed on our side while reading this document; it is logged under the job's id."
 MAX_ATTACHED_DEPTH = 2
 """How far attachments of attachments are followed."""
+_COMMITTED_AT_ONCE = 16
+"""Documents stored or published in one transaction: a commit waits for the disk, and others wait for the commit."""
 
 _EMBED_AT_ONCE = 256
 """Chunks embedded between two commits to the cache: what a kill can cost."""
@@ -59,8 +66,9 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
         staged = publishing.staged_jobs(session, [each.job for each in submissions])
     todo = [each for each in submissions if each.job not in staged]
     _advance(ports, batch, Stage.PARSE, [each.job for each in todo])
-    for _ in readers.map(lambda each: _stage(ports, parser, batch, each), todo):
-        pass
+    for some in _batched(todo, _COMMITTED_AT_ONCE):
+        ready = [each for each in readers.map(lambda each: _read(ports, parser, batch, each), some) if each]
+        _store(ports, batch, ready)
 
 
 def embed_batch(ports: Ports, batch: str) -> None:
@@ -87,11 +95,13 @@ def index_batch(ports: Ports, batch: str) -> None:
 def publish_batch(ports: Ports, batch: str) -> None:
     """Give each staged version its number, boundary and period: all of a version in one recording, or nothing."""
     _advance(ports, batch, Stage.PUBLISH)
-    for job in _open_jobs(ports, batch):
+    for some in _batched(_open_jobs(ports, batch), _COMMITTED_AT_ONCE):
         try:
-            _publish(ports, batch, job)
-        except Conflict as error:  # this document's alone: a version of it was corrected too often to be ended again
-            _fail(ports, batch, job, Problem(kind=error.kind, detail=error.detail))
+            with recording(ports.engine, ports.now()) as (session, at):
+                for job in some:
+                    _publish(ports, session, batch, job, at=at)
+        except Conflict:
+            _publish_singly(ports, batch, some)
 
 
 def place_batch(ports: Ports, batch: str) -> None:
@@ -126,10 +136,27 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
             jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), batch=batch, at=ports.now())
 
 
-def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A document that was read, to be stored."""
+
+    submission: Submission
+    parsed: Parsed
+    chunks: tuple[publishing.StagedChunk, ...]
+    title: str
+    media_type: str
+    size_bytes: int
+    attachments: Sequence[publishing.StagedAttachment]
+    detected: frozenset[str]
+    signature: Signature
+    steps: Sequence[Transformation]
+
+
+def _read(ports: Ports, parser: Parser, batch: str, submission: Submission) -> _Ready | None:
+    """A document gated, parsed and chunked; None if there is nothing to store of it: its job is over, or put off."""
     try:
         if _unchanged(ports, batch, submission):
-            return
+            return None
         content = ports.blobs.get(submission.blob)
         began = ports.now()
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
@@ -140,7 +167,7 @@ def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> 
             gated(original, declared=submission.media_type, media_type=media_type, started=began, ended=let_in),
             parsed_from(original, parsed, started=let_in, ended=ports.now()),
         ]
-        _store(ports, batch, submission, parsed, media_type, len(content), so_far)
+        return _cut(ports, submission, parsed, media_type, len(content), so_far)
     except Unavailable as error:
         _postpone(ports, batch, [submission.job], error)
     except MunimentError as error:
@@ -148,6 +175,7 @@ def _stage(ports: Ports, parser: Parser, batch: str, submission: Submission) -> 
     except Exception:
         logger.exception("job %s failed", submission.job)
         _fail(ports, batch, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
+    return None
 
 
 def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
@@ -163,24 +191,22 @@ def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
     return True
 
 
-def _store(
+def _cut(
     ports: Ports,
-    batch: str,
     submission: Submission,
     parsed: Parsed,
     media_type: str,
     size_bytes: int,
     so_far: Sequence[Transformation],
-) -> None:
+) -> _Ready:
     if not parsed.text.strip():
         raise NoText("No text was found in the document, so there is nothing to retrieve from it. Send one with text.")
     began = ports.now()
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
     proposed = proposals(f"{title}\n{parsed.text}")
     parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
-    cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []
-    for chunk in cut:
+    for chunk in chunks(parsed, ports.tokenizer, title=title):
         text = chunk.span.of(parsed.text)
         embedded = embedded_text(title, chunk.section, text)
         staged.append(
@@ -193,22 +219,38 @@ def _store(
     ]
     text, signature = text_digest(parsed.text), signed(parsed.text)
     steps = [*so_far, chunked(text, staged, started=began, ended=ports.now())]
+    return _Ready(
+        submission=submission,
+        parsed=parsed,
+        chunks=tuple(staged),
+        title=title,
+        media_type=media_type,
+        size_bytes=size_bytes,
+        attachments=attachments,
+        detected=proposed.categories,
+        signature=signature,
+        steps=steps,
+    )
+
+
+def _store(ports: Ports, batch: str, several: Sequence[_Ready]) -> None:
     with writing(ports.engine) as session:
-        if not jobs.held(session, batch, submission.job):
-            return  # cancelled meanwhile, or another worker's by now
-        version = publishing.stage(
-            session,
-            submission,
-            parsed,
-            staged,
-            title=title,
-            media_type=media_type,
-            size_bytes=size_bytes,
-            attachments=attachments,
-            detected=proposed.categories,
-        )
-        duplicates.add_signature(session, text, signature)
-        provenance.record_transformations(session, version, steps)
+        for ready in several:
+            if not jobs.held(session, batch, ready.submission.job):
+                continue  # cancelled meanwhile, or another worker's by now
+            version = publishing.stage(
+                session,
+                ready.submission,
+                ready.parsed,
+                ready.chunks,
+                title=ready.title,
+                media_type=ready.media_type,
+                size_bytes=ready.size_bytes,
+                attachments=ready.attachments,
+                detected=ready.detected,
+            )
+            duplicates.add_signature(session, text_digest(ready.parsed.text), ready.signature)
+            provenance.record_transformations(session, version, ready.steps)
 
 
 def _within_depth(parsed: Parsed, submission: Submission) -> Parsed:
@@ -242,44 +284,54 @@ def _recount_embedding(ports: Ports, batch: str, fingerprint: str, started: Inst
             provenance.record_transformations(session, version, [step])
 
 
-def _publish(ports: Ports, batch: str, job: JobId) -> None:
-    with recording(ports.engine, ports.now()) as (session, at):
-        submission = jobs.submission(session, job) if jobs.held(session, batch, job) else None
-        staged = publishing.version_of_job(session, job)
-        if submission is None or staged is None or staged.number is not None:
-            return  # cancelled, another worker's by now, or published by an earlier run of this step
-        newest = publishing.latest(session, submission.document_row)
-        if newest and (newest.digest, newest.metadata_digest) == (submission.blob, submission.metadata_digest):
-            result = JobResult(document=submission.document, version=newest.number, unchanged=True)
-            jobs.succeed(session, job, result, at=at)
-            return
-        collection = registry.collection(session, submission.collection)
-        if collection is None:
-            raise Unavailable(f"collection {submission.collection} is not recorded")
-        said = labelled(
-            submission.metadata,
-            collection,
-            rules=registry.label_rules(session, submission.collection),
-            detected=staged.detected,
-            before=publishing.label_of_newest(session, submission.document_row),
-        )
-        id = boundaries.interned(session, said.boundary, at=at)
-        publishing.publish(
-            session,
-            staged.id,
-            submission,
-            id,
-            at=at,
-            causes=said.causes,
-            reason=said.reason,
-            review_after_days=collection.review_after_days,
-        )
-        succession.settle(session, staged.id, submission, at=at)
-        attach(ports, session, submission, staged.id, boundary=said.boundary, at=at)
-        steps = provenance.transformations_of(session, staged.id)
-        if Activity.CHUNK in steps:  # absent if it was staged by a program from before they were written down
-            last = published(steps, said.boundary, submission.blob, at=at)
-            provenance.record_transformations(session, staged.id, last)
+def _publish_singly(ports: Ports, batch: str, ids: Sequence[JobId]) -> None:
+    """Each in a recording of its own: one that cannot be published, as a version of it was corrected too often to be
+    ended again, fails alone."""
+    for job in ids:
+        try:
+            with recording(ports.engine, ports.now()) as (session, at):
+                _publish(ports, session, batch, job, at=at)
+        except Conflict as error:
+            _fail(ports, batch, job, Problem(kind=error.kind, detail=error.detail))
+
+
+def _publish(ports: Ports, session: Session, batch: str, job: JobId, *, at: Instant) -> None:
+    submission = jobs.submission(session, job) if jobs.held(session, batch, job) else None
+    staged = publishing.version_of_job(session, job)
+    if submission is None or staged is None or staged.number is not None:
+        return  # cancelled, another worker's by now, or published by an earlier run of this step
+    newest = publishing.latest(session, submission.document_row)
+    if newest and (newest.digest, newest.metadata_digest) == (submission.blob, submission.metadata_digest):
+        result = JobResult(document=submission.document, version=newest.number, unchanged=True)
+        jobs.succeed(session, job, result, at=at)
+        return
+    collection = registry.collection(session, submission.collection)
+    if collection is None:
+        raise Unavailable(f"collection {submission.collection} is not recorded")
+    said = labelled(
+        submission.metadata,
+        collection,
+        rules=registry.label_rules(session, submission.collection),
+        detected=staged.detected,
+        before=publishing.label_of_newest(session, submission.document_row),
+    )
+    id = boundaries.interned(session, said.boundary, at=at)
+    publishing.publish(
+        session,
+        staged.id,
+        submission,
+        id,
+        at=at,
+        causes=said.causes,
+        reason=said.reason,
+        review_after_days=collection.review_after_days,
+    )
+    succession.settle(session, staged.id, submission, at=at)
+    attach(ports, session, submission, staged.id, boundary=said.boundary, at=at)
+    steps = provenance.transformations_of(session, staged.id)
+    if Activity.CHUNK in steps:  # absent if it was staged by a program from before they were written down
+        last = published(steps, said.boundary, submission.blob, at=at)
+        provenance.record_transformations(session, staged.id, last)
 
 
 def _published(ports: Ports, batch: str) -> list[tuple[Submission, JobVersion]]:
@@ -336,6 +388,6 @@ def _staged_versions(ports: Ports, batch: str) -> list[VersionId]:
         return list(publishing.unpublished(session, open_jobs).values())
 
 
-def _batched(items: Sequence[tuple[Digest, str]], size: int) -> Iterator[Sequence[tuple[Digest, str]]]:
+def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

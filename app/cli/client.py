@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import httpx
 
@@ -17,7 +18,7 @@ _TIMEOUT = httpx.Timeout(120.0, connect=5.0)
 _TRIES = 4
 _MAX_PAUSE_S = 2.0
 _LOOK_EVERY_S = 0.2
-_UNENDED_A_LOOK = 4
+_AT_A_LOOK = 100
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -91,32 +92,39 @@ class Server:
     def ended(self, jobs: Mapping[str, str | None]) -> Iterator[Json]:
         """Each job once it is over, looked at on behalf of whom it is mapped to, if anybody.
 
-        They end about in the order of their submission, so only the oldest of those that go on are looked at.
+        They end about in the order of their submission, so only the oldest of those that go on are looked at, many in
+        one request.
         """
         waiting = list(jobs)
         while waiting:
-            going_on: list[str] = []
-            for n, id in enumerate(waiting):
-                if len(going_on) == _UNENDED_A_LOOK:
-                    going_on += waiting[n:]
-                    break
-                job = self.get(f"/v1/jobs/{id}", on_behalf_of=jobs[id])
-                if job["state"] in _ENDED:
-                    yield job
-                else:
-                    going_on.append(id)
-            waiting = going_on
-            if waiting:
+            looked_at = waiting[:_AT_A_LOOK]
+            over = {job["id"]: job for job in self._some_jobs(looked_at, jobs) if job["state"] in _ENDED}
+            yield from over.values()
+            waiting = [id for id in waiting if id not in over]
+            if len(over) < len(looked_at):
                 time.sleep(_LOOK_EVERY_S)
 
+    def _some_jobs(self, ids: Sequence[str], persons: Mapping[str, str | None]) -> Iterator[Json]:
+        for person in dict.fromkeys(persons[id] for id in ids):
+            wanted = [id for id in ids if persons[id] == person]
+            query = urlencode([("id", id) for id in wanted])
+            found = self.get(f"/v1/jobs?{query}", on_behalf_of=person)["jobs"]
+            if lost := set(wanted) - {job["id"] for job in found}:
+                raise Failed(f"{len(lost)} of the jobs can no longer be followed with this key.")
+            yield from found
+
     def request(self, method: str, path: str, **rest: Any) -> Json:
-        """The answer's JSON, or {} where there is none. A server that is busy or starting is asked again."""
-        for _ in range(_TRIES - 1):
-            response = self._sent(method, path, **rest)
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
+        """The answer's JSON, or {} where there is none. A server that is busy or starting is asked again.
+
+        One that has as much as it takes at once is asked until it has room: it is working.
+        """
+        tries = 1
+        response = self._sent(method, path, **rest)
+        while response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
+            response.status_code == httpx.codes.SERVICE_UNAVAILABLE and tries < _TRIES
+        ):
+            tries += response.status_code == httpx.codes.SERVICE_UNAVAILABLE
             time.sleep(min(_seconds(response.headers.get("Retry-After")), _MAX_PAUSE_S))
-        else:
             response = self._sent(method, path, **rest)
         if response.is_success and not response.content:
             return {}

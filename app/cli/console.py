@@ -19,6 +19,8 @@ STYLES = {
     "escalated": "red",
     "blocked": "red",
     "wrong": "red",
+    "succeeded": "green",
+    "failed": "red",
 }
 """Colours are an addition: each of these words is printed as well."""
 

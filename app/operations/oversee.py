@@ -13,7 +13,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.clear import clear_away
 from app.operations.identify import Credentials, Standing, identify
-from app.operations.submit import curated, handled_documents
+from app.operations.submit import handled_documents
 from app.ports import Ports
 from app.store import jobs, publishing
 from app.store.database import reading, recording
@@ -109,7 +109,8 @@ def retry(ports: Ports, credentials: Credentials, id: JobId) -> Job:
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         found = _followed_one(ports, session, standing, id)
-        curated(ports, session, standing, found.collection)
+        if found.collection not in authorize.curated_collections(ports, session, standing):
+            raise NotPermitted("Only the owners of its collection have a document published. Ask one of them.")
         if not handled_documents(ports, session, standing, {found.document: found.collection}):
             raise NotPermitted("You may not read that document, so you cannot have it published. Ask its owners.")
         _check_retry(session, found)

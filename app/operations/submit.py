@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
-from app.domain.corpus import DocumentId, Metadata, labelled
+from app.domain.corpus import Digest, DocumentId, Metadata, digest_of, labelled
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
@@ -78,22 +78,23 @@ def submit(
             within="/metadata",
         )
         _check_uri(ports, session, standing, collection, metadata.uri)
+        metadata = replace(
+            metadata, supersedes=_superseded(ports, session, standing, collection, supersedes, metadata.uri)
+        )
+        digest, said = digest_of(content), metadata_digest(metadata)
+        if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
+            return there
         _check_room(ports, session, collection)
-        superseded = _superseded(ports, session, standing, collection, supersedes, metadata.uri)
-    metadata = replace(metadata, supersedes=superseded)
-    digest = ports.blobs.put(content)
-    said = metadata_digest(metadata)
+    ports.blobs.put(content)
     with recording(ports.engine, ports.now()) as (session, at):
+        if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
+            return there
         found = publishing.document_row(session, collection=collection, uri=metadata.uri)
         if found is None:
             document = DocumentId(f"doc_{ports.new_id()}")
             row = publishing.add_document(session, id=document, collection=collection, uri=metadata.uri, at=at)
         else:
             row, document = found
-            newest = publishing.latest(session, row)
-            pending = jobs.open_jobs_of(session, row)
-            if newest and not pending and (newest.digest, newest.metadata_digest) == (digest, said):
-                return Submitted(document=document, job=None, unchanged_version=newest.number)
         id = JobId(f"job_{ports.new_id()}")
         submission = jobs.Submission(
             job=id,
@@ -115,6 +116,18 @@ def submit(
         request = {"what": "submit", "document": document, "job": id, "digest": digest}
         record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="accepted", request=request)
     return Submitted(document=document, job=job, unchanged_version=None)
+
+
+def _unchanged(session: Session, collection: str, uri: str, digest: Digest, said: str) -> Submitted | None:
+    """The answer to bytes and metadata that the newest version has already, if nothing else is on its way."""
+    found = publishing.document_row(session, collection=collection, uri=uri)
+    if found is None:
+        return None
+    row, document = found
+    newest = publishing.latest(session, row)
+    if newest is None or (newest.digest, newest.metadata_digest) != (digest, said) or jobs.open_jobs_of(session, row):
+        return None
+    return Submitted(document=document, job=None, unchanged_version=newest.number)
 
 
 def _check_room(ports: Ports, session: Session, collection: str) -> None:
@@ -188,6 +201,8 @@ def curated(ports: Ports, session: Session, standing: Standing, name: str) -> Co
     Raises `NotPermitted` where its existence is no secret to the principal, else `NotFound`, as for one that is absent.
     """
     collection = authorize.register(ports, session, standing).collections.get(name)
+    if collection is not None and name in authorize.curated_collections(ports, session, standing):
+        return collection  # without looking through all there is for what else may be known of it
     known = (
         authorize.discoverable_collections(ports, session, standing)
         | authorize.readable_collections(ports, session, standing)
