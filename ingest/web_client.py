@@ -82,12 +82,15 @@ class Answer:
 
 
 class WebClient:
-    """One site's guest. Not safe between threads; `pause` is how it waits."""
+    """One site's guest. Not safe between threads; `pause` is how it waits.
+
+    Only the name `private_host`, if any, may lead into a private network.
+    """
 
     def __init__(
         self,
         *,
-        private_networks_allowed: bool,
+        private_host: str | None,
         seconds_between: float,
         contact: str = "",
         resolve: Resolve = resolved,
@@ -97,7 +100,7 @@ class WebClient:
         self._agent = f"{NAME}/0.1 (+{contact})" if contact else f"{NAME}/0.1"
         self._pause = pause
         self._next_at = 0.0
-        self._roads = _Roads(resolve, private_networks_allowed=private_networks_allowed)
+        self._roads = _Roads(resolve, private_host=private_host)
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(),
             max_connections=2,
@@ -158,8 +161,9 @@ def gunzipped(pieces: Iterable[bytes], *, max_bytes: int) -> Iterator[bytes]:
     """Pieces of gzip unpacked, in pieces of bounded size; raises `TooLarge` when it comes to more than `max_bytes`."""
     unpacking = zlib.decompressobj(wbits=47)
     left = max_bytes
+    begun = False
     for piece in pieces:
-        more = True
+        begun = more = True
         while more:
             try:
                 out = unpacking.decompress(piece, _AT_ONCE_BYTES)
@@ -174,6 +178,8 @@ def gunzipped(pieces: Iterable[bytes], *, max_bytes: int) -> Iterator[bytes]:
                 return
             piece = unpacking.unconsumed_tail
             more = bool(piece) or len(out) == _AT_ONCE_BYTES
+    if begun:
+        raise Invalid("What was sent as gzip is cut short.")
 
 
 def _bounded(pieces: Iterable[bytes], encoding: str, max_bytes: int) -> Iterator[bytes]:
@@ -212,10 +218,10 @@ _SocketOptions = typing.Iterable[httpcore.SOCKET_OPTION] | None
 class _Roads(httpcore.NetworkBackend):
     """Connects to addresses that were judged, by the time that is left."""
 
-    def __init__(self, resolve: Resolve, *, private_networks_allowed: bool) -> None:
+    def __init__(self, resolve: Resolve, *, private_host: str | None) -> None:
         self.deadline = 0.0
         self._resolve = resolve
-        self._private_networks_allowed = private_networks_allowed
+        self._private_host = private_host
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -230,7 +236,7 @@ class _Roads(httpcore.NetworkBackend):
             addresses = self._resolve(host.strip("[]"), port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name is not known") from error
-        allowed = self._private_networks_allowed
+        allowed = host == self._private_host
         if not addresses or not all(may_be_reached(each, private_networks_allowed=allowed) for each in addresses):
             raise NoFurther("not an address to go to")
         failure: Exception = httpcore.ConnectError("no address answers")

@@ -36,7 +36,7 @@ _MAX_XML_DEPTH: Final = 20
 _MAX_ROBOTS_BYTES: Final = 512_000
 """RFC 9309 asks for 500 KiB."""
 _MAX_REDIRECTS: Final = 5
-_MAX_START_URLS: Final = 100
+_MAX_START_URLS: Final = 1_000
 _MAX_CRAWL_DELAY_S: Final = 300
 _MAX_LINKS: Final = 5_000
 _KEPT_BYTES: Final = 20_000_000
@@ -87,26 +87,32 @@ def open_web(
     resolve: Resolve = resolved,
     pause: Callable[[float], None] = sleep,
 ) -> "WebSource":
-    """The `Source` of web pages. The location is one or more URLs, parted by spaces: of pages, or of sitemaps (what
-    ends in `.xml` or `.xml.gz`, or all of them with the option `sitemap`).
+    """The `Source` of web pages. The location is the URL of a sitemap (if it ends in `.xml` or `.xml.gz`, or with the
+    option `sitemap`), or of a page.
 
-    Options: `crawl_depth` (links followed below the folder of a page, 0), `hosts` (others that may be gone to),
+    Options: `pages` (further pages, parted by spaces or lines), `crawl_depth` (links followed below the folder of the
+    location, 0), `hosts` (others that may be gone to, parted by commas; never into a private network),
     `include` and `exclude` (patterns of paths, see `Paths`), `requests_per_second` (2; robots.txt may ask for fewer),
     `max_pages` (50,000), `trust_lastmod` (true: a page whose sitemap says that it is as it was is not asked for),
     `contact` (an address that is shown to the site).
     """
     options = Options(settings)
-    starts = [_normal(each) for each in settings.location.split()]
-    if not starts or None in starts or len(starts) > _MAX_START_URLS:
-        raise Invalid("The location is one or more addresses such as https://example.org/sitemap.xml.")
-    urls = [url for url in starts if url is not None]
-    hosts = {each.strip().lower() for each in options.text("hosts").split(",") if each.strip()}
+    location = _normal(settings.location)
+    if location is None:
+        raise Invalid("The location is an address such as https://example.org/sitemap.xml.")
+    hosts = {_host(location), *(each.strip().lower() for each in options.text("hosts").split(",") if each.strip())}
+    further = [_normal(each) for each in options.text("pages").split()]
+    pages = [url for url in further if url is not None and _host(url) in hosts]
+    if len(pages) < len(further) or len(pages) > _MAX_START_URLS:
+        raise Invalid(
+            "The option 'pages' is up to 1,000 addresses on the location's host, or on one that 'hosts' names."
+        )
     contact = options.text("contact")
     if not re.fullmatch(r"[\x21-\x7e]{0,200}", contact):
         raise Invalid("The option 'contact' is an e-mail address or a URL.")
     plan = _Plan(
-        starts=tuple(urls),
-        hosts=frozenset(hosts | {_host(url) for url in urls}),
+        starts=(location, *pages),
+        hosts=frozenset(hosts),
         paths=options.paths(),
         all_sitemaps=options.flag("sitemap"),
         depth=int(options.number("crawl_depth", 0, least=0, most=10)),
@@ -116,7 +122,7 @@ def open_web(
     per_second = options.number("requests_per_second", 2, least=0.01, most=20)
     options.refuse_others()
     client = WebClient(
-        private_networks_allowed=private_networks_allowed,
+        private_host=location.raw_host.decode("ascii") if private_networks_allowed else None,
         seconds_between=1 / per_second,
         contact=contact,
         resolve=resolve,
@@ -175,7 +181,7 @@ class WebSource:
 
     def fetch(self, item: Item) -> Fetched:
         kept = self._kept.pop(item.key, None)
-        return kept if kept is not None else self._fetched(item, {})
+        return kept if kept is not None else self._asked(item, {})
 
     def fetch_unless(self, item: Item, held: str) -> Fetched | None:
         """As `fetch`; `None` if the site says that it is still what we fetched with the etag `held`."""
@@ -186,9 +192,16 @@ class WebSource:
         else:
             return self.fetch(item)
         try:
-            return self._fetched(item, header)
+            return self._asked(item, header)
         except _Unchanged:
             return None
+
+    def _asked(self, item: Item, header: dict[str, str]) -> Fetched:
+        """A page that the site itself fails at is that page's trouble; the rest of the site may be well."""
+        try:
+            return self._fetched(item, header)
+        except _Failing as error:
+            raise NotFound("The site fails at this page, so it cannot be had now.") from error
 
     # -- listing
 
@@ -375,6 +388,10 @@ class _Unchanged(NotFound):
     """The site answered that what we hold is still right."""
 
 
+class _Failing(Unavailable):
+    """The site had an error of its own."""
+
+
 def _expect_found(answer: Answer, what: str) -> None:
     """Raises for every answer but 200, as that answer means it."""
     status = answer.status
@@ -382,6 +399,8 @@ def _expect_found(answer: Answer, what: str) -> None:
         return
     if status in (401, 403, 407, 451):
         raise NotPermitted(f"{what} is refused to us by the site ({status}).")
+    if status >= 500 and status not in (502, 503, 504):
+        raise _Failing(f"{what} cannot be had, as the site itself fails at it ({status}).")
     if status in (408, 425, 429) or status >= 500:
         raise Unavailable(f"{what} cannot be had from the site now ({status}). Try again later.")
     raise NotFound(f"{what} is not there any more ({status}).")

@@ -33,6 +33,8 @@ class Site:
     def __init__(self) -> None:
         self.served: dict[str, Served | Answering] = {}
         self.asked: list[Asked] = []
+        self.otherwise: Answering | None = None
+        """Answers for all other paths."""
         self.url = ""
         self._server: ThreadingHTTPServer | None = None
 
@@ -49,7 +51,7 @@ class Site:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         given = {name.lower(): value for name, value in handler.headers.items()}
-        served = self.served.get(handler.path, Served(status=404))
+        served = self.served.get(handler.path) or self.otherwise or Served(status=404)
         if not isinstance(served, Served):
             self.asked.append(Asked(path=handler.path, status=0, header=given))
             served(handler)
@@ -92,6 +94,8 @@ class Site:
                     site.answer(self)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
+
+            do_POST = do_GET  # noqa: N815 - so it is called
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
