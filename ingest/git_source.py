@@ -6,7 +6,9 @@ prints is read as it comes, parted by NUL, so no name or message can be taken fo
 configuration cannot make it run anything.
 
 Commit times may run backwards, since clocks do. Of each path they are made non-decreasing: a change is never dated
-before the change of the same path that it follows.
+before the change of the same path that it follows. Where the branch was put on another line (a forced push), what it
+said before is not unsaid: it said so until then, and "then" is the time of the last commit that was dropped, as nobody
+keeps when a branch was moved.
 """
 
 import hashlib
@@ -37,6 +39,7 @@ from ingest.listing import (
     count,
     cursor_of,
     is_safe_path,
+    local_path,
     paged,
     position_of,
     tidy,
@@ -69,6 +72,8 @@ _SAFELY: Final = (
     "gc.auto=0",
     "-c",
     "maintenance.auto=false",
+    "-c",
+    "http.followRedirects=false",
 )
 _AS_IT_IS: Final = (
     *("--raw", "-z", "--no-abbrev", "--no-color", "--no-ext-diff", "--no-textconv"),
@@ -121,6 +126,8 @@ class _Step:
     commit: str
     author: str | None
     changes: Iterator[_Change]
+    left: str = ""
+    """The commit that was dropped by this step, if it went back."""
 
 
 class GitSource:
@@ -154,18 +161,26 @@ class GitSource:
     def pages(self, since: Cursor | None) -> Iterator[Page]:
         head = self._repository.head()
         start = position_of(since)
-        at = word(start, "at")
-        known = not at or (_COMMIT.fullmatch(at) is not None and self._repository.has(at))
-        if since is not None and (word(start, "plan") != self._plan or not known):
+        if since is not None and not self._leads_on(start):
             self._lists_all = True
-            start, at = {}, ""
-        end: Position = {"plan": self._plan, "at": head, "in": "", "done": 0}
+            start = {}
+        walk = _Walk(at=word(start, "at"), left=word(start, "left"))
         last: Cursor | None = None
-        for page in paged(self._items(at, head, start), size=self._page_items):
+        for page in paged(self._items(walk, head, start), size=self._page_items):
             last = page.next
             yield page
-        if dict(end) != (position_of(last) if last else start):
-            yield Page(items=(), next=cursor_of(end))
+        if walk.left and self._repository.time(walk.left) <= self._repository.time(head):
+            walk.left = ""
+        end = cursor_of(self._position(walk, into="", done=0))
+        if end != (last or since):
+            yield Page(items=(), next=end)
+
+    def _leads_on(self, start: Position) -> bool:
+        """Whether a cursor is one of this source as it is set up now, at commits that are still there."""
+        known = (word(start, name) for name in ("at", "left"))
+        return word(start, "plan") == self._plan and all(
+            not each or (_COMMIT.fullmatch(each) is not None and self._repository.has(each)) for each in known
+        )
 
     def fetch(self, item: Item) -> Fetched:
         if item.etag is None or not _COMMIT.fullmatch(item.etag):
@@ -175,15 +190,19 @@ class GitSource:
             raise UnsupportedMedia("The repository holds only a pointer to it: its content is kept in Git LFS.")
         return Fetched(content=content, filename=PurePosixPath(item.key).name, etag=item.etag, author=item.author)
 
-    def _items(self, at: str, head: str, start: Position) -> Iterator[tuple[Item, Position]]:
+    def _items(self, walk: "_Walk", head: str, start: Position) -> Iterator[tuple[Item, Position]]:
         """What each step changed, with where to go on after it; a step that was broken off begins where it was."""
-        for step in self._steps(at, head):
+        for step in self._steps(walk, head):
             done = count(start, "done") if word(start, "in") == step.commit else 0
             start = {}
             for number, item in enumerate(self._changed(step), start=1):
                 if number > done:
-                    yield item, {"plan": self._plan, "at": at, "in": step.commit, "done": number}
-            at = step.commit
+                    yield item, self._position(walk, into=step.commit, done=number)
+            walk.at = step.commit
+            walk.left = step.left or walk.left
+
+    def _position(self, walk: "_Walk", *, into: str, done: int) -> Position:
+        return {"plan": self._plan, "at": walk.at, "left": walk.left, "in": into, "done": done}
 
     def _changed(self, step: _Step) -> Iterator[Item]:
         for change in step.changes:
@@ -208,35 +227,33 @@ class GitSource:
 
     # -- steps
 
-    def _steps(self, at: str, head: str) -> Iterator[_Step]:
-        """How the branch came from `at` (nothing, if empty) to `head`.
+    def _steps(self, walk: "_Walk", head: str) -> Iterator[_Step]:
+        """How the branch came from where it was (nothing, if empty) to `head`.
 
         1. It only grew: each commit on its first-parent line.
-        2. It was put on a line where `at` is an ancestor, but not a first parent's: all of the way is one step.
+        2. It was put on a line where it was an ancestor, but not by first parents: all of the way is one step.
         3. It was rewritten (a forced push, a reset): back to where the two part, then on along the new line.
         """
+        repository, at = self._repository, walk.at
         if at == head:
             return
-        repository = self._repository
+        base = repository.parting(at, head) if at else ""
         if not at:
-            yield from self._from_the_beginning(head)
-            return
-        base = repository.parting(at, head)
-        if base == at:  # 1
-            yield from self._line(at, head)
+            yield from self._from_the_beginning(head, walk.left)
+        elif base == at:  # 1
+            yield from self._line(at, head, walk.left)
         elif repository.is_ancestor(at, head):  # 2
-            time = max(repository.time(at), repository.time(head))
-            yield _Step(commit=head, author=None, changes=repository.difference(at, head, at=time, gone_at=time))
+            dated = self._dated_after(at, max(repository.time(at), repository.time(head)))
+            yield _Step(commit=head, author=None, changes=repository.difference(at, head, dated))
         else:  # 3
-            back = repository.time(base) if base else repository.time(at)
-            undone = repository.difference(at, base, at=back, gone_at=repository.time(at))
-            yield _Step(commit=base, author=None, changes=undone)
+            undone = repository.difference(at, base, self._dated_after(at, repository.time(at)))
+            yield _Step(commit=base, author=None, changes=undone, left=at)
             if base:
-                yield from self._line(base, head)
+                yield from self._line(base, head, at)
             else:
-                yield from self._from_the_beginning(head)
+                yield from self._from_the_beginning(head, at)
 
-    def _from_the_beginning(self, head: str) -> Iterator[_Step]:
+    def _from_the_beginning(self, head: str, left: str) -> Iterator[_Step]:
         first = ""
         if self._since is not None:
             times = self._repository.times(head)
@@ -244,23 +261,58 @@ class GitSource:
             if before is not None:
                 first = self._repository.on_line(head, back=len(times) - 1 - before)
                 time = Instant(times[before])
-                stood = self._repository.difference("", first, at=time, gone_at=time)
+                stood = self._repository.difference("", first, lambda *_: time)
                 yield _Step(commit=first, author=None, changes=stood)
-        yield from self._line(first, head)
+        yield from self._line(first, head, left)
 
-    def _line(self, at: str, head: str) -> Iterator[_Step]:
-        """The commits after `at` on the first-parent line of `head`, with no path's time running backwards."""
+    def _line(self, at: str, head: str, left: str) -> Iterator[_Step]:
+        """The commits after `at` on the first-parent line of `head`; none is dated before what it does away with."""
         times = self._repository.times(head)
         begin = len(times) - self._repository.line_length(at, head)
+        dates = self._dates(times, begin, at)
+        if left:
+            for path, time in self._dropped(left, head):
+                dates.hold(path, time)
+        yield from self._repository.line(at, head, dates, begin=begin)
+
+    def _dropped(self, left: str, head: str) -> Iterator[tuple[str, Instant]]:
+        """The paths that a dropped line had changed since it parted, and until when that stood at least."""
+        repository = self._repository
+        times, until = repository.times(left), repository.time(left)
+        own = repository.line_length(repository.parting(left, head), left)
+        begin = len(times) - own
+        base = repository.on_line(left, back=own) if begin else ""
+        for step in repository.line(base, left, self._dates(times, begin, base), begin=begin):
+            for change in step.changes:
+                for path in (change.path, change.moved_from):
+                    if path is not None:
+                        yield path, max(change.at, until)
+
+    def _dated_after(self, at: str, time: Instant) -> "_Dated":
+        """When a path's change counts from that was made at `time` on top of a commit."""
+        times = array("q", [*self._repository.times(at), time])
+        begin = len(times) - 1
+        return self._dates(times, begin, at).by(begin)
+
+    def _dates(self, times: Sequence[int], begin: int, at: str) -> "_Dates":
+        """Dates from the commit of number `begin` on, which follows `at`: what came before is read again if it must."""
         before = _before(times, self._since) if self._since is not None else None
         dates = _Dates(times, least=BEGINNING if before is None else times[before])
-        if begin and dates.run_backwards_from(begin):
-            start = "" if before is None else self._repository.on_line(head, back=len(times) - 1 - before)
-            skipped = 0 if before is None else before + 1
-            for step in self._repository.line(start, at, dates, begin=skipped):
+        first = 0 if before is None else before + 1
+        if first < begin and dates.run_backwards_from(begin):
+            start = self._repository.on_line(at, back=begin - first) if first else ""
+            for step in self._repository.line(start, at, dates, begin=first):
                 for _ in step.changes:
                     pass
-        yield from self._repository.line(at, head, dates, begin=begin)
+        return dates
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Where a listing is: the state that was told whole, and the line that was dropped and may still be dated later."""
+
+    at: str
+    left: str
 
 
 def _before(times: Sequence[int], since: Instant) -> int | None:
@@ -284,17 +336,26 @@ class _Dates:
     def run_backwards_from(self, begin: int) -> bool:
         return max(self._times[:begin]) > self._lowest_after[begin]
 
-    def by(self, number: int) -> Callable[[str, bool], Instant]:
-        return lambda path, _: self._dated(path, number)
+    def hold(self, path: str, time: Instant) -> None:
+        """Date no change of this path before that."""
+        self._held[path] = max(time, self._held.get(path, time))
 
-    def _dated(self, path: str, number: int) -> Instant:
-        """When the change of this path by the commit of this number counts from."""
-        time = max(self._times[number], self._least, self._held.get(path, self._least))
-        if time > self._lowest_after[number + 1]:
-            self._held[path] = time
-        else:
-            self._held.pop(path, None)
+    def by(self, number: int) -> "_Dated":
+        return lambda *paths: self._dated(paths, number)
+
+    def _dated(self, paths: tuple[str, ...], number: int) -> Instant:
+        """When what the commit of this number did to these paths together counts from."""
+        time = max(self._times[number], self._least, *(self._held.get(path, self._least) for path in paths))
+        for path in paths:
+            if time > self._lowest_after[number + 1]:
+                self._held[path] = time
+            else:
+                self._held.pop(path, None)
         return Instant(time)
+
+
+_Dated = Callable[..., Instant]
+"""Given one path, or two of which one became the other."""
 
 
 # -- the program ---------------------------------------------------------------------------------------------------
@@ -304,7 +365,7 @@ def _repository(location: str, *, clones: Path, branch: str) -> "_Repository":
     """The repository at a location: a folder here, or a clone of a URL."""
     if location.startswith("-") or any(character < " " for character in location):
         raise Invalid("The location of a repository is an absolute path, an https:// or ssh:// URL or user@host:path.")
-    scheme, separator, rest = location.partition("://")
+    scheme, separator, _ = location.partition("://")
     if not separator and _SCP_LIKE.fullmatch(location):
         return _Clone(location, folder=clones, branch=branch)
     if separator and scheme in ("https", "http", "ssh"):
@@ -321,8 +382,8 @@ def _repository(location: str, *, clones: Path, branch: str) -> "_Repository":
                 "Let git's credential helper know them, for the account that runs the worker."
             )
         return _Clone(location, folder=clones, branch=branch)
-    path = Path(rest if scheme == "file" else location)
-    if (separator and scheme != "file") or not path.is_absolute():
+    path = local_path(location)
+    if path is None:
         raise Invalid("The location of a repository is an absolute path, an https:// or ssh:// URL or user@host:path.")
     return _Repository(path, branch=branch)
 
@@ -394,13 +455,13 @@ class _Repository:
                 changes = self._changes(stream, dates.by(number))
                 yield _Step(commit=commit.decode("ascii"), author=author, changes=changes)
 
-    def difference(self, old: str, new: str, *, at: Instant, gone_at: Instant) -> Iterator[_Change]:
+    def difference(self, old: str, new: str, dated: _Dated) -> Iterator[_Change]:
         """What parts two states, by path, without renames; an empty one holds nothing."""
         trees = [each or self._nothing() for each in (old, new)]
         with self._tokens("diff-tree", "-r", "--no-renames", *_AS_IT_IS, *trees, "--") as tokens:
-            yield from self._changes(_Lookahead(tokens), lambda _, gone: gone_at if gone else at)
+            yield from self._changes(_Lookahead(tokens), dated)
 
-    def _changes(self, stream: "_Lookahead", dated: Callable[[str, bool], Instant]) -> Iterator[_Change]:
+    def _changes(self, stream: "_Lookahead", dated: _Dated) -> Iterator[_Change]:
         """The raw lines that come next, `:<old mode> <new mode> <old id> <new id> <status>` and one or two paths."""
         while stream.peek().lstrip(b"\n").startswith(b":"):
             old_mode, mode, _, blob, status = stream.needed().decode("ascii").strip("\n:").split(" ")
@@ -410,12 +471,11 @@ class _Repository:
                 moved_from, path = path, _text(stream.needed())
             is_file, was_file = mode in _FILE_MODES, old_mode in _FILE_MODES
             if moved_from is not None and is_file and was_file:
-                dated(moved_from, True)
-                yield _Change(path=path, blob=blob, at=dated(path, False), moved_from=moved_from)
+                yield _Change(path=path, blob=blob, at=dated(path, moved_from), moved_from=moved_from)
             elif is_file:
-                yield _Change(path=path, blob=blob, at=dated(path, False))
+                yield _Change(path=path, blob=blob, at=dated(path))
             elif was_file:
-                yield _Change(path=path, blob=None, at=dated(path, True))
+                yield _Change(path=path, blob=None, at=dated(path))
 
     def blob(self, id: str, *, max_bytes: int) -> bytes:
         """A blob's content, from one process that is kept for all of them."""

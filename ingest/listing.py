@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
+from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from app.domain.errors import Invalid, TooLarge
 from app.domain.sources import Cursor, Item, Page, SourceSettings
@@ -33,6 +35,15 @@ def is_safe_path(path: str) -> bool:
 
 def too_large(max_bytes: int = MAX_FILE_BYTES) -> TooLarge:
     return TooLarge(f"It is larger than {max_bytes / 1e6:,.6g} MB, the most that is read.")
+
+
+def local_path(location: str) -> Path | None:
+    """The absolute path that a location is, plain or as `file:///...`; `None` if it is neither."""
+    if "\x00" in location:
+        return None
+    if location.startswith("file://"):
+        location = unquote(location.removeprefix("file://"))
+    return Path(location) if location.startswith("/") and "\x00" not in location else None
 
 
 # -- options -------------------------------------------------------------------------------------------------------
@@ -69,6 +80,8 @@ class Options:
         return Paths(include=self.text("include"), exclude=self.text("exclude"))
 
     def refuse_others(self) -> None:
+        """Raises `Invalid` for an option that has no meaning here. Every run keeps the pace that it is told to."""
+        self._left.pop("requests_per_second", None)
         if self._left:
             names = ", ".join(sorted(repr(name[:80]) for name in self._left))
             raise Invalid(f"The connector {self._connector} has no option {names}.")

@@ -25,7 +25,19 @@ from app.domain.errors import Invalid, NotFound, Unavailable
 from app.domain.instants import Instant, instant_of, parse_instant
 from app.domain.sources import Access, Acl, AclEntry, Cursor, Fetched, ForeignKind, Item, Page, SourceSettings
 from ingest.gate import MAX_FILE_BYTES, MediaType
-from ingest.listing import PAGE_ITEMS, Options, Paths, Position, count, paged, position_of, tidy, too_large, word
+from ingest.listing import (
+    PAGE_ITEMS,
+    Options,
+    Paths,
+    Position,
+    count,
+    local_path,
+    paged,
+    position_of,
+    tidy,
+    too_large,
+    word,
+)
 from ingest.ports import Source
 
 MAX_HEADER_BYTES: Final = 256_000
@@ -66,8 +78,8 @@ def open_mail(settings: SourceSettings, *, page_items: int = PAGE_ITEMS, max_byt
     junk are left out unless `exclude` says otherwise.
     """
     options = Options(settings)
-    path = Path(settings.location.removeprefix("file://"))
-    if not path.is_absolute() or "\x00" in settings.location:
+    path = local_path(settings.location)
+    if path is None:
         raise Invalid("The location of a mailbox is the absolute path of an mbox file or of a Maildir.")
     if path.is_dir():
         paths = Paths(include=options.text("include"), exclude=options.text("exclude", _NOT_MEANT_TO_BE_READ))

@@ -24,6 +24,7 @@ from ingest.listing import (
     Paths,
     Position,
     is_safe_path,
+    local_path,
     paged,
     position_of,
     tidy,
@@ -42,7 +43,6 @@ _NEEDS: Final = {
     "adl": "azure",
 }
 """Which of our extras brings a scheme's package."""
-_LOCAL: Final = ("file", "local")
 _MAX_DEPTH: Final = 100
 _Info = Mapping[str, Any]
 """What fsspec tells of an object: name, size, type, and what else the store has."""
@@ -53,59 +53,54 @@ def open_objects(
 ) -> "ObjectsSource":
     """The `Source` of all objects below a URL: `s3://bucket/folder`, `gs://...`, `az://...`, `file:///folder`.
 
-    Options: `include` and `exclude` (patterns of paths below the location, see `Paths`), `endpoint_url` (of a store
-    that speaks S3), `region`, `account_name` (Azure) and `anonymous` (true: public objects, without credentials).
+    Options: `include` and `exclude` (patterns of paths below the location, see `Paths`) and `anonymous` (true: public
+    objects, without credentials). Credentials, region, account and endpoint are taken from the environment, as the
+    store's own package does (`AWS_ENDPOINT_URL`, ...): an owner's options must not say where a server goes.
     """
     options = Options(settings)
-    paths = options.paths()
-    scheme, rest = _checked(settings.location)
-    arguments = _arguments(scheme, options)
+    paths, anonymous = options.paths(), options.flag("anonymous")
     options.refuse_others()
+    scheme = _checked(settings.location)
     try:
-        files = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **arguments)
-        root = str(files._strip_protocol(settings.location)).rstrip("/")
+        files = fsspec.filesystem(
+            scheme, use_listings_cache=False, skip_instance_cache=True, **_arguments(scheme, anonymous=anonymous)
+        )
+        local = local_path(settings.location)
+        root = str(local or files._strip_protocol(settings.location)).rstrip("/")
     except ImportError as error:
         extra = _NEEDS.get(scheme)
         how = f'pip install "muniment[{extra}]"' if extra else f"the fsspec package that reads {scheme}://"
-        raise Invalid(f"What is needed to read {scheme}:// is not installed on this machine. Install {how}.") from error
+        raise Invalid(f"What is needed to read {scheme}:// is not installed on this machine: {how}.") from error
     except (TypeError, ValueError, OSError) as error:
         raise Invalid(f"The location or its options are not what {scheme}:// takes.") from error
-    if not rest.strip("/") and scheme != "memory":
+    if not root and scheme != "memory":
         raise Invalid("The location names a bucket or folder, as in s3://bucket/folder.")
     return ObjectsSource(files, root=root, scheme=scheme, paths=paths, page_items=page_items, max_bytes=max_bytes)
 
 
-def _checked(location: str) -> tuple[str, str]:
-    """Scheme and rest of a location that may be opened."""
+def _checked(location: str) -> str:
+    """The scheme of a location that may be opened."""
     scheme, separator, rest = location.partition("://")
     if not separator or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         raise Invalid("The location is a URL, such as s3://bucket/folder or file:///folder.")
     if scheme in ("http", "https"):
         raise Invalid("Pages and files on the web are read by the connector 'web', which keeps to their rules.")
-    if "::" in location or scheme not in fsspec.available_protocols():
+    if "::" in location or scheme == "local" or scheme not in fsspec.available_protocols():
         raise Invalid(f"There is no store that is spoken of as {scheme[:40]}://.")
     if re.match(r"[^/]*:[^/]*@", rest):
         raise Invalid("A URL with a password in it is not taken, since locations are shown: set it in the environment.")
-    if scheme in _LOCAL and not rest.startswith("/"):
+    if scheme == "file" and local_path(location) is None:
         raise Invalid("The location of a local folder is absolute, as in file:///folder.")
     if any(part == ".." for part in rest.split("/")) or "\x00" in rest:
         raise Invalid("The location names its folder without '..'.")
-    return scheme, rest
+    return scheme
 
 
-def _arguments(scheme: str, options: Options) -> dict[str, Any]:
-    """What the store's package is opened with. Credentials it finds in the environment, by its own rules."""
-    endpoint, region = options.text("endpoint_url"), options.text("region")
-    account, anonymous = options.text("account_name"), options.flag("anonymous")
-    arguments: dict[str, Any] = {}
-    if _NEEDS.get(scheme) == "s3":
-        client = {name: value for name, value in (("endpoint_url", endpoint), ("region_name", region)) if value}
-        arguments = {"client_kwargs": client, "anon": anonymous}
-    elif _NEEDS.get(scheme) == "azure":
-        arguments = {name: value for name, value in (("account_name", account),) if value} | {"anon": anonymous}
-    elif anonymous:
-        arguments = {"token": "anon"} if _NEEDS.get(scheme) == "gcs" else {"anon": True}
-    return arguments
+def _arguments(scheme: str, *, anonymous: bool) -> dict[str, Any]:
+    """What the store's package is opened with."""
+    if not anonymous:
+        return {}
+    return {"token": "anon"} if _NEEDS.get(scheme) == "gcs" else {"anon": True}
 
 
 class ObjectsSource:
@@ -129,7 +124,7 @@ class ObjectsSource:
         if not is_safe_path(item.key):
             raise NotFound("It is not there.")
         path = f"{self._root}/{item.key}"
-        if self._scheme in _LOCAL and Path(path).resolve() != Path(self._root).resolve() / item.key:
+        if self._scheme == "file" and Path(path).resolve() != Path(self._root).resolve() / item.key:
             raise NotFound("It is no longer there.")  # a link took its place
         with _told(lost=NotFound("It is no longer there.")):
             info = self._files.info(path)

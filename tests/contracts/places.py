@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import fsspec  # type: ignore[import-untyped]
 
@@ -15,6 +17,8 @@ from ingest.git_source import open_git
 from ingest.mail_source import open_mail
 from ingest.objects_source import open_objects
 from ingest.ports import Source
+from ingest.web_source import open_web
+from tests import sites
 
 
 class Opener(Protocol):
@@ -201,8 +205,47 @@ def maildir(folder: Path, count: int) -> Iterator[Place]:
     yield Place(open=opened, contents=contents, lose=lose, shut=lambda: shutil.rmtree(path))
 
 
+@contextmanager
+def sitemap(folder: Path, count: int) -> Iterator[Place]:
+    """Pages that a sitemap lists."""
+    with sites.site() as site:
+        pages = {f"/{quote(path)}": content for path, content in written(count).items()}
+        listed = "".join(f"<url><loc>{escape(site.url + path)}</loc></url>" for path in pages)
+        site.put("/sitemap.xml", f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{listed}</urlset>')
+        for path, content in pages.items():
+            site.put(path, content, "text/markdown")
+        yield _site(site, f"{site.url}/sitemap.xml", {site.url + path: content for path, content in pages.items()})
+
+
+@contextmanager
+def linked_pages(folder: Path, count: int) -> Iterator[Place]:
+    """Pages that link to each other, found by following links."""
+    with sites.site() as site:
+        pages = {
+            f"/docs/{number}": "".join(f'<a href="/docs/{each}">x</a>' for each in range(number * 3, number * 3 + 4))
+            for number in range(count)
+        }
+        for path, content in pages.items():
+            site.put(path, content)
+        contents = {site.url + path: content.encode() for path, content in pages.items()}
+        yield _site(site, f"{site.url}/docs/0", contents, crawl_depth="10")
+
+
+def _site(site: sites.Site, location: str, contents: dict[str, bytes], **options: str) -> Place:
+    def opened(*, page_items: int = 4, max_bytes: int = 1000) -> Source:
+        where = settings("web", location, **options)
+        pause = lambda seconds: None  # noqa: E731
+        return open_web(where, private_networks_allowed=True, page_items=page_items, max_bytes=max_bytes, pause=pause)
+
+    def lose(item: Item) -> Item:
+        del site.served[item.key.removeprefix(site.url)]
+        return item
+
+    return Place(open=opened, contents=contents, lose=lose, shut=site.stop)
+
+
 def _listed(source: Source) -> list[Item]:
     return [item for page in source.pages(None) for item in page.items]
 
 
-MAKERS: list[Maker] = [repository, bucket_in_a_folder, bucket_in_memory, mbox, maildir]
+MAKERS: list[Maker] = [repository, bucket_in_a_folder, bucket_in_memory, mbox, maildir, sitemap, linked_pages]

@@ -70,8 +70,8 @@ def test_pages_come_as_they_are_asked_for(place: Place) -> None:
 
 
 def test_what_was_lost_after_it_was_listed_is_not_found(place: Place) -> None:
+    item = listed(place.open())[0]
     source = place.open()
-    item = listed(source)[0]
     with pytest.raises(NotFound):
         source.fetch(place.lose(item))
 
@@ -102,7 +102,7 @@ def test_fetching_from_a_place_that_cannot_be_reached_is_tried_again_or_not_foun
 
 @pytest.mark.parametrize(
     "maker",
-    [maker for maker in places.MAKERS if maker is not places.bucket_in_memory],
+    [maker for maker in places.MAKERS if maker not in (places.bucket_in_memory, places.linked_pages)],
     ids=lambda maker: maker.__name__,
 )
 def test_a_longer_listing_takes_no_more_memory(maker: places.Maker, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_longer_listing_takes_no_more_memory(maker: places.Maker, tmp_path: Pa
             finally:
                 tracemalloc.stop()
 
-    assert peak(2000, tmp_path / "long") < peak(100, tmp_path / "short") + 600_000
+    assert peak(800, tmp_path / "long") < peak(80, tmp_path / "short") + 400_000
