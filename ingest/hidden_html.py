@@ -66,11 +66,11 @@ def without_hidden(root: Any) -> list[Finding]:
 def _told(count: _Count) -> Iterator[Finding]:
     if count.passages:
         yield hidden(
-            f"{count.passages} passages with {count.characters} characters, which readers of the page do not see, "
-            "were left out."
+            f"Left out as readers of the page do not see it: {count.passages} passage(s) of {count.characters} "
+            "characters."
         )
     if count.comments:
-        yield hidden(f"{count.comments} comments in the page, which its readers do not see, were left out.")
+        yield hidden(f"Left out as readers of the page do not see it: {count.comments} comment(s).")
 
 
 def _walk(element: Any, ground: _Ground, sheets: "_Sheets", count: _Count) -> None:

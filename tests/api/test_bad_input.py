@@ -67,10 +67,10 @@ def sent(
 # -- Documents that cannot be read -------------------------------------------------------------------------------------
 
 UNREADABLE: dict[str, tuple[bytes, str, int, str]] = {
-    "zero-bytes": (b"", "nothing.txt", 422, "unparseable-document"),
-    "blank": (b" \r\n\t\n", "blank.txt", 422, "unparseable-document"),
-    "byte-order-mark-alone": (b"\xef\xbb\xbf", "mark.txt", 422, "unparseable-document"),
-    "pdf-without-text": (samples.blank_pdf(), "blank.pdf", 422, "unparseable-document"),
+    "zero-bytes": (b"", "nothing.txt", 422, "no-text"),
+    "blank": (b" \r\n\t\n", "blank.txt", 422, "no-text"),
+    "byte-order-mark-alone": (b"\xef\xbb\xbf", "mark.txt", 422, "no-text"),
+    "pdf-without-text": (samples.blank_pdf(), "blank.pdf", 422, "no-text"),
     "pdf-named-docx": (samples.pdf(), "handbook.docx", 415, "unsupported-media-type"),
     "text-named-pdf": (b"These are words.", "handbook.pdf", 415, "unsupported-media-type"),
     "program": (b"MZ\x90\x00\x03\x00\x00\x00", "setup.exe", 415, "unsupported-media-type"),
@@ -251,8 +251,8 @@ DOCUMENTS: dict[str, tuple[bytes, str, list[str]]] = {
         "invalid",
         ["/media_type"],
     ),
-    "empty": (b'{"text": "", "metadata": {"uri": "x"}}', "unparseable-document", []),
-    "blank": (b'{"text": " \\n ", "metadata": {"uri": "x"}}', "unparseable-document", []),
+    "empty": (b'{"text": "", "metadata": {"uri": "x"}}', "no-text", []),
+    "blank": (b'{"text": " \\n ", "metadata": {"uri": "x"}}', "no-text", []),
 }
 
 
