@@ -49,9 +49,6 @@ class MediaType(StrEnum):
 
 
 MAX_FILE_BYTES: Final = 20_000_000
-MAX_TEXT_BYTES: Final = 10_000_000
-"""Of Markdown, plain text and CSV: all of it becomes text to embed."""
-
 MAX_ZIP_ENTRIES: Final = 10_000
 MAX_ZIP_DIRECTORY_BYTES: Final = 2_000_000
 MAX_UNZIPPED_BYTES: Final = 200_000_000
@@ -208,7 +205,7 @@ def admitted(content: bytes, *, declared: str | None, filename: str) -> MediaTyp
     Raises `TooLarge`, `UnsupportedMedia` or `Unparseable`, each with a sentence for the owner.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise TooLarge(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB, the most that is read.")
+        raise TooLarge(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB, the most that is read: split it.")
     if not content.strip():
         raise NoText("The file is empty: send one that holds something.")
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
@@ -445,10 +442,6 @@ def _check_text(content: bytes, media_type: MediaType) -> None:
     if media_type is MediaType.EML:
         _check_mail(content)
         return
-    if media_type is not MediaType.HTML and len(content) > MAX_TEXT_BYTES:
-        raise TooLarge(
-            f"The file is larger than {MAX_TEXT_BYTES // 1_000_000} MB, the most that is read of text: split it."
-        )
     text = decoded(content)
     if "\x00" in text:
         raise Unparseable("The file is called text but holds null bytes: it is damaged, or not text. Save it as UTF-8.")

@@ -91,6 +91,8 @@ def picture_blocks(content: bytes) -> tuple[list[Block], list[Finding]]:
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise Unparseable("The picture is damaged or incomplete: it cannot be opened. Save it anew.") from error
+    if not pages:
+        raise Unparseable("There was no time left to read the picture. Try again, or scale it down.")
     findings = list(confidence_told(pages))
     if len(pages) < frames:
         findings.append(partial(f"Only the first {len(pages)} of {frames} pictures in the file were read."))

@@ -11,6 +11,7 @@ import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -144,7 +145,8 @@ def _pages(content: bytes) -> _Pages:
                 continue
             sheet = _sheet(page, number + 1)
             if not sheet.lines and sheet.drawn and ocr.available() and programs.time_left_s() > 0:
-                sheet = replace(sheet, read=_read_off(page, number + 1))
+                with suppress(Unparseable):  # told with the pages that no text was found on
+                    sheet = replace(sheet, read=_read_off(page, number + 1))
             sheets.append(sheet)
             page.close()
         return _Pages(sheets=sheets, title=_stated_title(document))
@@ -163,6 +165,8 @@ def _check_any_text(sheets: Sequence[_Sheet]) -> None:
     if any(sheet.lines or (sheet.read and sheet.read.blocks) for sheet in sheets):
         return
     if any(sheet.drawn and sheet.read is None for sheet in sheets):
+        if ocr.available():
+            raise Unparseable("The PDF holds only pictures, and Tesseract could not read them in time. Split it.")
         raise NeedsOcr(ocr.WITHOUT.format("The PDF holds no text, only pictures or drawings: it has"))
     if any(sheet.read for sheet in sheets):
         raise NoText("No text was found on the PDF's pages, though they were read as pictures. Send one with text.")

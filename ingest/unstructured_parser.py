@@ -87,7 +87,7 @@ def _type_from_text(text: str) -> type[un.Text]:
 # The original drops texts of one character, such as the 7 in `<div>7</div>`.
 html_parser.derive_element_type_from_text = _type_from_text
 
-MAX_TEXT_CHARS: Final = 10_000_000
+MAX_TEXT_CHARS: Final = 20_000_000
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".svg", ".webp")
 
 _IN_PICTURES: Final = re.compile(r"Text in pictures ")

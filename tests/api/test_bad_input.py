@@ -138,18 +138,6 @@ def test_body_of_unstated_length_is_too_large_all_the_same(run: Running, path: s
     refusal(run, response, 413, "too-large")
 
 
-def test_text_over_the_limit_of_its_format_is_too_large(run: Running) -> None:
-    with working(run):
-        response = run.request(
-            "POST",
-            INTO,
-            "user:olga",
-            files={"file": ("large.txt", b"words " * 2_000_000)},
-            headers={"Prefer": "wait=30"},
-        )
-    assert "10 MB" in refusal(run, response, 413, "too-large")["detail"]
-
-
 # -- What is said of a document ----------------------------------------------------------------------------------------
 
 DESCRIPTIONS: dict[str, tuple[str, list[str]]] = {

@@ -91,7 +91,7 @@ REFUSALS = [
     (b" \r\n\t ", None, "a.pdf", NoText, "The file is empty"),
     ("\ufeff \u200b\n".encode(), None, "a.md", NoText, "nothing but spaces"),
     (b"x" * 20_000_001, None, "a.pdf", TooLarge, "larger than 20 MB"),
-    (b"x" * 10_000_001, None, "a.txt", TooLarge, "larger than 10 MB"),
+    (b"x" * 20_000_001, None, "a.txt", TooLarge, "larger than 20 MB"),
     (samples.pdf(), None, "a.docx", UnsupportedMedia, 'named ".docx" but looks like a PDF'),
     (samples.pdf(), "text/html", "a", UnsupportedMedia, "declared as text/html but looks like a PDF"),
     (samples.word(), None, "a.xlsx", UnsupportedMedia, 'named ".xlsx" but looks like a Word document'),
@@ -134,6 +134,13 @@ REFUSALS = [
     (b"\xff\xfe\xfd", None, "a.md", Unparseable, "Save it as UTF-8"),
     (bytes(range(128, 256)) * 9, None, "a.csv", Unparseable, "Save it as UTF-8"),
     (b"<div>" * 251, None, "a.html", Unparseable, "deeper than 250 levels"),
+    (
+        b"From: a\nContent-Type: multipart/mixed; boundary=B\n\n" + b"--B\nContent-Type: text/plain\n\nx\n" * 20_000,
+        None,
+        "a.eml",
+        Unparseable,
+        "more than 500 parts",
+    ),
     (b"no header here", None, "a.eml", UnsupportedMedia, "does not begin with an e-mail's header lines"),
     (
         b"From: a\nContent-Type: multipart/mixed; boundary=B\n\n" + b"--B\nContent-Type: text/plain\n\nx\n" * 501,
