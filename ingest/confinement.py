@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ingest.landlock import keep_writes_within
+
+_CLONE_NEWNS: Final = 0x20000
+_MS_BIND: Final = 4096
+_MS_REC: Final = 16384
+_MS_PRIVATE: Final = 1 << 18
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
@@ -23,14 +29,14 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 class Limits:
     """What one file may cost."""
 
-    wall_s: float = 60.0
-    cpu_s: int = 90
+    wall_s: float = 120.0
+    cpu_s: int = 150
     """Above the wall clock's share of one core: it is for what the wall clock's kill would miss."""
     memory_bytes: int = 2_000_000_000
     """Of address space, what the warm process maps included."""
     written_bytes: int = 64_000_000
     """The largest file that may be written."""
-    open_files: int = 64
+    open_files: int = 256
 
 
 def leave_network() -> bool:
@@ -55,6 +61,19 @@ def _map_to_itself(uid: int, gid: int) -> None:
             return
 
 
+def own_temporary_folder(folder: Path) -> Path:
+    """Let `folder` be what this process, and all it forks later, sees as /tmp; returns the path it has from now on.
+
+    LibreOffice makes a socket in /tmp whatever it is told. Where the kernel does not allow it, all stays as it is.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0 or libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) != 0:
+        return folder
+    if libc.mount(os.fsencode(folder), b"/tmp", None, _MS_BIND, None) != 0:
+        return folder
+    return Path("/tmp")  # noqa: S108 (it is this process's own now)
+
+
 def no_new_privileges() -> None:
     """No program started from here gains rights through its file's mode bits."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -67,8 +86,11 @@ def die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
-def confine(limits: Limits, folder: Path) -> None:
-    """Apply the limits and the guard; `folder` becomes the working, home and temporary directory."""
+def confine(limits: Limits, folder: Path, *, programs: frozenset[str] = frozenset()) -> None:
+    """Apply the limits and the guards; `folder` becomes the working, home and temporary directory.
+
+    Of other programs, those at the paths in `programs` may be started, and are bound by the same.
+    """
     os.chdir(folder)
     os.environ.update(HOME=str(folder), TMPDIR=str(folder))
     tempfile.tempdir = str(folder)
@@ -82,7 +104,9 @@ def confine(limits: Limits, folder: Path) -> None:
         most = resource.getrlimit(which)[1]
         ceiling = hard if most == resource.RLIM_INFINITY else min(hard, most)
         resource.setrlimit(which, (min(soft, ceiling), ceiling))
-    guard(folder)
+    no_new_privileges()
+    keep_writes_within(folder)
+    guard(folder, programs)
 
 
 _FORBIDDEN: Final = (
@@ -96,11 +120,11 @@ _CHANGES_FILES: Final = frozenset(
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def guard(folder: Path) -> None:
+def guard(folder: Path, programs: frozenset[str] = frozenset()) -> None:
     """Refuse sockets, other programs, and changes to files outside of `folder`, from Python code, for good.
 
     It stops a library that means well (telemetry, a download, a picture's URL). Against code run by an exploit there
-    are the kernel's limits.
+    are the kernel's limits, and its guard of files where it has one.
     """
     inside = f"{folder.resolve()}{os.sep}"
 
@@ -111,6 +135,8 @@ def guard(folder: Path) -> None:
         return f"{full}{os.sep}".startswith(inside) or full == os.devnull
 
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "subprocess.Popen" and arguments[0] in programs:
+            return
         if event.startswith(_FORBIDDEN):
             raise PermissionError(f"{event} is not allowed while a document is read")
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING

@@ -8,12 +8,13 @@ import codecs
 import io
 import re
 import zipfile
+from collections.abc import Collection
 from enum import StrEnum
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Final
 
-from app.domain.errors import TooLarge, Unparseable, UnsupportedMedia
+from app.domain.errors import NeedsOcr, NoText, TooLarge, Unparseable, UnsupportedMedia
 
 
 class MediaType(StrEnum):
@@ -28,12 +29,26 @@ class MediaType(StrEnum):
     TXT = "text/plain"
     CSV = "text/csv"
     EML = "message/rfc822"
+    XML = "application/xml"
+    JSON = "application/json"
+    JSONL = "application/x-ndjson"
+    RST = "text/x-rst"
+    ORG = "text/org"
+    EPUB = "application/epub+zip"
+    ODT = "application/vnd.oasis.opendocument.text"
+    XLS = "application/vnd.ms-excel"
+    DOC = "application/msword"
+    PPT = "application/vnd.ms-powerpoint"
+    RTF = "application/rtf"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
+    BMP = "image/bmp"
+    GIF = "image/gif"
+    WEBP = "image/webp"
 
 
 MAX_FILE_BYTES: Final = 20_000_000
-MAX_TEXT_BYTES: Final = 10_000_000
-"""Of Markdown, plain text and CSV: all of it becomes text to embed."""
-
 MAX_ZIP_ENTRIES: Final = 10_000
 MAX_ZIP_DIRECTORY_BYTES: Final = 2_000_000
 MAX_UNZIPPED_BYTES: Final = 200_000_000
@@ -46,7 +61,10 @@ MAX_MIME_DEPTH: Final = 10
 MAX_HTML_DEPTH: Final = 250
 """libxml2 stops at 256 and says nothing of the text that comes after."""
 
-FORMATS: Final = "PDF, DOCX, PPTX, XLSX, HTML, Markdown, plain text, CSV and e-mail (EML)"
+FORMATS: Final = (
+    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, HTML, Markdown, plain text, CSV, XML, JSON and e-mail (EML), and where the "
+    "programs for them are installed DOC, PPT, RTF and pictures,"
+)
 
 _NAMES: Final = {
     MediaType.PDF: "a PDF",
@@ -58,6 +76,23 @@ _NAMES: Final = {
     MediaType.TXT: "plain text",
     MediaType.CSV: "CSV",
     MediaType.EML: "an e-mail (EML)",
+    MediaType.XML: "XML",
+    MediaType.JSON: "JSON",
+    MediaType.JSONL: "JSON lines",
+    MediaType.RST: "reStructuredText",
+    MediaType.ORG: "an Org file",
+    MediaType.EPUB: "a book (EPUB)",
+    MediaType.ODT: "an OpenDocument text (ODT)",
+    MediaType.XLS: "an old workbook (XLS)",
+    MediaType.DOC: "an old Word document (DOC)",
+    MediaType.PPT: "an old presentation (PPT)",
+    MediaType.RTF: "a rich text file (RTF)",
+    MediaType.PNG: "a PNG image",
+    MediaType.JPEG: "a JPEG image",
+    MediaType.TIFF: "a TIFF image",
+    MediaType.BMP: "a BMP image",
+    MediaType.GIF: "a GIF image",
+    MediaType.WEBP: "a WebP image",
 }
 _BY_SUFFIX: Final = {
     ".pdf": MediaType.PDF,
@@ -74,6 +109,26 @@ _BY_SUFFIX: Final = {
     ".csv": MediaType.CSV,
     ".tsv": MediaType.CSV,
     ".eml": MediaType.EML,
+    ".xml": MediaType.XML,
+    ".json": MediaType.JSON,
+    ".jsonl": MediaType.JSONL,
+    ".ndjson": MediaType.JSONL,
+    ".rst": MediaType.RST,
+    ".org": MediaType.ORG,
+    ".epub": MediaType.EPUB,
+    ".odt": MediaType.ODT,
+    ".xls": MediaType.XLS,
+    ".doc": MediaType.DOC,
+    ".ppt": MediaType.PPT,
+    ".rtf": MediaType.RTF,
+    ".png": MediaType.PNG,
+    ".jpg": MediaType.JPEG,
+    ".jpeg": MediaType.JPEG,
+    ".tif": MediaType.TIFF,
+    ".tiff": MediaType.TIFF,
+    ".bmp": MediaType.BMP,
+    ".gif": MediaType.GIF,
+    ".webp": MediaType.WEBP,
 }
 _ALIASES: Final = {
     "application/x-pdf": MediaType.PDF,
@@ -81,19 +136,34 @@ _ALIASES: Final = {
     "text/x-markdown": MediaType.MARKDOWN,
     "application/csv": MediaType.CSV,
     "text/tab-separated-values": MediaType.CSV,
+    "text/xml": MediaType.XML,
+    "application/jsonl": MediaType.JSONL,
+    "application/x-jsonlines": MediaType.JSONL,
+    "text/rtf": MediaType.RTF,
+    "image/jpg": MediaType.JPEG,
+    "image/x-ms-bmp": MediaType.BMP,
 }
 _SAYS_NOTHING: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/zip"})
 _SUFFIX_OF_A_FORMAT: Final = re.compile(r"\.[a-z][a-z0-9]{0,9}")
 """And not the end of a name like `minutes of 12.03.2026`."""
-_TEXTS: Final = frozenset({MediaType.HTML, MediaType.MARKDOWN, MediaType.TXT, MediaType.CSV, MediaType.EML})
+_TEXTS: Final = frozenset(
+    {
+        MediaType.HTML, MediaType.MARKDOWN, MediaType.TXT, MediaType.CSV, MediaType.EML, MediaType.XML, MediaType.JSON,
+        MediaType.JSONL, MediaType.RST, MediaType.ORG,
+    }
+)  # fmt: skip
+PICTURES: Final = frozenset(
+    {MediaType.PNG, MediaType.JPEG, MediaType.TIFF, MediaType.BMP, MediaType.GIF, MediaType.WEBP}
+)
+_GENERATIONS: Final = (
+    frozenset({MediaType.DOC, MediaType.DOCX, MediaType.RTF}),
+    frozenset({MediaType.PPT, MediaType.PPTX}),
+    frozenset({MediaType.XLS, MediaType.XLSX}),
+    PICTURES,
+)
+"""Formats that go by each other's names: a program that opens the one opens the other."""
 
 _OTHER_MAGIC: Final = (
-    (b"{\\rtf", "a rich text file (RTF): save it as DOCX"),
-    (b"\x89PNG\r\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
     (b"RIFF", "a media file (RIFF)"),
     (b"ID3", "an audio file"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -104,14 +174,24 @@ _OTHER_MAGIC: Final = (
     (b"SQLite format 3\x00", "a database"),
     (b"%!PS", "a PostScript file: save it as PDF"),
 )
+_READ_MAGIC: Final = (
+    (b"{\\rtf", MediaType.RTF),
+    (b"\x89PNG\r\n", MediaType.PNG),
+    (b"\xff\xd8\xff", MediaType.JPEG),
+    (b"GIF87a", MediaType.GIF),
+    (b"GIF89a", MediaType.GIF),
+    (b"II*\x00", MediaType.TIFF),
+    (b"MM\x00*", MediaType.TIFF),
+)
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLE_STREAMS: Final = (
-    ("WordDocument", "an old Word document (DOC): save it as DOCX"),
-    ("PowerPoint Document", "an old presentation (PPT): save it as PPTX"),
-    ("Workbook", "an old workbook (XLS): save it as XLSX"),
-    ("Book", "an old workbook (XLS): save it as XLSX"),
-    ("__properties_version1.0", "an Outlook message (MSG): save it as EML"),
+    ("WordDocument", MediaType.DOC),
+    ("PowerPoint Document", MediaType.PPT),
+    ("Workbook", MediaType.XLS),
+    ("Book", MediaType.XLS),
 )
+_MSG_STREAM: Final = "__properties_version1.0"
 _OOXML_FOLDERS: Final = (("word/", MediaType.DOCX), ("ppt/", MediaType.PPTX), ("xl/", MediaType.XLSX))
 _ARCHIVE_SUFFIXES: Final = (".zip", ".jar", ".7z", ".rar", ".gz", ".tgz", ".tar", ".bz2", ".xz")
 _ZIP_START: Final = b"PK\x03\x04"
@@ -125,9 +205,13 @@ def admitted(content: bytes, *, declared: str | None, filename: str) -> MediaTyp
     Raises `TooLarge`, `UnsupportedMedia` or `Unparseable`, each with a sentence for the owner.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise TooLarge(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB, the most that is read.")
+        raise TooLarge(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB, the most that is read: split it.")
     if not content.strip():
-        raise Unparseable("The file is empty.")
+        raise NoText("The file is empty: send one that holds something.")
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        raise NeedsOcr(
+            "It is a picture (HEIC), which cannot be opened here to read text off it. Save it as PNG or JPEG."
+        )
     claims = _claims(declared, filename)
     media_type = _binary_type(content, claims) or _text_type(content, claims, filename)
     _agree(media_type, claims)
@@ -210,7 +294,8 @@ def _claims(declared: str | None, filename: str) -> dict[str, MediaType]:
 
 def _agree(found: MediaType, claims: dict[str, MediaType]) -> None:
     for how, claimed in claims.items():
-        if claimed != found and not (claimed in _TEXTS and found in _TEXTS):
+        alike = any({claimed, found} <= each for each in (_TEXTS, *_GENERATIONS))
+        if claimed != found and not alike:
             raise UnsupportedMedia(f"The file is {how} but looks like {_NAMES[found]}.")
 
 
@@ -229,9 +314,18 @@ def _binary_type(content: bytes, claims: dict[str, MediaType]) -> MediaType | No
     if content.lstrip().startswith(b"%PDF-") or (b"%PDF-" in content[:1024] and not called_text):
         return MediaType.PDF
     if content.startswith((_ZIP_START, b"PK\x05\x06")):
-        return _checked_ooxml(content, claims)
+        return _checked_package(content, claims)
     if content.startswith(_OLE):
-        raise _ole_refusal(content, claims)
+        return _ole_type(content, claims)
+    for magic, media_type in _READ_MAGIC:
+        if content.startswith(magic):
+            return media_type
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return MediaType.WEBP
+    if content.startswith(b"BM") and len(content) > 26 and content[6:10] == bytes(4) and not called_text:
+        return MediaType.BMP
+    if content[4:8] == b"ftyp":
+        raise UnsupportedMedia(f"{_looks_like('a film or a sound', claims)} Send what is said in it as text.")
     for magic, name in _OTHER_MAGIC:
         if content.startswith(magic):
             raise UnsupportedMedia(f"{_looks_like(name, claims)} {FORMATS} are read here.")
@@ -241,14 +335,16 @@ def _binary_type(content: bytes, claims: dict[str, MediaType]) -> MediaType | No
     return None
 
 
-def _ole_refusal(content: bytes, claims: dict[str, MediaType]) -> Exception:
+def _ole_type(content: bytes, claims: dict[str, MediaType]) -> MediaType:
     """An OLE compound file is an old Office format, an Outlook message or a new format behind a password."""
     if "EncryptedPackage".encode("utf-16-le") in content:
-        return Unparseable("The document is protected by a password: save it without one.")
-    for stream, name in _OLE_STREAMS:
+        raise Unparseable("The document is protected by a password: save it without one.")
+    if _MSG_STREAM.encode("utf-16-le") in content:
+        raise UnsupportedMedia(_looks_like("an Outlook message (MSG): save it as EML", claims))
+    for stream, media_type in _OLE_STREAMS:
         if stream.encode("utf-16-le") in content:
-            return UnsupportedMedia(_looks_like(name, claims))
-    return UnsupportedMedia(_looks_like("a file of an old Office program: save it as DOCX, PPTX, XLSX or PDF", claims))
+            return media_type
+    raise UnsupportedMedia(_looks_like("a file of an old Office program: save it as DOCX, PPTX, XLSX or PDF", claims))
 
 
 def _text_type(content: bytes, claims: dict[str, MediaType], filename: str) -> MediaType:
@@ -258,17 +354,19 @@ def _text_type(content: bytes, claims: dict[str, MediaType], filename: str) -> M
     suffix = PurePosixPath(filename).suffix.lower()
     if _SUFFIX_OF_A_FORMAT.fullmatch(suffix):
         raise UnsupportedMedia(f"Files named {suffix!r} are not read here: {FORMATS} are.")
-    start = content[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    start = as_utf8_mail(content[:4096])[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return MediaType.HTML
+    if start.startswith(b"<?xml"):
+        return MediaType.XML
     return MediaType.EML if _starts_like_mail(content) else MediaType.TXT
 
 
 # -- archives ------------------------------------------------------------------------------------------------------
 
 
-def _checked_ooxml(content: bytes, claims: dict[str, MediaType]) -> MediaType:
-    """Which Office format a ZIP holds, judged by its directory alone. Raises for anything else, and for bombs."""
+def _checked_package(content: bytes, claims: dict[str, MediaType]) -> MediaType:
+    """Which format a ZIP is, judged by its directory alone. Raises for anything else, and for bombs."""
     _check_directory_size(content)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -276,15 +374,31 @@ def _checked_ooxml(content: bytes, claims: dict[str, MediaType]) -> MediaType:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
         raise Unparseable("The file is damaged or incomplete: its archive cannot be opened.") from error
     names = {entry.filename for entry in entries}
-    kind = next((kind for folder, kind in _OOXML_FOLDERS if any(name.startswith(folder) for name in names)), None)
+    kind = _package_type(content, names)
     if any(entry.flag_bits & 0x1 for entry in entries):
         raise Unparseable("The document is protected by a password: save it without one.")
-    if kind is None or "[Content_Types].xml" not in names:
-        raise UnsupportedMedia(f"{_looks_like('a ZIP archive', claims)} Send its files one by one: {FORMATS} are read.")
+    if kind is None:
+        raise UnsupportedMedia(f"{_looks_like('a ZIP archive', claims)} Send its files one by one.")
     _check_unzipped(entries, zipped_bytes=len(content))
     if any(_is_archive(entry, content) for entry in entries):
         raise Unparseable("The document holds another archive inside: take it out and send it by itself.")
     return kind
+
+
+def _package_type(content: bytes, names: Collection[str]) -> MediaType | None:
+    """By its folders, or by the type that it names first, which stands there as it is (ODF 1.3, 3.3; EPUB OCF 4.3)."""
+    if "[Content_Types].xml" in names:
+        return next((kind for folder, kind in _OOXML_FOLDERS if any(name.startswith(folder) for name in names)), None)
+    for kind in (MediaType.ODT, MediaType.EPUB):
+        if content[:200].find(b"mimetype" + kind.encode()) == 30:
+            return kind
+    if {"META-INF/container.xml", "mimetype"} <= set(names):
+        return MediaType.EPUB
+    return MediaType.ODT if {"content.xml", "mimetype", "styles.xml"} <= set(names) and _says_text(content) else None
+
+
+def _says_text(content: bytes) -> bool:
+    return MediaType.ODT.encode() in content[:400]
 
 
 def _check_directory_size(content: bytes) -> None:
@@ -328,15 +442,11 @@ def _check_text(content: bytes, media_type: MediaType) -> None:
     if media_type is MediaType.EML:
         _check_mail(content)
         return
-    if media_type is not MediaType.HTML and len(content) > MAX_TEXT_BYTES:
-        raise TooLarge(
-            f"The file is larger than {MAX_TEXT_BYTES // 1_000_000} MB, the most that is read of text: split it."
-        )
     text = decoded(content)
     if "\x00" in text:
         raise Unparseable("The file is called text but holds null bytes: it is damaged, or not text. Save it as UTF-8.")
     if not text.strip("\ufeff \t\r\n\v\f\u200b\xa0"):
-        raise Unparseable("The file is empty: it holds nothing but spaces.")
+        raise NoText("The file is empty: it holds nothing but spaces. Send one that holds text.")
     if media_type is MediaType.HTML and html_depth(text) > MAX_HTML_DEPTH:
         raise Unparseable(f"The HTML is nested deeper than {MAX_HTML_DEPTH} levels, the most that is read.")
 
@@ -421,7 +531,7 @@ _PART_HEADER: Final = re.compile(rb"^content-type[ \t]*:", re.IGNORECASE | re.MU
 
 
 def _starts_like_mail(content: bytes) -> bool:
-    head = content[:16_384].lstrip(b"\xef\xbb\xbf\r\n")
+    head = as_utf8_mail(content[:16_384]).lstrip(b"\xef\xbb\xbf\r\n")
     return bool(_HEADER.match(head)) and len(_MAIL_HEADER.findall(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0])) >= 2
 
 

@@ -66,11 +66,11 @@ def without_hidden(root: Any) -> list[Finding]:
 def _told(count: _Count) -> Iterator[Finding]:
     if count.passages:
         yield hidden(
-            f"{count.passages} passages with {count.characters} characters, which readers of the page do not see, "
-            "were left out."
+            f"Left out as readers of the page do not see it: {count.passages} passage(s) of {count.characters} "
+            "characters."
         )
     if count.comments:
-        yield hidden(f"{count.comments} comments in the page, which its readers do not see, were left out.")
+        yield hidden(f"Left out as readers of the page do not see it: {count.comments} comment(s).")
 
 
 def _walk(element: Any, ground: _Ground, sheets: "_Sheets", count: _Count) -> None:
@@ -78,8 +78,8 @@ def _walk(element: Any, ground: _Ground, sheets: "_Sheets", count: _Count) -> No
     if not isinstance(element.tag, str) or element.tag in _NO_TEXT:
         return
     style = sheets.of(element)
-    colour = _colour(style.get("color") or (element.get("color") if element.tag == "font" else None))
-    background = _background(style) or _colour(element.get("bgcolor"))
+    colour = _stated(style.get("color") or (element.get("color") if element.tag == "font" else None), "some ink")
+    background = _background(style) or _stated(element.get("bgcolor"), "some paint")
     ground = _Ground(colour=colour or ground.colour, background=background or ground.background)
     if element.tag in _NEVER_SHOWN or (element.tag not in ("html", "body") and _hides(element, style)):
         text = " ".join("".join(element.itertext()).split())
@@ -163,8 +163,15 @@ def _background(style: Style) -> str | None:
             continue
         if found := _colour(value) or next((c for word in value.split() if (c := _colour(word))), None):
             return None if found == "transparent" else found
-        return "painted"
-    return "painted" if "background-image" in style else None
+        return None if value in ("none", "inherit", "initial", "unset") else "some paint"
+    return "some paint" if "background-image" in style else None
+
+
+def _stated(value: str | None, unknown: str) -> str | None:
+    """A colour that is stated, be it one that is not known here; `None` where none is, or the one around it holds."""
+    if value is None or value in ("", "inherit", "currentcolor", "initial", "unset"):
+        return None
+    return _colour(value) or unknown
 
 
 def _colour(value: str | None) -> str | None:

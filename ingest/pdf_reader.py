@@ -11,6 +11,7 @@ import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -20,8 +21,9 @@ import pypdfium2 as pdfium  # type: ignore[import-untyped]
 import pypdfium2.raw as pdfium_c  # type: ignore[import-untyped]
 
 from app.domain.corpus import Box, ElementKind, Finding, FindingCode
-from app.domain.errors import Unparseable
-from ingest.blocks import Block, joined, looks_like_header, partial, table_blocks
+from app.domain.errors import NeedsOcr, NoText, Unparseable
+from ingest import ocr, programs
+from ingest.blocks import Block, hidden, joined, looks_like_header, partial, table_blocks
 
 CELL_GAP_EM: Final = 1.0
 """A gap within a line this wide, in font sizes, may part two cells."""
@@ -79,13 +81,16 @@ _STARTS_ITEM: Final = re.compile(r"(?:[•‣▪●◦■□○\uf0b7\uf0a7]\s*|
 def pdf_blocks(content: bytes) -> tuple[list[Block], str | None, list[Finding]]:
     """Blocks, the title that the file states, and findings. Raises `Unparseable` with the reason."""
     pages = _pages(content)
-    findings = _findings([sheet.lines for sheet in pages.sheets])
-    if not any(sheet.lines for sheet in pages.sheets):
-        raise Unparseable("The PDF holds no text, only images or drawings: it needs OCR, which is not done here.")
+    _check_any_text(pages.sheets)
+    findings = _findings(pages.sheets)
     lines = _told_apart(pages.sheets)
     body = _body_size([line for page in lines for line in page.text])
     words = _words(line.text for page in lines for line in page.text)
-    blocks = [block for page in lines for block in _page_blocks(page.text, body, words)]
+    blocks = [
+        block
+        for sheet, page in zip(pages.sheets, lines, strict=True)
+        for block in (sheet.read.blocks if sheet.read else _page_blocks(page.text, body, words))
+    ]
     if running := {_place(line): line for page in reversed(lines) for line in reversed(page.running)}:
         detail = "Heads and feet that run through the pages stand once, at the end of the text."
         findings.append(Finding(code=FindingCode.REARRANGED, detail=detail))
@@ -102,6 +107,12 @@ class _Sheet:
 
     lines: list[Line]
     height: float
+    drawn: bool = False
+    """Something is drawn on it, be it a picture."""
+    unseen: int = 0
+    """Characters that are there and cannot be seen; they are not among the lines."""
+    read: ocr.Read | None = None
+    """What was read off it, where it has no text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +143,34 @@ def _pages(content: bytes) -> _Pages:
             except pdfium.PdfiumError:
                 sheets.append(_Sheet(lines=[], height=0.0))
                 continue
-            sheets.append(_sheet(page, number + 1))
+            sheet = _sheet(page, number + 1)
+            if not sheet.lines and sheet.drawn and ocr.available() and programs.time_left_s() > 0:
+                with suppress(Unparseable):  # told with the pages that no text was found on
+                    sheet = replace(sheet, read=_read_off(page, number + 1))
+            sheets.append(sheet)
             page.close()
         return _Pages(sheets=sheets, title=_stated_title(document))
     finally:
         document.close()
+
+
+def _read_off(page: Any, number: int) -> ocr.Read:
+    width, height = page.get_size()
+    scale = min(ocr.DOTS_PER_INCH / 72, (ocr.MAX_PIXELS / max(1.0, width * height)) ** 0.5 / 2)
+    picture = page.render(scale=scale, grayscale=True).to_pil()
+    return ocr.read_picture(picture, page=number, points_per_pixel=1 / scale)
+
+
+def _check_any_text(sheets: Sequence[_Sheet]) -> None:
+    if any(sheet.lines or (sheet.read and sheet.read.blocks) for sheet in sheets):
+        return
+    if any(sheet.drawn and sheet.read is None for sheet in sheets):
+        if ocr.available():
+            raise Unparseable("The PDF holds only pictures, and Tesseract could not read them in time. Split it.")
+        raise NeedsOcr(ocr.WITHOUT.format("The PDF holds no text, only pictures or drawings: it has"))
+    if any(sheet.read for sheet in sheets):
+        raise NoText("No text was found on the PDF's pages, though they were read as pictures. Send one with text.")
+    raise NoText("The PDF's pages hold no text that can be seen. Send one that shows some.")
 
 
 _NO_TITLE: Final = re.compile(
@@ -154,14 +188,21 @@ def _stated_title(document: Any) -> str | None:
 def _sheet(page: Any, number: int) -> _Sheet:
     text_page = page.get_textpage()
     try:
-        pens = [pen for pen in _written(text_page, _to_shown(page)) if pen.text()]
+        written = [pen for pen in _written(text_page, _to_shown(page)) if pen.text()]
+        drawn = _Drawn(page)
+        pens = [pen for pen in written if not drawn.hides(pen, text_page)]
         turns = Counter[_Turn]()
         for pen in pens:
             turns[pen.turn] += len(pen.units)
         along = turns.most_common(1)[0][0] if turns else _Turn.RIGHT
         width, height = page.get_size()
         lines = [_line(pen, text_page, page=number, along=along, shown=(width, height)) for pen in pens]
-        return _Sheet(lines=_downwards(lines), height=height if along in (_Turn.RIGHT, _Turn.LEFT) else width)
+        return _Sheet(
+            lines=_downwards(lines),
+            height=height if along in (_Turn.RIGHT, _Turn.LEFT) else width,
+            drawn=not pens and drawn.anything,
+            unseen=sum(len(pen.units) for pen in written) - sum(len(pen.units) for pen in pens),
+        )
     finally:
         text_page.close()
 
@@ -372,6 +413,72 @@ def _font(text_page: Any, at: int) -> tuple[float, bool]:
     return pdfium_c.FPDFText_GetFontSize(text_page, at) * scale, bold
 
 
+# -- what cannot be seen -------------------------------------------------------------------------------------------
+
+_TINY_PT: Final = 1.5
+_PALE: Final = 230
+"""Of 255: what is filled with so much of red, green and blue may be white on white."""
+_EVEN: Final = 12
+"""Of 255: shades nearer than this to each other are one to the eye."""
+
+
+class _Drawn:
+    """What a page looks like, found out only where text may not be seen on it."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._picture: Any = None
+        self._pictured: bool | None = None
+
+    @property
+    def anything(self) -> bool:
+        return next(iter(self._page.get_objects(max_depth=2)), None) is not None
+
+    def hides(self, pen: _Pen, text_page: Any) -> bool:
+        """Whether a line cannot be seen: without ink and no scan over it, tiny, off the page, in its colour."""
+        if _font(text_page, pen.first)[0] < _TINY_PT and pen.box[3] - pen.box[1] < _TINY_PT:
+            return True
+        if all(_inkless(text_page, at) for at in (pen.first, pen.last)):
+            return not self._has_picture()
+        if self._beyond(pen.box):
+            return True
+        return all(_pale(text_page, at) for at in (pen.first, pen.last)) and self._is_even(pen.box)
+
+    def _beyond(self, box: _Rect) -> bool:
+        width, height = self._page.get_size()
+        return box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height
+
+    def _has_picture(self) -> bool:
+        if self._pictured is None:
+            pictures = self._page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_IMAGE], max_depth=3)
+            self._pictured = next(iter(pictures), None) is not None
+        return self._pictured
+
+    def _is_even(self, box: _Rect) -> bool:
+        if self._picture is None:
+            self._picture = self._page.render(scale=1, grayscale=True).to_pil()
+        width, height = self._picture.size
+        left, top, right, bottom = (round(edge) for edge in box)
+        within = (max(0, left), max(0, top), min(width, max(right, left + 1)), min(height, max(bottom, top + 1)))
+        if within[0] >= within[2] or within[1] >= within[3]:
+            return True
+        darkest, lightest = self._picture.crop(within).getextrema()
+        return bool(lightest - darkest < _EVEN)
+
+
+def _inkless(text_page: Any, at: int) -> bool:
+    """Drawn neither filled nor outlined, as the text that OCR laid under a scan is (PDF 32000-1, table 106)."""
+    drawn = pdfium_c.FPDFText_GetTextObject(text_page, at)
+    return bool(drawn) and pdfium_c.FPDFTextObj_GetTextRenderMode(drawn) == pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE
+
+
+def _pale(text_page: Any, at: int) -> bool:
+    red, green, blue, opacity = (ctypes.c_uint() for _ in range(4))
+    if not pdfium_c.FPDFText_GetFillColor(text_page, at, red, green, blue, opacity):
+        return False
+    return opacity.value < 13 or min(red.value, green.value, blue.value) >= _PALE
+
+
 # -- pages ---------------------------------------------------------------------------------------------------------
 
 
@@ -412,12 +519,17 @@ def _place(line: Line) -> tuple[str, int]:
     return re.sub(r"\d+", "#", line.text), round(line.middle / 4)
 
 
-def _findings(pages: Sequence[list[Line]]) -> list[Finding]:
-    findings: list[Finding] = []
-    empty = [number for number, lines in enumerate(pages, start=1) if not lines]
+def _findings(sheets: Sequence[_Sheet]) -> list[Finding]:
+    pages = [sheet.lines for sheet in sheets]
+    findings = list(ocr.confidence_told([sheet.read for sheet in sheets if sheet.read]))
+    if unseen := sum(sheet.unseen for sheet in sheets):
+        findings.append(hidden(f"{unseen} characters that cannot be seen on the PDF's pages were left out."))
+    empty = [number for number, sheet in enumerate(sheets, start=1) if sheet.drawn and sheet.read is None]
     if empty:
         shown = ", ".join(map(str, empty[:10])) + (" and others" if len(empty) > 10 else "")
-        detail = f"No text was found on {'page' if len(empty) == 1 else 'pages'} {shown}: an image may need OCR."
+        detail = (
+            f"No text was found on {'page' if len(empty) == 1 else 'pages'} {shown}: an image may need OCR (Tesseract)."
+        )
         findings.append(Finding(code=FindingCode.NEEDS_OCR, detail=detail))
     text = "".join(line.text for lines in pages for line in lines)
     garbled = sum(1 for character in text if character == "\ufffd" or "\ue000" <= character <= "\uf8ff")

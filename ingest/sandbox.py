@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
@@ -31,7 +32,9 @@ import msgpack  # type: ignore[import-untyped]
 
 from app.domain.corpus import Attachment, Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
 from app.domain.errors import MunimentError, NeedsOcr, NoText, TooLarge, Unavailable, Unparseable, UnsupportedMedia
-from ingest.confinement import Limits, confine, die_with, leave_network, no_new_privileges
+from ingest import office_converter, programs
+from ingest.confinement import Limits, confine, die_with, leave_network, no_new_privileges, own_temporary_folder
+from ingest.landlock import landlock_version
 
 MAX_FRAME_BYTES: Final = 256_000_000
 """More than the largest file or text that the gate and the parser let pass."""
@@ -53,6 +56,8 @@ class Hello:
     pid: int
     network_closed: bool
     """The kernel gave it a network namespace of its own; otherwise only Python code is held back."""
+    writes_guarded: bool
+    """The kernel keeps readers from changing files outside of their folder; otherwise only Python code is held back."""
     folder: str
     resident_bytes: int
 
@@ -145,6 +150,8 @@ class _WarmProcess:
             raise Unavailable("The process that reads documents did not start: try again later.") from error
         if not self.hello.network_closed:
             _log.warning("The kernel allows no network namespace: readers of documents are held back by Python alone.")
+        if not self.hello.writes_guarded:
+            _log.warning("The kernel has no Landlock: what readers of documents write is held back by Python alone.")
 
     @property
     def alive(self) -> bool:
@@ -226,7 +233,17 @@ class _WarmProcess:
             waiting.set_result(answer)
 
 
-_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+_KEPT_VARIABLES: Final = (
+    "PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TESSDATA_PREFIX",
+)
 
 
 def _plain_environment() -> dict[str, str]:
@@ -246,6 +263,8 @@ def _parsed_or_raise(answer: dict[str, Any], limits: Limits) -> Parsed:
             result = msgpack.unpackb(answer["result"])
             if "parsed" in result:
                 return _unpacked(result["parsed"])
+            if "fault" in result:
+                _log.warning("A reader of documents failed: %s", result["fault"])
             raise _REFUSALS.get(result["kind"], Unparseable)(result["detail"])
         case "time":
             raise Unparseable(f"The document took longer than {limits.wall_s:g} s to read. Split it, or simplify it.")
@@ -254,7 +273,9 @@ def _parsed_or_raise(answer: dict[str, Any], limits: Limits) -> Parsed:
         case "size":
             raise TooLarge("The document holds more text than is read. Split it.")
         case _:
-            raise Unparseable("The program that reads this format failed on the document: it may be damaged.")
+            raise Unparseable(
+                "The program that reads this format failed on the document: it may be damaged. Save it anew."
+            )
 
 
 # -- what goes over the wire ---------------------------------------------------------------------------------------
@@ -397,7 +418,7 @@ class _Warm:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _child(question, limits, folder, writing, own_pid)
+            _child(question, limits, folder, writing, own_pid, kill_at)
         os.close(writing)
         child = _Child(number=number, pid=pid, pipe=reading, folder=folder, limits=limits, kill_at=kill_at)
         self._children[reading] = child
@@ -454,13 +475,18 @@ def _how_it_ended(status: int, *, cpu_s: float, resident_kb: int, child: _Child)
 _OUT_OF_MEMORY: Final = 3
 
 
-def _child(question: dict[str, Any], limits: Limits, folder: Path, pipe: int, parent_pid: int) -> NoReturn:
+def _child(
+    question: dict[str, Any], limits: Limits, folder: Path, pipe: int, parent_pid: int, kill_at: float
+) -> NoReturn:
     """The forked child's whole life. Never returns, whatever happens."""
     try:
         os.setsid()
         die_with(parent_pid)
         _keep_only(pipe)
-        confine(limits, folder)
+        programs.must_end_by(kill_at)
+        if question["media_type"] in office_converter.CONVERTED:
+            folder = own_temporary_folder(folder)
+        confine(limits, folder, programs=programs.places())
         result = _read_file(question["content"], question["media_type"])
         _write_all(pipe, msgpack.packb(result))
         os._exit(0)
@@ -489,13 +515,20 @@ def _read_file(content: bytes, media_type: str) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  # Half a dozen libraries, on files made to break them: all of it is the file's.
-        return {"kind": Unparseable.kind, "detail": _failed(error)}
+        return {"kind": Unparseable.kind, "detail": _failed(error), "fault": _fault(error)}
 
 
 def _failed(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "The document is nested too deeply to be read."
-    return "The program that reads this format failed on the document: it may be damaged or incomplete."
+        return "The document is nested too deeply to be read. Simplify it."
+    return "The program that reads this format failed on the document: it may be damaged or incomplete. Save it anew."
+
+
+def _fault(error: Exception) -> str:
+    """What failed and where, for the log: no message, since that may hold what the file says."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"{type(error).__module__}.{type(error).__qualname__} at {places}"
 
 
 def main() -> None:
@@ -511,7 +544,13 @@ def main() -> None:
     gc.freeze()  # forked children then leave these pages shared
     folder = Path(tempfile.mkdtemp(prefix="muniment-sandbox-"))
     warm = _Warm(folder, client_pid)
-    hello = Hello(pid=os.getpid(), network_closed=network_closed, folder=str(folder), resident_bytes=_resident_bytes())
+    hello = Hello(
+        pid=os.getpid(),
+        network_closed=network_closed,
+        writes_guarded=landlock_version() > 0,
+        folder=str(folder),
+        resident_bytes=_resident_bytes(),
+    )
     try:
         _write_all(1, _framed({"id": 0, "hello": asdict(hello)}))
         warm.run()

@@ -77,6 +77,64 @@ def _paragraphs(lines: Sequence[str]) -> Iterator[list[str]]:
         yield part
 
 
+# -- reStructuredText and Org ----------------------------------------------------------------------------------------
+
+_ADORNMENT: Final = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*")
+
+
+def rst_blocks(text: str) -> Iterator[Block]:
+    """As `text_blocks`, titles by the lines under (and over) them; a mark's level is where it first stands.
+
+    https://docutils.sourceforge.io/docs/ref/rst/restructuredtext.html#sections
+    """
+    marks: list[str] = []
+    body: list[str] = []
+    lines = text.splitlines()
+    at = 0
+    while at < len(lines):
+        line, under = lines[at], lines[at + 1] if at + 1 < len(lines) else ""
+        over = _ADORNMENT.fullmatch(line) and at + 2 < len(lines) and lines[at + 2].rstrip() == line.rstrip()
+        if over:
+            mark, words, at = f"{line[0]}{line[0]}", under.strip(), at + 3
+        elif (
+            line.strip() and not line[0].isspace() and _ADORNMENT.fullmatch(under) and len(under.rstrip()) >= len(line)
+        ):
+            mark, words, at = under[0], line.strip(), at + 2
+        else:
+            body.append(line)
+            at += 1
+            continue
+        yield from text_blocks("\n".join(body))
+        body = []
+        if mark not in marks:
+            marks.append(mark)
+        if words:
+            yield title(words, level=1 + marks.index(mark))
+    yield from text_blocks("\n".join(body))
+
+
+_ORG_HEADING: Final = re.compile(r"(\*{1,20})\s+(\S.*?)(?:\s+:[\w@#%:]+:)?\s*")
+_ORG_TITLE: Final = re.compile(r"^#\+title:[ \t]*(\S.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+
+
+def org_title(text: str) -> str | None:
+    stated = _ORG_TITLE.search(text)
+    return stated.group(1) if stated else None
+
+
+def org_blocks(text: str) -> Iterator[Block]:
+    """As `text_blocks`, titles by their stars."""
+    body: list[str] = []
+    for line in text.splitlines():
+        if (heading := _ORG_HEADING.fullmatch(line)) is None:
+            body.append(line)
+            continue
+        yield from text_blocks("\n".join(body))
+        body = []
+        yield title(heading.group(2), level=len(heading.group(1)))
+    yield from text_blocks("\n".join(body))
+
+
 # -- Markdown ------------------------------------------------------------------------------------------------------
 
 MAX_MARKED_LINE_CHARS: Final = 1_000

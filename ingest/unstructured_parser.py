@@ -18,11 +18,15 @@ from typing import Any, Final
 
 from lxml import etree  # type: ignore[import-untyped]
 
-from app.domain.corpus import ElementKind, Finding, Parsed
-from app.domain.errors import NoText, TooLarge, Unparseable, UnsupportedMedia
+from app.domain.corpus import ElementKind, Finding, FindingCode, Parsed
+from app.domain.errors import NeedsOcr, NoText, TooLarge, Unparseable, UnsupportedMedia
 from ingest.blocks import Block, assembled, looks_like_header, paragraph, partial, table_blocks, title
-from ingest.gate import MAX_HTML_DEPTH, MediaType, decoded
+from ingest.data_reader import json_blocks, json_lines_blocks, xml_blocks
+from ingest.gate import MAX_HTML_DEPTH, PICTURES, MediaType, decoded
 from ingest.hidden_html import without_hidden
+from ingest.office_converter import CONVERTED, converted
+from ingest.ooxml import as_transitional, without_hidden_runs
+from ingest.package_reader import epub_blocks, odt_blocks
 
 
 def _quiet_unstructured() -> None:
@@ -62,9 +66,18 @@ from unstructured.partition.pptx import partition_pptx  # noqa: E402
 from unstructured.partition.text_type import is_bulleted_text  # noqa: E402
 
 from ingest.mail_reader import mail_blocks  # noqa: E402
+from ingest.ocr import picture_blocks  # noqa: E402
 from ingest.pdf_reader import pdf_blocks  # noqa: E402
-from ingest.sheet_reader import sheet_file_blocks  # noqa: E402
-from ingest.text_reader import csv_blocks, markdown_blocks, markdown_title, text_blocks  # noqa: E402
+from ingest.sheet_reader import old_sheet_file_blocks, sheet_file_blocks  # noqa: E402
+from ingest.text_reader import (  # noqa: E402
+    csv_blocks,
+    markdown_blocks,
+    markdown_title,
+    org_blocks,
+    org_title,
+    rst_blocks,
+    text_blocks,
+)
 
 
 def _type_from_text(text: str) -> type[un.Text]:
@@ -74,8 +87,10 @@ def _type_from_text(text: str) -> type[un.Text]:
 # The original drops texts of one character, such as the 7 in `<div>7</div>`.
 html_parser.derive_element_type_from_text = _type_from_text
 
-MAX_TEXT_CHARS: Final = 10_000_000
+MAX_TEXT_CHARS: Final = 20_000_000
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".svg", ".webp")
+
+_IN_PICTURES: Final = re.compile(r"Text in pictures ")
 
 Findings = list[Finding]
 
@@ -86,14 +101,31 @@ def parse_file(content: bytes, media_type: str) -> Parsed:
     read = _READERS.get(media_type)
     if read is None:
         raise UnsupportedMedia(f"Nothing here reads files of type {media_type!r}.")
-    parsed = read(content)
+    parsed = _little_told(read(content), len(content), media_type)
     if not parsed.text:
+        if any(_IN_PICTURES.match(each.detail) for each in parsed.findings):
+            raise NeedsOcr("The document holds no text, only pictures: it has to be read off them. Send it as a PDF.")
         raise NoText(
-            "The document holds no text that can be read. If it shows any, that is in pictures: send it as a PDF."
+            "The document holds no text that can be read. If it shows any, that is in shapes: send it as a PDF."
         )
     if len(parsed.text) > MAX_TEXT_CHARS:
         raise TooLarge(f"The document holds more than {MAX_TEXT_CHARS:,} characters of text, the most that is read.")
     return parsed
+
+
+_LITTLE: Final = 2_000
+"""Bytes a character of text: above it, most of a file must be something else."""
+LITTLE_MATTERS_FROM_BYTES: Final = 100_000
+
+
+def _little_told(parsed: Parsed, size_bytes: int, media_type: str) -> Parsed:
+    """That a large file gave little text, if nothing else explains it."""
+    explained = {FindingCode.PARTIAL, FindingCode.NEEDS_OCR, FindingCode.OCR, FindingCode.ATTACHMENT}
+    large = size_bytes >= LITTLE_MATTERS_FROM_BYTES and media_type not in (*PICTURES, MediaType.EML)
+    if not large or size_bytes < _LITTLE * len(parsed.text) or explained & {each.code for each in parsed.findings}:
+        return parsed
+    told = partial(f"Little text was found for the size of the file: {len(parsed.text):,} characters.")
+    return replace(parsed, findings=(*parsed.findings, told))
 
 
 # -- formats with a reader of their own ----------------------------------------------------------------------------
@@ -105,8 +137,9 @@ def _pdf(content: bytes) -> Parsed:
 
 
 def _xlsx(content: bytes) -> Parsed:
+    content, told = as_transitional(content)
     blocks, stated, findings = sheet_file_blocks(content)
-    return assembled(blocks, parser=f"openpyxl {version('openpyxl')}", title=stated, findings=findings)
+    return assembled(blocks, parser=f"openpyxl {version('openpyxl')}", title=stated, findings=[*told, *findings])
 
 
 def _csv(content: bytes) -> Parsed:
@@ -122,6 +155,59 @@ def _markdown(content: bytes) -> Parsed:
 
 def _text(content: bytes) -> Parsed:
     return assembled(text_blocks(decoded(content)), parser=_OURS)
+
+
+def _rst(content: bytes) -> Parsed:
+    return assembled(rst_blocks(decoded(content)), parser=_OURS)
+
+
+def _org(content: bytes) -> Parsed:
+    text = decoded(content)
+    return assembled(org_blocks(text), parser=_OURS, title=org_title(text))
+
+
+def _json(content: bytes) -> Parsed:
+    return assembled(json_blocks(decoded(content)), parser=_OURS)
+
+
+def _json_lines(content: bytes) -> Parsed:
+    return assembled(json_lines_blocks(decoded(content)), parser=_OURS)
+
+
+def _xml_file(content: bytes) -> Parsed:
+    blocks, is_page = xml_blocks(content)
+    return _html(content) if is_page else assembled(blocks, parser=f"lxml {version('lxml')}")
+
+
+def _xls(content: bytes) -> Parsed:
+    blocks, findings = old_sheet_file_blocks(content)
+    return assembled(blocks, parser=f"xlrd {version('xlrd')}", findings=findings)
+
+
+def _odt(content: bytes) -> Parsed:
+    blocks, stated, findings = odt_blocks(content)
+    return assembled(blocks, parser=_OURS, title=stated, findings=findings)
+
+
+def _epub(content: bytes) -> Parsed:
+    blocks, stated, findings = epub_blocks(content, html_blocks)
+    return assembled(blocks, parser=_UNSTRUCTURED, title=stated, findings=findings)
+
+
+def _picture(content: bytes) -> Parsed:
+    blocks, findings = picture_blocks(content)
+    if not blocks:
+        raise NoText("No text was found in the picture. Send one that shows some, larger or sharper.")
+    return assembled(blocks, parser="tesseract", findings=findings)
+
+
+def _through_office(media_type: MediaType) -> Callable[[bytes], Parsed]:
+    def read(content: bytes) -> Parsed:
+        new, becomes = converted(content, media_type)
+        parsed = _READERS[becomes](new)
+        return replace(parsed, parser=f"libreoffice, {parsed.parser}")
+
+    return read
 
 
 _OURS: Final = f"muniment {version('muniment')}"
@@ -289,11 +375,16 @@ _BOLD_TITLE_LEVEL: Final = 20
 
 
 def _docx(content: bytes) -> Parsed:
+    content, told = as_transitional(content)
+    content, unseen = without_hidden_runs(content)
     elements = partition_docx(file=io.BytesIO(content), languages=[""], unique_element_ids=True)
     with zipfile.ZipFile(io.BytesIO(content)) as package:
         blocks = [*_docx_blocks(elements), *_notes(package), *_text_boxes(package)]
         return assembled(
-            blocks, parser=_UNSTRUCTURED, title=_office_title(package), findings=_office_findings(package, "word")
+            blocks,
+            parser=_UNSTRUCTURED,
+            title=_office_title(package),
+            findings=[*told, *unseen, *_office_findings(package, "word")],
         )
 
 
@@ -387,6 +478,7 @@ def _office_findings(package: zipfile.ZipFile, folder: str) -> Findings:
 
 
 def _pptx(content: bytes) -> Parsed:
+    content, told = as_transitional(content)
     elements = partition_pptx(
         file=io.BytesIO(content), include_slide_notes=True, languages=[""], unique_element_ids=True
     )
@@ -395,7 +487,7 @@ def _pptx(content: bytes) -> Parsed:
             _slide_blocks(elements),
             parser=_UNSTRUCTURED,
             title=_office_title(package),
-            findings=_office_findings(package, "ppt"),
+            findings=[*told, *_office_findings(package, "ppt")],
         )
 
 
@@ -448,6 +540,16 @@ _READERS: Final[dict[str, Callable[[bytes], Parsed]]] = {
     MediaType.TXT: _text,
     MediaType.CSV: _csv,
     MediaType.EML: _eml,
+    MediaType.XML: _xml_file,
+    MediaType.JSON: _json,
+    MediaType.JSONL: _json_lines,
+    MediaType.RST: _rst,
+    MediaType.ORG: _org,
+    MediaType.EPUB: _epub,
+    MediaType.ODT: _odt,
+    MediaType.XLS: _xls,
+    **dict.fromkeys(PICTURES, _picture),
+    **{old: _through_office(old) for old in CONVERTED},
 }
 
 

@@ -30,7 +30,13 @@ from app.watch import Held, held
 
 _LEAST_FREE_BYTES = 1_000_000_000
 _MASKED = "********"
-_ISOLATES = "import sys; from ingest.confinement import leave_network; sys.exit(0 if leave_network() else 3)"
+_ISOLATES = """
+import sys
+from ingest.confinement import leave_network
+from ingest.landlock import landlock_version
+sys.exit((0 if leave_network() else 4) + (0 if landlock_version() else 8))
+"""
+_NO_NETWORK, _NO_LANDLOCK = 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _index(settings, serving=serving)
     yield _model(settings)
     yield _sandbox()
+    yield _readers()
     yield _server_here(settings.home, serving=serving)
     yield from _server_there(settings)
 
@@ -221,13 +228,34 @@ def _sandbox() -> Finding:
     """In a process of its own: what is tried cannot be undone."""
     code = subprocess.run([sys.executable, "-c", _ISOLATES], capture_output=True, check=False).returncode
     if code == 0:
-        return Finding(part="sandbox", state="ok", detail="Documents are parsed without a network.")
-    return Finding(
-        part="sandbox",
-        state="warned",
-        detail="The kernel refuses a network namespace: documents are parsed with the network shut in Python only.",
-        mend="Allow unprivileged user namespaces, or the unshare call in the container's seccomp profile.",
-    )
+        detail = "Documents are parsed without a network, and the kernel (Landlock) keeps writes within their folder."
+        return Finding(part="sandbox", state="ok", detail=detail)
+    details, mends = [], []
+    if code & _NO_NETWORK:
+        details.append("The kernel refuses a network namespace: documents are parsed with the network shut in Python.")
+        mends.append("Allow unprivileged user namespaces, or the unshare call in the container's seccomp profile.")
+    if code & _NO_LANDLOCK:
+        details.append("The kernel has no Landlock: what a parser writes is kept within its folder by Python only.")
+        mends.append("Run Linux 5.13 or newer with landlock among its security modules.")
+    if not details:
+        return Finding(part="sandbox", state="wrong", detail="It cannot be tried.", mend="Run make install.")
+    return Finding(part="sandbox", state="warned", detail=" ".join(details), mend=" ".join(mends))
+
+
+def _readers() -> Finding:
+    """Programs of others that more can be read with."""
+    missing = [
+        f"{what} ({package})"
+        for program, what, package in (
+            ("tesseract", "text in pictures and scans needs Tesseract", "tesseract-ocr"),
+            ("soffice", "DOC, PPT and RTF need LibreOffice", "libreoffice-writer-nogui, libreoffice-impress-nogui"),
+        )
+        if shutil.which(program) is None
+    ]
+    if missing:
+        detail = f"Not installed: {'; '.join(missing)}."
+        return Finding(part="readers", state="idle", detail=detail, mend="Install them if such documents come.")
+    return Finding(part="readers", state="ok", detail="Tesseract and LibreOffice are there.")
 
 
 def _server_here(home: Path, *, serving: bool) -> Finding:

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 import docx
 import openpyxl
 import pikepdf
+from PIL import Image, ImageDraw, ImageFont
 from pptx import Presentation
 from pptx.util import Inches
 from reportlab.lib import colors
@@ -126,6 +127,74 @@ def workbook(rows: int = 3) -> bytes:
     book.create_sheet("Secret").sheet_state = "hidden"
     out = io.BytesIO()
     book.save(out)
+    return out.getvalue()
+
+
+RTF = b"{\\rtf1\\ansi Premiums are due in March.\\par}"
+
+
+def opendocument() -> bytes:
+    body = (
+        '<text:h text:outline-level="1">Intake</text:h><text:p>Take<text:s/>the claim.</text:p>'
+        "<text:list><text:list-item><text:p>Ask for the date</text:p></text:list-item></text:list>"
+        '<text:h text:outline-level="2">Deadlines</text:h><table:table><table:table-row>'
+        "<table:table-cell><text:p>Step</text:p></table:table-cell><table:table-cell><text:p>Days</text:p>"
+        "</table:table-cell></table:table-row><table:table-row><table:table-cell><text:p>Decide</text:p>"
+        "</table:table-cell><table:table-cell><text:p>30</text:p></table:table-cell></table:table-row></table:table>"
+    )
+    names = " ".join(
+        f'xmlns:{short}="urn:oasis:names:tc:opendocument:xmlns:{short}:1.0"' for short in ("office", "text", "table")
+    )
+    inner = f"<office:body><office:text>{body}</office:text></office:body>"
+    content = f"<office:document-content {names}>{inner}</office:document-content>"
+    return _typed("application/vnd.oasis.opendocument.text", {"content.xml": content.encode()})
+
+
+def book() -> bytes:
+    container = (
+        '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+        '<rootfile full-path="in/book.opf"/></rootfiles></container>'
+    )
+    opf = (
+        '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        "<metadata><dc:title>Handbook</dc:title></metadata><manifest>"
+        '<item id="b" href="two.xhtml"/><item id="a" href="one.xhtml"/></manifest>'
+        '<spine><itemref idref="a"/><itemref idref="b"/><itemref idref="gone"/></spine></package>'
+    )
+    return _typed(
+        "application/epub+zip",
+        {
+            "META-INF/container.xml": container.encode(),
+            "in/book.opf": opf.encode(),
+            "in/one.xhtml": b"<html><body><h1>One</h1><p>First words.</p></body></html>",
+            "in/two.xhtml": b"<html><body><h1>Two</h1><p>Last words.</p></body></html>",
+        },
+    )
+
+
+def _typed(media_type: str, parts: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("mimetype", media_type)
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def picture(words: str, *, kind: str = "PNG") -> bytes:
+    """Black words on white, as large as a scan has them."""
+    drawn = Image.new("L", (1000, 60 + 80 * (words.count("\n") + 1)), 255)
+    ImageDraw.Draw(drawn).multiline_text((40, 30), words, fill=0, font=ImageFont.load_default(44), spacing=30)
+    out = io.BytesIO()
+    drawn.save(out, kind, dpi=(144, 144))
+    return out.getvalue()
+
+
+def scan(*pages: str) -> bytes:
+    """A PDF whose pages are pictures."""
+    drawn = [Image.open(io.BytesIO(picture(words))) for words in pages]
+    out = io.BytesIO()
+    drawn[0].save(out, "PDF", save_all=True, append_images=drawn[1:], resolution=144)
     return out.getvalue()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import MunimentError, TooLarge, Unparseable, UnsupportedMedia
+from app.domain.errors import MunimentError, NeedsOcr, NoText, TooLarge, Unparseable, UnsupportedMedia
 from ingest import gate
 from ingest.gate import MediaType, admitted, decoded, html_depth
 from tests.ingest import samples
@@ -28,6 +28,23 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600
         (samples.TEXT, "a.txt", MediaType.TXT),
         (samples.CSV, "a.csv", MediaType.CSV),
         (samples.mail(), "a.eml", MediaType.EML),
+        (samples.opendocument(), "a.odt", MediaType.ODT),
+        (samples.book(), "a.epub", MediaType.EPUB),
+        (samples.picture("Words"), "a.png", MediaType.PNG),
+        (samples.picture("Words", kind="JPEG"), "a.jpg", MediaType.JPEG),
+        (samples.picture("Words", kind="TIFF"), "a.tif", MediaType.TIFF),
+        (samples.picture("Words", kind="BMP"), "a.bmp", MediaType.BMP),
+        (samples.picture("Words", kind="WEBP"), "a.webp", MediaType.WEBP),
+        (samples.picture("Words", kind="GIF"), "a.gif", MediaType.GIF),
+        (samples.RTF, "a.rtf", MediaType.RTF),
+        (OLE + "WordDocument".encode("utf-16-le"), "a.doc", MediaType.DOC),
+        (OLE + "PowerPoint Document".encode("utf-16-le"), "a.ppt", MediaType.PPT),
+        (OLE + "Workbook".encode("utf-16-le"), "a.xls", MediaType.XLS),
+        (b"<?xml version='1.0'?><a>b</a>", "a.xml", MediaType.XML),
+        (b'{"a": 1}', "a.json", MediaType.JSON),
+        (b'{"a": 1}\n', "a.ndjson", MediaType.JSONL),
+        (b"Head\n====\n", "a.rst", MediaType.RST),
+        (b"* Head\n", "a.org", MediaType.ORG),
     ],
 )
 def test_each_format_is_admitted_by_name_and_by_declaration(
@@ -46,6 +63,8 @@ def test_each_format_is_admitted_by_name_and_by_declaration(
         (samples.HTML, MediaType.HTML),
         (samples.mail(), MediaType.EML),
         (b"just words", MediaType.TXT),
+        (samples.mail().decode().encode("utf-16"), MediaType.EML),
+        ("just wörds".encode("utf-16-le"), MediaType.TXT),
     ],
 )
 def test_a_file_without_name_or_declaration_is_known_by_its_bytes(content: bytes, media_type: MediaType) -> None:
@@ -57,27 +76,33 @@ def test_a_name_that_is_more_exact_than_plain_text_decides() -> None:
     assert admitted(b"# Head", declared="text/markdown", filename="a.txt") is MediaType.MARKDOWN
 
 
+def test_a_new_format_under_its_elders_name_is_taken_for_what_it_is() -> None:
+    assert admitted(samples.word(), declared=None, filename="a.doc") is MediaType.DOCX
+    assert admitted(samples.workbook(), declared="application/vnd.ms-excel", filename="a") is MediaType.XLSX
+    assert admitted(samples.picture("Words"), declared="image/jpeg", filename="a.jpg") is MediaType.PNG
+
+
 def test_the_end_of_a_date_is_no_extension() -> None:
     assert admitted(b"words", declared=None, filename="minutes of 12.03.2026") is MediaType.TXT
 
 
 REFUSALS = [
-    (b"", None, "a.txt", Unparseable, "The file is empty."),
-    (b" \r\n\t ", None, "a.pdf", Unparseable, "The file is empty."),
-    ("\ufeff \u200b\n".encode(), None, "a.md", Unparseable, "nothing but spaces"),
+    (b"", None, "a.txt", NoText, "The file is empty"),
+    (b" \r\n\t ", None, "a.pdf", NoText, "The file is empty"),
+    ("\ufeff \u200b\n".encode(), None, "a.md", NoText, "nothing but spaces"),
     (b"x" * 20_000_001, None, "a.pdf", TooLarge, "larger than 20 MB"),
-    (b"x" * 10_000_001, None, "a.txt", TooLarge, "larger than 10 MB"),
+    (b"x" * 20_000_001, None, "a.txt", TooLarge, "larger than 20 MB"),
     (samples.pdf(), None, "a.docx", UnsupportedMedia, 'named ".docx" but looks like a PDF'),
     (samples.pdf(), "text/html", "a", UnsupportedMedia, "declared as text/html but looks like a PDF"),
     (samples.word(), None, "a.xlsx", UnsupportedMedia, 'named ".xlsx" but looks like a Word document'),
     (b"only words", None, "a.pdf", UnsupportedMedia, 'named ".pdf" but looks like plain text'),
     (b"\x89PNG\r\n\x1a\n", None, "a.txt", UnsupportedMedia, 'named ".txt" but looks like a PNG image'),
-    (b"{\\rtf1", None, "a.rtf", UnsupportedMedia, "save it as DOCX"),
+    (b"\x00\x00\x00\x18ftypheic....", None, "a.heic", NeedsOcr, "Save it as PNG or JPEG"),
+    (b"\x00\x00\x00\x18ftypmp42....", None, "a", UnsupportedMedia, "a film or a sound"),
+    (b"words", None, "a.png", UnsupportedMedia, 'named ".png" but looks like plain text'),
+    (b"MIME-Version: 1.0\n\nsigned", None, "a.p7s", UnsupportedMedia, "'.p7s' are not read here"),
     (b"package main", None, "a.go", UnsupportedMedia, "'.go' are not read here"),
-    (b"{}", "application/json", "a.json", UnsupportedMedia, "'application/json' are not read here"),
-    (OLE + "WordDocument".encode("utf-16-le"), None, "a.doc", UnsupportedMedia, "save it as DOCX"),
-    (OLE + "PowerPoint Document".encode("utf-16-le"), None, "a.ppt", UnsupportedMedia, "save it as PPTX"),
-    (OLE + "Workbook".encode("utf-16-le"), None, "a.xls", UnsupportedMedia, "save it as XLSX"),
+    (b"a: 1", "application/yaml", "a", UnsupportedMedia, "'application/yaml' are not read here"),
     (OLE + "__properties_version1.0".encode("utf-16-le"), None, "a.msg", UnsupportedMedia, "save it as EML"),
     (OLE + "EncryptedPackage".encode("utf-16-le"), None, "a.docx", Unparseable, "protected by a password"),
     (samples.word()[:9000], None, "a.docx", Unparseable, "damaged or incomplete"),
@@ -109,6 +134,13 @@ REFUSALS = [
     (b"\xff\xfe\xfd", None, "a.md", Unparseable, "Save it as UTF-8"),
     (bytes(range(128, 256)) * 9, None, "a.csv", Unparseable, "Save it as UTF-8"),
     (b"<div>" * 251, None, "a.html", Unparseable, "deeper than 250 levels"),
+    (
+        b"From: a\nContent-Type: multipart/mixed; boundary=B\n\n" + b"--B\nContent-Type: text/plain\n\nx\n" * 20_000,
+        None,
+        "a.eml",
+        Unparseable,
+        "more than 500 parts",
+    ),
     (b"no header here", None, "a.eml", UnsupportedMedia, "does not begin with an e-mail's header lines"),
     (
         b"From: a\nContent-Type: multipart/mixed; boundary=B\n\n" + b"--B\nContent-Type: text/plain\n\nx\n" * 501,
@@ -167,9 +199,13 @@ def test_embedded_workbooks_of_charts_are_no_nested_archives() -> None:
     assert admitted(deck, declared=None, filename="a.pptx") is MediaType.PPTX
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1", "cp1252"],
+)
 def test_western_text_is_decoded_from_each_usual_encoding(encoding: str) -> None:
-    text = "Größe: 5 € – “naïve” façade, œuvre, §12, können äöüß"
+    text = "Größe: 5 kg, naïve façade, §12, können äöüß"
+    text += "" if encoding == "latin-1" else " – 5 €, “œuvre”"
     assert decoded(text.encode(encoding)) == text
 
 

@@ -255,7 +255,7 @@ def test_text_is_cleaned_of_what_databases_and_encoders_refuse(parser: Sandboxed
     ("content", "media_type", "error", "sentence"),
     [
         (samples.locked_pdf(), MediaType.PDF, Unparseable, "protected by a password"),
-        (samples.blank_pdf(), MediaType.PDF, Unparseable, "needs OCR"),
+        (samples.blank_pdf(), MediaType.PDF, NoText, "hold no text"),
         (samples.pdf()[:400], MediaType.PDF, Unparseable, "damaged or incomplete"),
         (b"<p></p>", MediaType.HTML, NoText, "no text"),
         (b"<table>" + b"<tr><td><table>" * 200 + b"x", MediaType.HTML, Unparseable, "nested deeper than 250"),
@@ -268,7 +268,7 @@ def test_text_is_cleaned_of_what_databases_and_encoders_refuse(parser: Sandboxed
             Unparseable,
             "encrypted",
         ),
-        (b"{}", "application/json", UnsupportedMedia, "application/json"),
+        (b"{}", "application/x-other", UnsupportedMedia, "application/x-other"),
     ],
 )
 def test_what_cannot_be_read_says_why(

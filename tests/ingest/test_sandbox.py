@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -96,8 +97,8 @@ def test_a_file_that_needs_too_much_memory_is_refused(parser: SandboxedParser) -
 
 
 def test_a_file_with_more_text_than_is_read_is_too_large(parser: SandboxedParser) -> None:
-    with pytest.raises(TooLarge, match="10,000,000 characters"):
-        parser.parse(b"word " * 2_100_000, MediaType.TXT, "a.txt")
+    with pytest.raises(TooLarge, match="20,000,000 characters"):
+        parser.parse(b"word " * 4_100_000, MediaType.TXT, "a.txt")
 
 
 def test_a_reader_that_crashes_is_the_files_fault_and_the_next_is_read(parser: SandboxedParser) -> None:
@@ -257,6 +258,55 @@ def test_python_code_in_a_reader_opens_no_socket(tmp_path: Path) -> None:
 def test_python_code_in_a_reader_changes_only_its_own_folder(tmp_path: Path, code: str, outcome: str) -> None:
     ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     assert confined(tmp_path, f"{ignore}confine(Limits(), folder); {TRY.format(code)}") == outcome
+
+
+C_LEVEL = {
+    "open-outside": "libc.open(b'/tmp/outside-of-it', os.O_CREAT | os.O_WRONLY, 0o600)",
+    "truncate-outside": "libc.truncate(given, ctypes.c_long(0))",
+    "remove-outside": "libc.unlink(given)",
+    "rename-outside": "libc.rename(given, given + b'2')",
+    "link-inside-out": "libc.link(given, b'stolen')",
+    "socket-outside": "libc.mknod(given + b'.sock', 0o140600, 0)",
+    "signal-outside": "libc.kill(os.getppid(), 0)",
+}
+
+
+@pytest.mark.parametrize("call", C_LEVEL)
+def test_the_kernel_refuses_what_a_reader_without_python_would_do_outside(tmp_path: Path, call: str) -> None:
+    """As code would that has taken a native reader over: past every guard in Python."""
+    given, inside = tmp_path / "given", tmp_path / "own"
+    given.write_text("somebody else's")
+    inside.mkdir()
+    code = (
+        f"confine(Limits(), folder); import ctypes, os; given = {os.fsencode(given)!r}; "
+        f"libc = ctypes.CDLL(None, use_errno=True); print(libc.open(b'in', os.O_CREAT | os.O_WRONLY, 0o600) > 0, "
+        f"{C_LEVEL[call]}, ctypes.get_errno() in (1, 13, 18))"
+    )
+    version = int(confined(inside, "from ingest.landlock import landlock_version; print(landlock_version())"))
+    outcome = confined(inside, code)
+    if version >= (6 if call == "signal-outside" else 3):
+        assert outcome == "True -1 True"
+    assert outcome.startswith("True ")
+    assert call == "signal-outside" or version < 3 or given.read_text() == "somebody else's"
+
+
+def test_the_warm_process_says_whether_the_kernel_guards_what_readers_write(
+    parser: SandboxedParser, tmp_path: Path
+) -> None:
+    own = confined(tmp_path, "from ingest.landlock import landlock_version; print(landlock_version() > 0)")
+    assert str(parser.hello().writes_guarded) == own
+
+
+def test_a_readers_failure_is_logged_by_type_and_place_and_without_content(
+    parser: SandboxedParser, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = samples.repacked(samples.workbook(), {"xl/workbook.xml": b"<a>a secret of the file</b>"})
+    with pytest.raises(Unparseable, match="failed on the document"):
+        parser.parse(broken, MediaType.XLSX, "a.xlsx")
+    (told,) = [each.getMessage() for each in caplog.records if "A reader of documents failed" in each.getMessage()]
+    assert "Error at " in told
+    assert re.search(r" at [\w.]+:\d+ \w+", told)
+    assert "secret" not in told
 
 
 def test_a_document_makes_no_request(parser: SandboxedParser) -> None:
