@@ -28,6 +28,13 @@ class EmbeddingSettings(BaseModel):
     )
 
 
+class DetectionSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    presidio: str | None = Field(
+        default=None, description="A spaCy model, by name or folder, for presidio to look on with; unset: it does not."
+    )
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -47,6 +54,7 @@ class Settings(BaseSettings):
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    detection: DetectionSettings = DetectionSettings()
 
     @classmethod
     def settings_customise_sources(

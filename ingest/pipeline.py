@@ -22,8 +22,8 @@ from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
 from ingest.gate import admitted
-from ingest.labelling import proposals
-from ingest.ports import Parser
+from ingest.labelling import DETECTORS, proposals
+from ingest.ports import Detector, Parser
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,16 @@ _EMBED_AT_ONCE = 256
 """Chunks embedded between two commits to the cache: what a kill can cost."""
 
 
-def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> None:
+def stage_batch(
+    ports: Ports, parser: Parser, readers: Executor, batch: str, *, detectors: Sequence[Detector] = DETECTORS
+) -> None:
     """Gate, parse, label and chunk each document; store it where nobody sees it. A bad document fails alone."""
     with reading(ports.engine) as session:
         submissions = jobs.submissions_of(session, batch)
         staged = publishing.staged_jobs(session, [each.job for each in submissions])
     todo = [each for each in submissions if each.job not in staged]
     _advance(ports, [each.job for each in todo], Stage.PARSE)
-    for _ in readers.map(lambda each: _stage(ports, parser, each), todo):
+    for _ in readers.map(lambda each: _stage(ports, parser, detectors, each), todo):
         pass
 
 
@@ -99,12 +101,12 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
     _clear_away(ports, batch)
 
 
-def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:
+def _stage(ports: Ports, parser: Parser, detectors: Sequence[Detector], submission: Submission) -> None:
     try:
         content = ports.blobs.get(submission.blob)
         media_type = admitted(content, declared=submission.media_type, filename=submission.filename)
         parsed = parser.parse(content, media_type, submission.filename)
-        _store(ports, submission, parsed, media_type, len(content))
+        _store(ports, detectors, submission, parsed, media_type=media_type, size_bytes=len(content))
     except Unavailable:
         raise
     except MunimentError as error:
@@ -114,11 +116,19 @@ def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:
         _fail(ports, submission.job, Problem(kind=MunimentError.kind, detail=_INTERNAL))
 
 
-def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str, size_bytes: int) -> None:
+def _store(
+    ports: Ports,
+    detectors: Sequence[Detector],
+    submission: Submission,
+    parsed: Parsed,
+    *,
+    media_type: str,
+    size_bytes: int,
+) -> None:
     if not parsed.text.strip():
         raise Unparseable("No text was found in the document, so there is nothing to retrieve from it.")
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
-    proposed = proposals(f"{title}\n{parsed.text}")
+    proposed = proposals(f"{title}\n{parsed.text}", detectors)
     parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
     cut = chunks(parsed, ports.tokenizer, title=title)
     staged = []

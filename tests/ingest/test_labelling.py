@@ -5,8 +5,10 @@ import time
 import pytest
 
 from app.domain.corpus import FindingCode
+from app.domain.errors import Invalid
 from ingest.labelling import proposals
 from ingest.personal_data import PersonalData
+from ingest.presidio_detector import PresidioDetector
 from ingest.secrets import Secrets
 
 STRONG = {
@@ -161,3 +163,8 @@ def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
     proposals(text)
     assert time.process_time() - started < 5
+
+
+def test_presidio_without_its_model_is_refused_with_what_to_install() -> None:
+    with pytest.raises(Invalid, match=r"Install muniment\[presidio\]"):
+        PresidioDetector("no-such-model")
