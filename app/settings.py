@@ -37,6 +37,13 @@ class IngestSettings(BaseModel):
     )
 
 
+class DetectionSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    presidio: str | None = Field(
+        default=None, description="A spaCy model, by name or folder, for presidio to look on with; unset: it does not."
+    )
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -57,6 +64,7 @@ class Settings(BaseSettings):
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()
+    detection: DetectionSettings = DetectionSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -40,8 +40,8 @@ from app.store.jobs import Submission
 from app.store.publishing import JobVersion
 from ingest.chunking import chunks
 from ingest.gate import admitted
-from ingest.labelling import proposals
-from ingest.ports import Parser
+from ingest.labelling import DETECTORS, proposals
+from ingest.ports import Detector, Parser
 from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
 from ingest.signing import signed
 
@@ -59,7 +59,9 @@ _EMBED_AT_ONCE = 256
 """Chunks embedded between two commits to the cache: what a kill can cost."""
 
 
-def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> None:
+def stage_batch(
+    ports: Ports, parser: Parser, readers: Executor, batch: str, *, detectors: Sequence[Detector] = DETECTORS
+) -> None:
     """Gate, parse, label and chunk each document; store it where nobody sees it. A bad document fails alone."""
     with reading(ports.engine) as session:
         submissions = jobs.submissions_of(session, batch)
@@ -67,7 +69,7 @@ def stage_batch(ports: Ports, parser: Parser, readers: Executor, batch: str) -> 
     todo = [each for each in submissions if each.job not in staged]
     _advance(ports, batch, Stage.PARSE, [each.job for each in todo])
     for some in _batched(todo, _COMMITTED_AT_ONCE):
-        ready = [each for each in readers.map(lambda each: _read(ports, parser, batch, each), some) if each]
+        ready = [each for each in readers.map(lambda each: _read(ports, parser, detectors, batch, each), some) if each]
         _store(ports, batch, ready)
 
 
@@ -152,7 +154,9 @@ class _Ready:
     steps: Sequence[Transformation]
 
 
-def _read(ports: Ports, parser: Parser, batch: str, submission: Submission) -> _Ready | None:
+def _read(
+    ports: Ports, parser: Parser, detectors: Sequence[Detector], batch: str, submission: Submission
+) -> _Ready | None:
     """A document gated, parsed and chunked; None if there is nothing to store of it: its job is over, or put off."""
     try:
         if _unchanged(ports, batch, submission):
@@ -167,7 +171,7 @@ def _read(ports: Ports, parser: Parser, batch: str, submission: Submission) -> _
             gated(original, declared=submission.media_type, media_type=media_type, started=began, ended=let_in),
             parsed_from(original, parsed, started=let_in, ended=ports.now()),
         ]
-        return _cut(ports, submission, parsed, media_type, len(content), so_far)
+        return _cut(ports, detectors, submission, parsed, media_type=media_type, size_bytes=len(content), so_far=so_far)
     except Unavailable as error:
         _postpone(ports, batch, [submission.job], error)
     except MunimentError as error:
@@ -193,8 +197,10 @@ def _unchanged(ports: Ports, batch: str, submission: Submission) -> bool:
 
 def _cut(
     ports: Ports,
+    detectors: Sequence[Detector],
     submission: Submission,
     parsed: Parsed,
+    *,
     media_type: str,
     size_bytes: int,
     so_far: Sequence[Transformation],
@@ -203,7 +209,7 @@ def _cut(
         raise NoText("No text was found in the document, so there is nothing to retrieve from it. Send one with text.")
     began = ports.now()
     title = submission.metadata.title or parsed.title or PurePosixPath(submission.metadata.uri).name
-    proposed = proposals(f"{title}\n{parsed.text}")
+    proposed = proposals(f"{title}\n{parsed.text}", detectors)
     parsed = replace(parsed, findings=(*parsed.findings, *proposed.findings))
     staged = []
     for chunk in chunks(parsed, ports.tokenizer, title=title):

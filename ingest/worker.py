@@ -26,7 +26,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, St
 from sqlalchemy.engine import make_url
 
 from app.bootstrap import new_id, open_ports
-from app.domain.errors import Unavailable
+from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
 from app.operations.clear import clear_away
 from app.operations.synchronize import restock, synchronize
@@ -37,7 +37,8 @@ from app.store.database import clock_of, reading, writing
 from app.store.workers import Self
 from app.watch import Held, held, on_end_of_parent
 from ingest import pipeline
-from ingest.ports import Parser
+from ingest.labelling import DETECTORS
+from ingest.ports import Detector, Parser
 from ingest.sandbox import SandboxedParser
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Chore:
 class Worker:
     """The batches under way, and the loop that finds more. One a process, as DBOS is."""
 
-    def __init__(self, ports: Ports, parser: Parser, me: Self) -> None:
+    def __init__(self, ports: Ports, parser: Parser, me: Self, *, detectors: Sequence[Detector] = DETECTORS) -> None:
         self._ports, self._me = ports, me
         self._readers = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="reader")
         self._running: dict[str, WorkflowHandle[None]] = {}
@@ -97,7 +98,7 @@ class Worker:
             Chore(every_s=_CLEAR_EVERY_S, act=lambda: clear_away(ports)),
         ]
         steps: list[tuple[str, Step]] = [
-            ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch)),
+            ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch, detectors=detectors)),
             ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
             ("index", lambda batch: pipeline.index_batch(ports, batch)),
             ("publish", lambda batch: pipeline.publish_batch(ports, batch)),
@@ -302,6 +303,15 @@ def _dbos(settings: Settings, name: str) -> Iterator[None]:
         DBOS.destroy(destroy_registry=True)
 
 
+def _detectors(settings: Settings) -> Sequence[Detector]:
+    """What looks for personal data and secrets: our own, and presidio if it is configured. Raises `Invalid`."""
+    if settings.detection.presidio is None:
+        return DETECTORS
+    from ingest.presidio_detector import PresidioDetector
+
+    return (*DETECTORS, PresidioDetector(settings.detection.presidio))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 stopped, 1 another worker of that name is running, 2 wrong usage."""
     options = argparse.ArgumentParser(prog="muniment worker", description="One ingest worker.")
@@ -321,6 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = f"{socket.gethostname()}:{settings.home.absolute()}"
     me = Self(name=chosen.name, incarnation=new_id(), place=place)
     try:
+        detectors = _detectors(settings)
+    except Invalid as error:
+        print(error.detail, file=sys.stderr)
+        return 2
+    try:
         with (
             held(lock_of(settings.home / "run", chosen.name), patience_s=_TAKE_OVER_S),
             open_ports(settings, threads=os.cpu_count() or 1, searching=False) as ports,
@@ -329,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _dbos(settings, chosen.name),
         ):
             ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
-            worker = Worker(ports, parser, me)
+            worker = Worker(ports, parser, me, detectors=detectors)
             DBOS.launch()
             if _RESTED not in os.environ:
                 threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()

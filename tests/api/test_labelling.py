@@ -176,6 +176,60 @@ def test_a_label_raised_by_its_owner_holds_for_later_versions_that_state_none(de
     assert desk.found("user:ana", "kettle") == []
 
 
+CARD = "# Refund\nPay it back to the kettle card 4111 1111 1111 1111."
+
+
+def test_what_is_found_in_a_text_raises_what_its_owner_stated_and_is_told_without_the_value(desk: Running) -> None:
+    submitted = desk.submit("user:boss", "hr", CARD, uri="refund", label=INTERNAL).json()
+    desk.work()
+    document = submitted["document"]["id"]
+    assert _label(desk, document) == {"level": "internal", "categories": ["pii"]}
+    assert desk.found("user:ana", "kettle") == []
+    assert desk.found("user:boss", "kettle") == ["refund"]
+    finding = {"code": "personal-data", "detail": "Personal data was found in the text: payment card (1)."}
+    job = desk.request("GET", f"/v1/jobs/{submitted['job']['id']}", "user:boss").json()
+    assert job["result"]["findings"] == [finding]
+    assert desk.request("GET", f"/v1/documents/{document}", "user:boss").json()["findings"] == [finding]
+    held = desk.request("GET", f"/v1/documents/{document}/labels", "user:boss")
+    assert _causes(held.json()["labels"][0]) == [("stated", None), ("detected", "pii")]
+    assert "4111" not in held.text
+
+
+def test_a_secret_is_hidden_from_whoever_may_not_see_secrets(desk: Running) -> None:
+    desk.publish("user:boss", "hr", "# Kettle\nThe kettle listens at mqtt://tea:Tr0ub4dor-3@kettle:1883.", uri="kettle")
+    assert desk.found("user:ana", "kettle") == []
+    assert desk.retrieve("user:boss", "kettle")["label"]["categories"] == ["secret"]
+
+
+def test_an_owner_lowers_what_was_found_with_a_reason_until_a_version_says_nothing_of_it(desk: Running) -> None:
+    document = desk.publish("user:boss", "hr", CARD, uri="refund", label=INTERNAL)
+    path = f"/v1/documents/{document}"
+    assert desk.request("PATCH", path, "user:boss", json={"label": INTERNAL}).status_code == 422
+    body = {"label": INTERNAL, "reason": "A network's test number."}
+    assert desk.request("PATCH", path, "user:boss", json=body).status_code == 200
+    assert desk.found("user:ana", "kettle") == ["refund"]
+    again = desk.submit("user:boss", "hr", CARD, uri="refund", label=INTERNAL).json()
+    assert again["state"] == "unchanged"
+    assert _label(desk, document) == INTERNAL
+    desk.publish("user:boss", "hr", f"{CARD}\nSoon.", uri="refund", label=INTERNAL)
+    assert _label(desk, document) == {"level": "internal", "categories": ["pii"]}
+    stated = {"label": INTERNAL, "label_reason": "A network's test number."}
+    desk.publish("user:boss", "hr", f"{CARD}\nNow.", uri="refund", **stated)
+    assert _label(desk, document) == INTERNAL
+    latest = _history(desk, document)[0]
+    assert (latest["version"], latest["reason"]) == (3, "A network's test number.")
+
+
+def test_an_owner_without_the_category_learns_of_it_from_the_job_and_lowers_nothing(desk: Running) -> None:
+    submitted = desk.submit("user:clerk", "hr", CARD, uri="refund").json()
+    desk.work()
+    job = desk.request("GET", f"/v1/jobs/{submitted['job']['id']}", "user:clerk").json()
+    assert job["result"]["findings"][0]["code"] == "personal-data"
+    body = {"label": INTERNAL, "reason": "It is fine."}
+    path = f"/v1/documents/{submitted['document']['id']}"
+    assert desk.request("PATCH", path, "user:clerk", json=body).status_code == 404
+
+
 def test_a_reason_without_a_label_is_refused(desk: Running) -> None:
     response = desk.submit("user:boss", "hr", "Kettle.", uri="a", label_reason="Because.")
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/metadata/label")
