@@ -16,7 +16,7 @@ from app.domain.errors import MunimentError, Unavailable, Unparseable
 from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.operations.synchronize import index_versions, synchronize
 from app.ports import Ports
-from app.store import boundaries, jobs, publishing, registry
+from app.store import boundaries, erasing, jobs, publishing, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
@@ -51,9 +51,9 @@ def embed_batch(ports: Ports, batch: str) -> None:
     for some in _batched(sorted(missing.items(), key=lambda item: len(item[1])), _EMBED_AT_ONCE):
         vectors = ports.embedder.embed_passages([text for _, text in some])
         with writing(ports.engine) as session:
-            publishing.add_embeddings(
-                session, {digest: vector for (digest, _), vector in zip(some, vectors, strict=True)}, fingerprint
-            )
+            wanted = erasing.wanted_embeddings(session, [digest for digest, _ in some])
+            made = {digest: vector for (digest, _), vector in zip(some, vectors, strict=True) if digest in wanted}
+            publishing.add_embeddings(session, made, fingerprint)
 
 
 def index_batch(ports: Ports, batch: str) -> None:
@@ -126,6 +126,8 @@ def _store(ports: Ports, submission: Submission, parsed: Parsed, media_type: str
             publishing.StagedChunk(chunk=chunk, digest=text_digest(text), embedded_digest=text_digest(embedded))
         )
     with writing(ports.engine) as session:
+        if not erasing.still_open(session, submission.job):
+            return  # withdrawn or erased while it was read: nothing of it is kept
         publishing.stage(session, submission, parsed, staged, title=title, media_type=media_type, size_bytes=size_bytes)
 
 

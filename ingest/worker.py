@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,8 @@ from sqlalchemy.engine import make_url
 from app.bootstrap import new_id, open_ports
 from app.domain.errors import Unavailable
 from app.domain.evidence import Vector
+from app.operations.erase import carry_on
+from app.operations.retain import run_due
 from app.operations.synchronize import restock, synchronize
 from app.ports import Embedder, Ports
 from app.settings import Settings
@@ -49,6 +51,7 @@ MAX_BATCHES = 2
 _LOOK_EVERY_S = 0.1
 _SYNCHRONIZE_EVERY_S = 1.0
 _ADOPT_EVERY_S = 5.0
+_DISPOSE_EVERY_S = 1.0
 _READING_AT_ONCE = 2
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
@@ -69,6 +72,8 @@ class Worker:
         self._ports, self._name, self._locks = ports, name, locks
         self._readers = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="reader")
         self._running: dict[str, WorkflowHandle[None]] = {}
+        self._disposing = ThreadPoolExecutor(1, thread_name_prefix="disposing")
+        self._disposed: Future[None] | None = None
         steps: list[tuple[str, Step]] = [
             ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch)),
             ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
@@ -96,7 +101,7 @@ class Worker:
         """
         self._resume()
         worked, idle_since = bool(self._running) or _RESTED not in os.environ, time.monotonic()
-        told, adopted = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S)
+        told, adopted, disposed = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S), _Due(_DISPOSE_EVERY_S)
         stocked = False
         while not stop.is_set():
             claimed = False
@@ -110,14 +115,36 @@ class Worker:
                     self._adopt()
                 if told.again():
                     synchronize(self._ports)
+                if disposed.again():
+                    self._dispose()
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
-            if claimed or self._running:
+            if claimed or self._running or self._is_disposing():
                 worked, idle_since = True, time.monotonic()
             if not claimed:
                 if worked and time.monotonic() - idle_since > rest_after_s:
                     return
                 stop.wait(_LOOK_EVERY_S)
+
+    def _dispose(self) -> None:
+        """Have erasures that nobody carries out, and retention rules that are due, seen to beside everything else."""
+        if self._disposed is not None:
+            if self._is_disposing():
+                return
+            failure = self._disposed.exception()
+            if failure is not None:
+                logger.error("disposing failed, and is tried again", exc_info=failure)
+        self._disposed = self._disposing.submit(self._dispose_of_all)
+
+    def _is_disposing(self) -> bool:
+        return self._disposed is not None and not self._disposed.done()
+
+    def _dispose_of_all(self) -> None:
+        try:
+            carry_on(self._ports, self._name)
+            run_due(self._ports)
+        except Unavailable as error:
+            logger.warning("waiting to erase: %s", error.detail)
 
     def _restock(self) -> None:
         if restock(self._ports):

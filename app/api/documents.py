@@ -24,7 +24,7 @@ from app.domain.errors import Conflict, Fault, Invalid, Unparseable, Unsupported
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
 from app.domain.trace import TraceId
-from app.operations import curate, read
+from app.operations import curate, hold, read
 from app.operations.curate import UNSTATED, Amendment
 from app.operations.submit import Submitted, known, submit
 from app.ports import Ports
@@ -201,6 +201,7 @@ class VersionOut(BaseModel):
     source: dict[str, Any]
     attributes: dict[str, list[str]]
     findings: list[FindingOut]
+    holds: int | None = Field(default=None, description="How many legal holds are on it; null but to its owners.")
 
 
 class DocumentsOut(BaseModel):
@@ -418,7 +419,7 @@ def get_documents(
         limit=limit,
     )
     return DocumentsOut(
-        documents=[version_out(ports, shown) for shown in page.documents],
+        documents=_with_holds(ports, asking, [version_out(ports, shown) for shown in page.documents]),
         cursor=_cursor(page.after) if page.after else None,
     )
 
@@ -429,7 +430,7 @@ def get_documents(
 def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
     shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
     current = [each for each in shown if each.lifecycle is Lifecycle.CURRENT]
-    return version_out(ports, (current or shown)[0])
+    return _with_holds(ports, asking, [version_out(ports, (current or shown)[0])])[0]
 
 
 @routes.get(
@@ -439,12 +440,13 @@ def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None 
 )
 def get_versions(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionsOut:
     shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
-    return VersionsOut(versions=[version_out(ports, each) for each in shown])
+    return VersionsOut(versions=_with_holds(ports, asking, [version_out(ports, each) for each in shown]))
 
 
 @routes.get("/v1/documents/{id}/versions/{n}", summary="One version", responses=problems(404))
 def get_version(id: Text, n: int, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
-    return version_out(ports, read.version(ports, asking, DocumentId(id), n, purpose=purpose))
+    shown = read.version(ports, asking, DocumentId(id), n, purpose=purpose)
+    return _with_holds(ports, asking, [version_out(ports, shown)])[0]
 
 
 @routes.get(
@@ -528,6 +530,11 @@ def version_out(ports: Ports, shown: read.Shown) -> VersionOut:
         attributes={name: list(values) for name, values in version.attributes.items()},
         findings=[FindingOut(code=each.code, detail=each.detail) for each in version.findings],
     )
+
+
+def _with_holds(ports: Ports, asking: Asking, versions: list[VersionOut]) -> list[VersionOut]:
+    numbers = hold.numbers(ports, asking, [DocumentId(each.document_id) for each in versions])
+    return [each.model_copy(update={"holds": numbers.get(DocumentId(each.document_id))}) for each in versions]
 
 
 def element_out(element: Element) -> ElementOut:

@@ -20,7 +20,7 @@ from app.operations.submit import check_names, handles_document
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, jobs, publishing
+from app.store import corpus, erasing, jobs, publishing
 from app.store.database import reading, recording
 
 
@@ -99,7 +99,9 @@ def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amend
         collection = publishing.collection_of(session, document)
         if collection is None or collection not in authorize.curated_collections(ports, session, standing):
             _refuse(ports, session, standing, document)
-        elif not handles_document(ports, session, standing, document, collection):
+        elif not handles_document(ports, session, standing, document, collection) or erasing.erasure_of(
+            session, document
+        ):
             raise NotFound(read.ABSENT)
         purposes = amendment.purposes if amendment.purposes is not UNSTATED else frozenset()
         check_names(

@@ -6,14 +6,14 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, Metadata, stated_boundary
-from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, directory, jobs, publishing
+from app.store import corpus, directory, erasing, jobs, publishing
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -55,6 +55,7 @@ def submit(
     2. Every name in the metadata is known.
     3. The same bytes and metadata again change nothing.
     4. The bytes are durable before the job is, and the job before it is acknowledged.
+    5. What was erased is not taken in again by the same uri, until an owner readmits it: raises `Conflict`.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
@@ -71,6 +72,14 @@ def submit(
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
+        erased = erasing.barred_by(session, erasing.mark_of(collection, metadata.uri, pepper=ports.pepper))
+        if erased is not None:
+            raise Conflict(
+                f"A document by that uri was erased: see GET /v1/erasures/{erased}. It is taken in again only once an "
+                f"owner has said so, with POST /v1/erasures/{erased}/readmit."
+            )
+        if erasing.was_erased(session, digest):
+            ports.blobs.put(content)  # the bytes may have gone since; here nobody removes any
         found = publishing.document_row(session, collection=collection, uri=metadata.uri)
         if found is None:
             document = DocumentId(f"doc_{ports.new_id()}")

@@ -66,6 +66,8 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     with reading(ports.engine) as session:
         placements = [each for version in versions for each in publishing.placements(session, version)]
         chunks = publishing.indexed_chunks(session, versions, ports.embedder.fingerprint)
+    placed = {chunk_of(each.point) for each in placements}
+    chunks = [chunk for chunk in chunks if chunk.id in placed]  # what is being erased is placed nowhere
     texts = {chunk.id: embedded_text(chunk.title, chunk.section, chunk.text) for chunk in chunks}
     unembedded = [chunk.id for chunk in chunks if chunk.vector is None]
     vectors = {chunk.id: chunk.vector for chunk in chunks if chunk.vector is not None}
@@ -82,8 +84,8 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
 
 def _settle(ports: Ports, wanted: Mapping[VersionId, bool]) -> None:
     for version in [version for version, whole in wanted.items() if whole]:
-        while index_versions(ports, [version]) != _placements(ports, [version]):
-            pass
+        while (placed := index_versions(ports, [version])) != (now := _placements(ports, [version])):
+            ports.index.remove(sorted({each.point for each in placed} - {each.point for each in now}))
     moving = [version for version, whole in wanted.items() if not whole]
     for start in range(0, len(moving), _MOVED_AT_ONCE):
         some = moving[start : start + _MOVED_AT_ONCE]

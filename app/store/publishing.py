@@ -138,7 +138,7 @@ def stage(
     """Store a version with its text, elements and chunks where nobody sees it. What the same job staged is replaced."""
     unstage(session, submission.job)
     digest = text_digest(parsed.text)
-    insert_absent(session, TextRow, [{"digest": digest, "text": parsed.text}])
+    _keep_text(session, digest, parsed.text)
     row = VersionRow(
         document_id=submission.document_row,
         job_id=submission.job,
@@ -190,6 +190,13 @@ def stage(
             for ordinal, staged in enumerate(chunks)
         ]
     )
+
+
+def _keep_text(session: Session, digest: Digest, text: str) -> None:
+    """Have a text there until this transaction ends: one that only an erased version had may be going just now."""
+    held = select(col(TextRow.digest)).where(col(TextRow.digest) == digest).with_for_update(read=True, key_share=True)
+    while session.execute(held).first() is None:
+        insert_absent(session, TextRow, [{"digest": digest, "text": text}])
 
 
 def unstage(session: Session, job: JobId) -> None:
@@ -391,6 +398,8 @@ def placements(session: Session, version: VersionId) -> list[Placement]:
     if row is None:
         return []
     stored, boundary = row
+    if boundary is None and stored.number is not None:
+        return []  # it is being erased, or is
     periods = session.execute(
         select(
             col(PeriodRow.ordinal),
@@ -455,8 +464,20 @@ def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
 
 
 def published_chunks(session: Session) -> int:
-    """The least that an index holds: a point for each. While versions are corrected or staged, it holds more."""
-    published = select(func.count()).select_from(ChunkRow).join(VersionRow).where(col(VersionRow.number).is_not(None))
+    """The least that an index holds: a point for each. While versions are corrected, staged or erased, it holds more.
+
+    A version that is being erased has no boundary that holds any more, and the index may have forgotten it.
+    """
+    published = (
+        select(func.count())
+        .select_from(ChunkRow)
+        .join(VersionRow)
+        .join(
+            VersionBoundaryRow,
+            (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
+        )
+        .where(col(VersionRow.number).is_not(None))
+    )
     return session.execute(published).scalar_one()
 
 
