@@ -122,7 +122,7 @@ class EdgeIndex:
         self._begun += 1
         return there, self._begun
 
-    def go_on_purging(self, begun: int) -> bool:
+    def go_on_purging(self, begun: int, *, at_most: int = _PIECE) -> bool:
         """Copy a piece; whether the files are rewritten. Raises `IndexUnavailable` when it must be begun anew."""
         if begun <= self._finished:
             return True
@@ -130,7 +130,7 @@ class EdgeIndex:
             raise IndexUnavailable("The index was restarted while it was being rewritten. Try again.")
         try:
             with _engine_errors():
-                if not self._rewriting.copy_from(self._shard):
+                if not self._rewriting.copy_from(self._shard, at_most):
                     return False
                 self._change_places(self._rewriting.shard)
         except IndexUnavailable:
@@ -237,10 +237,10 @@ class _Rewriting:
         self._next: object = None
         self._untidied = 0
 
-    def copy_from(self, old: edge.EdgeShard) -> bool:
+    def copy_from(self, old: edge.EdgeShard, at_most: int) -> bool:
         """Copy the next piece, in the order of ids; whether that was the last."""
         records, self._next = old.scroll(
-            edge.ScrollRequest(limit=_PIECE, offset=self._next, with_payload=True, with_vector=True)  # type: ignore[arg-type]
+            edge.ScrollRequest(limit=at_most, offset=self._next, with_payload=True, with_vector=True)  # type: ignore[arg-type]
         )
         points = [edge.Point(id=each.id, vector=each.vector, payload=each.payload) for each in records]  # type: ignore[arg-type]
         if points:

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 ABSENT: Final = "There is no erasure by that id that you may know of."
 
-CLAIM_MS: Final = 30_000
+CLAIM_MS: Final = 10_000
 """How long whoever carries out an erasure is left alone with it. Two at once do no harm, and the work twice."""
 
 SENTENCES: Final = 8
