@@ -20,11 +20,11 @@ from app.api.retrieve import BoxOut
 from app.api.wire import InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
 from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
-from app.domain.errors import Conflict, Fault, Invalid, Unparseable, UnsupportedMedia
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, Unparseable, UnsupportedMedia
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
 from app.domain.trace import TraceId
-from app.operations import curate, hold, read
+from app.operations import curate, erase, hold, read
 from app.operations.curate import UNSTATED, Amendment
 from app.operations.submit import Submitted, known, submit
 from app.ports import Ports
@@ -428,7 +428,10 @@ def get_documents(
     "/v1/documents/{id}", summary="A document, by its newest version that may be shown", responses=problems(404)
 )
 def get_document(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> VersionOut:
-    shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
+    try:
+        shown = read.versions(ports, asking, DocumentId(id), purpose=purpose)
+    except NotFound as absent:
+        raise erase.explained(ports, asking, absent, DocumentId(id)) from None
     current = [each for each in shown if each.lifecycle is Lifecycle.CURRENT]
     return _with_holds(ports, asking, [version_out(ports, (current or shown)[0])])[0]
 

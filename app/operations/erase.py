@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from app.domain.access import Action
+from app.domain.citation import CitationId
 from app.domain.corpus import Digest, DocumentId
 from app.domain.erasure import (
     Erasure,
@@ -132,7 +133,20 @@ def _not_erased(ports: Ports, session: Session, standing: Standing, document: Do
     found = erasing.erasure_of(session, document)
     if found is not None:
         known = _may_know(ports, session, standing, found.collection)
-        raise NotFound(f"It was erased: see GET /v1/erasures/{found.id}." if known else read.ABSENT)
+        raise NotFound(_ERASED.format(found.id) if known else read.ABSENT)
+
+
+def explained(ports: Ports, credentials: Credentials, absent: NotFound, what: DocumentId | CitationId) -> NotFound:
+    """The refusal of a document or citation that is not there; to whoever may know of it, that it was erased."""
+    with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
+        found = erasing.erasure_of(session, DocumentId(what)) or erasing.erasure_of_citation(session, CitationId(what))
+        if found is not None and _may_know(ports, session, standing, found.collection):
+            return NotFound(_ERASED.format(found.id))
+    return absent
+
+
+_ERASED: Final = "It was erased: see GET /v1/erasures/{}."
 
 
 def _may_know(ports: Ports, session: Session, standing: Standing, collection: str) -> bool:

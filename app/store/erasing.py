@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, aliased
 from sqlmodel import col
 
 from app.domain.access import PrincipalRef
+from app.domain.citation import CitationId
 from app.domain.corpus import ChunkId, Digest, DocumentId, Metadata, Origin, VersionId, text_digest
 from app.domain.erasure import ErasedVersion, Erasure, ErasureId, ErasureState, Probes
 from app.domain.errors import Conflict
@@ -27,6 +28,7 @@ from app.store.metadata import metadata_to_json, source_to_json
 from app.store.recorded import close, holds
 from app.store.tables import (
     ChunkRow,
+    CitationRow,
     DocumentRow,
     ElementRow,
     EmbeddingRow,
@@ -181,6 +183,14 @@ def erasure_of(session: Session, document: DocumentId) -> Erasure | None:
     """The erasure that a document went by, whole."""
     found = _erasures(session, col(DocumentRow.public_id) == document, col(ErasureRow.whole).is_(True))
     return found[-1] if found else None
+
+
+def erasure_of_citation(session: Session, citation: CitationId) -> Erasure | None:
+    """The erasure that what a citation points at went by."""
+    version = select(col(CitationRow.version_id)).where(col(CitationRow.id) == citation).scalar_subquery()
+    taken = select(col(ErasedVersionRow.erasure)).where(col(ErasedVersionRow.version_id) == version)
+    id = session.scalars(taken).first()
+    return erasure(session, ErasureId(id)) if id else None
 
 
 def claim(session: Session, name: str, *, until: Instant, now: Instant) -> list[Erasure]:

@@ -308,16 +308,19 @@ def correct_period(
 
 
 def move_boundary(session: Session, version: VersionId, boundary: BoundaryId, *, at: Instant, by: PrincipalRef) -> bool:
-    """Let another boundary hold for a version from `at` on; False if it already does."""
+    """Let another boundary hold for a version from `at` on; False if it already does, or the version was erased.
+
+    INVARIANT: only `publish` gives a version its first boundary, so that one which lost it to an erasure gets none.
+    """
     row = VersionBoundaryRow(
         version_id=version, boundary_id=boundary, recorded_from=at, recorded_to=FOREVER, recorded_by=by
     )
-    same = select(col(VersionBoundaryRow.id)).where(
-        col(VersionBoundaryRow.version_id) == version,
-        col(VersionBoundaryRow.boundary_id) == boundary,
-        holds(VersionBoundaryRow),
-    )
-    if session.execute(same).first() is not None:
+    today = session.scalars(
+        select(col(VersionBoundaryRow.boundary_id)).where(
+            col(VersionBoundaryRow.version_id) == version, holds(VersionBoundaryRow)
+        )
+    ).first()
+    if today in (None, boundary):
         return False
     replace_state(session, row, col(VersionBoundaryRow.version_id) == version, at=at)
     session.add(IndexTaskRow(version_id=version, whole=False))

@@ -50,7 +50,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
         started.wait_until_ready()
         lay_down(started)
         found = Searched(served=started)
-        _submit(started, KEPT)
+        _submitted(started, [KEPT])
         yield found
         assert started.stop() == 0
         assert found.words
@@ -65,7 +65,7 @@ def test_no_byte_of_an_erased_document_is_left(searched: Searched) -> None:
         paper(3, 1, "pdf", sentences=8),
         paper(4, 1, "xlsx", sentences=8),
     ]
-    documents = {each.uri: _submit(served, each) for each in papers}
+    documents = _submitted(served, papers)
     answer = served.retrieve(OWNER, "What is approved by the regulator, and within how many days?", top_k=50)
     cited = [each["citation"] for each in answer["passages"] if each["citation"]["document_id"] in documents.values()]
     assert len(cited) > 3
@@ -92,7 +92,7 @@ def test_no_byte_of_an_erased_document_is_left(searched: Searched) -> None:
 def test_an_erasure_that_is_killed_is_finished_by_a_worker(searched: Searched, role: str) -> None:
     served = searched.served
     doomed = paper({"API": 50, "index": 51}[role], 1, "md", sentences=60)
-    document = _submit(served, doomed)
+    (document,) = _submitted(served, [doomed]).values()
     searched.vectors += _vectors(served, [document])
     asking = threading.Thread(target=_ask_to_erase, args=(served, document))
     asking.start()
@@ -111,23 +111,32 @@ def test_an_erasure_that_is_killed_is_finished_by_a_worker(searched: Searched, r
 # -- what is done ------------------------------------------------------------------------------------------------------
 
 
-def _submit(served: Muniment, each: Paper) -> str:
+def _submitted(served: Muniment, papers: Sequence[Paper]) -> dict[str, str]:
+    """The documents by uri, once all of them are published."""
+    answers = [_submit(served, each) for each in papers]
+    for answer in answers:
+        path = f"/v1/jobs/{answer['job']['id']}"
+        eventually(lambda path=path: served.succeed(OWNER, "GET", path)["state"] == "succeeded", "published")
+    return {each.uri: answer["document"]["id"] for each, answer in zip(papers, answers, strict=True)}
+
+
+def _submit(served: Muniment, each: Paper) -> Any:
     metadata = {
         "uri": each.uri if each is KEPT else f"{each.uri}/{UNSAID}",
         "title": f"On {each.word}",
         "attributes": {"topic": [each.word]},
         "source": {"connector": "folder", "etag": each.word, "author": each.word},
     }
+    filename = each.filename if each is KEPT else f"{UNSAID}.{each.kind}"
     response = served.request(
         "POST",
         "/v1/collections/papers/documents",
         OWNER,
-        files={"file": (each.filename, each.content())},
+        files={"file": (filename, each.content())},
         data={"metadata": json.dumps(metadata)},
-        headers={"Prefer": "wait=50"},
     )
-    assert response.status_code == 201, response.text
-    return str(response.json()["document"]["id"])
+    assert response.status_code == 202, response.text
+    return response.json()
 
 
 def _ask_to_erase(served: Muniment, document: str) -> None:

@@ -42,7 +42,7 @@ from app.store.database import reading, recording, writing
 from tests.conftest import Clock
 from tests.fakes import ReferenceIndex
 from tests.operations.test_synchronize import WordTokenizer
-from tests.store.building import Shelf
+from tests.store.building import RESTRICTED, Shelf
 
 BY = PrincipalRef("user:steward")
 
@@ -366,6 +366,14 @@ class _Late:
 
     def upsert(self, entries: Sequence[Any]) -> None:
         self._kept_back += entries
+
+
+def test_what_is_being_erased_can_be_moved_nowhere(office: Office) -> None:
+    version = office.put("The zwibbel is blue.", "z")
+    office.request("z")
+    office.shelf.move(version, RESTRICTED)
+    assert _chunks(office, version) == []
+    assert office.shelf.placements(version) == []
 
 
 def test_a_lost_index_is_told_of_nothing_that_is_being_erased(office: Office) -> None:
