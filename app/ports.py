@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from app.domain.access import Boundary, Collection, Question, Ruling
 from app.domain.checks import Rule
 from app.domain.corpus import Digest
-from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector
+from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
@@ -35,7 +35,19 @@ class Index(Protocol):
         ...
 
     def remove(self, points: Sequence[PointId]) -> None:
-        """Forget points; those that are not there are passed over."""
+        """Forget points; those that are not there are passed over. Their bytes may stay where nothing finds them."""
+        ...
+
+    def purge(self, points: Sequence[PointId]) -> Purged:
+        """Forget the chunks of these points for good: no later `upsert` of them is taken, and none says so.
+
+        What the index ever forgot, these and others, is gone from its own files if `Purged.rewritten` says so. May
+        take long, and others are answered meanwhile.
+        """
+        ...
+
+    def held(self, points: Sequence[PointId]) -> frozenset[PointId]:
+        """Those of these points that are there, whether a search reaches them or not."""
         ...
 
     def search(self, query: IndexQuery) -> Hits:
@@ -131,6 +143,10 @@ class BlobStore(Protocol):
 
     def get(self, digest: Digest) -> bytes:
         """The exact bytes; raises `NotFound`, and `Unavailable` if they no longer have that digest."""
+        ...
+
+    def remove(self, digest: Digest) -> bool:
+        """Forget an original, and what a killed `put` left of it; whether it was there. Durable when it returns."""
         ...
 
 

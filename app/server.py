@@ -11,7 +11,20 @@ from prometheus_client import Counter, Histogram
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import control, documents, duplicates, health, history, jobs, labelling, reading, retrieve
+from app.api import (
+    control,
+    documents,
+    duplicates,
+    erasure,
+    health,
+    history,
+    holds,
+    jobs,
+    labelling,
+    reading,
+    retention,
+    retrieve,
+)
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.trace import TraceId
 from app.ports import Ports
@@ -38,7 +51,21 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    for each in (retrieve, documents, duplicates, history, labelling, jobs, reading, control, health):
+    doors = (
+        retrieve,
+        documents,
+        duplicates,
+        history,
+        labelling,
+        jobs,
+        reading,
+        holds,
+        erasure,
+        retention,
+        control,
+        health,
+    )
+    for each in doors:
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

@@ -34,7 +34,7 @@ from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
-from app.store import boundaries, duplicates, jobs, provenance, publishing, registry, succession
+from app.store import boundaries, duplicates, erasing, jobs, provenance, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from app.store.publishing import JobVersion
@@ -82,9 +82,9 @@ def embed_batch(ports: Ports, batch: str) -> None:
     for some in _batched(sorted(missing.items(), key=lambda item: len(item[1])), _EMBED_AT_ONCE):
         vectors = ports.embedder.embed_passages([text for _, text in some])
         with writing(ports.engine) as session:
-            publishing.add_embeddings(
-                session, {digest: vector for (digest, _), vector in zip(some, vectors, strict=True)}, fingerprint
-            )
+            wanted = erasing.wanted_embeddings(session, [digest for digest, _ in some])
+            made = {digest: vector for (digest, _), vector in zip(some, vectors, strict=True) if digest in wanted}
+            publishing.add_embeddings(session, made, fingerprint)
     _recount_embedding(ports, batch, fingerprint, started)
 
 

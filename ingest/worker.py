@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from app.bootstrap import new_id, open_ports
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
 from app.operations.clear import clear_away
+from app.operations.erase import carry_on
+from app.operations.retain import run_due
 from app.operations.synchronize import restock, synchronize
 from app.ports import Embedder, Ports
 from app.settings import Settings
@@ -56,6 +58,7 @@ _LOOK_EVERY_S = 0.1
 _SYNCHRONIZE_EVERY_S = 1.0
 _BURY_EVERY_S = 2.0
 _CLEAR_EVERY_S = 10.0
+_DISPOSE_EVERY_S = 1.0
 _READING_AT_ONCE = 2
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
@@ -96,7 +99,10 @@ class Worker:
             Chore(every_s=_SYNCHRONIZE_EVERY_S, act=lambda: synchronize(ports)),
             Chore(every_s=_BURY_EVERY_S, act=self._bury),
             Chore(every_s=_CLEAR_EVERY_S, act=lambda: clear_away(ports)),
+            Chore(every_s=_DISPOSE_EVERY_S, act=self._dispose),
         ]
+        self._disposing = ThreadPoolExecutor(1, thread_name_prefix="disposing")
+        self._disposed: Future[None] | None = None
         steps: list[tuple[str, Step]] = [
             ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch, detectors=detectors)),
             ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
@@ -141,12 +147,32 @@ class Worker:
                     chore.do_if_due()
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
-            if claimed or self._running:
+            if claimed or self._running or self._is_disposing():
                 worked, idle_since = True, time.monotonic()
             if not claimed:
                 if worked and time.monotonic() - idle_since > rest_after_s:
                     return
                 stop.wait(_LOOK_EVERY_S)
+
+    def _dispose(self) -> None:
+        """Have erasures that nobody carries out, and retention rules that are due, seen to beside everything else."""
+        if self._disposed is not None:
+            if self._is_disposing():
+                return
+            failure = self._disposed.exception()
+            if failure is not None:
+                logger.error("disposing failed, and is tried again", exc_info=failure)
+        self._disposed = self._disposing.submit(self._dispose_of_all)
+
+    def _is_disposing(self) -> bool:
+        return self._disposed is not None and not self._disposed.done()
+
+    def _dispose_of_all(self) -> None:
+        try:
+            carry_on(self._ports, self._me.name)
+            run_due(self._ports)
+        except Unavailable as error:
+            logger.warning("waiting to erase: %s", error.detail)
 
     def _restock(self) -> None:
         if restock(self._ports):

@@ -6,7 +6,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from app.domain.corpus import ChunkId
-from app.domain.evidence import Hit, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector, chunk_of, ranked
+from app.domain.evidence import (
+    Hit,
+    Hits,
+    IndexEntry,
+    IndexQuery,
+    Lexical,
+    Placement,
+    PointId,
+    Purged,
+    Vector,
+    chunk_of,
+    ranked,
+)
 
 
 class ReferenceIndex:
@@ -14,9 +26,11 @@ class ReferenceIndex:
 
     def __init__(self) -> None:
         self._entries: dict[PointId, IndexEntry] = {}
+        self._purged: set[ChunkId] = set()
 
     def upsert(self, entries: Sequence[IndexEntry]) -> None:
-        self._entries |= {entry.placement.point: entry for entry in entries}
+        taken = [entry for entry in entries if chunk_of(entry.placement.point) not in self._purged]
+        self._entries |= {entry.placement.point: entry for entry in taken}
 
     def move(self, placements: Sequence[Placement]) -> None:
         for placement in placements:
@@ -28,6 +42,15 @@ class ReferenceIndex:
     def remove(self, points: Sequence[PointId]) -> None:
         for point in points:
             self._entries.pop(point, None)
+
+    def purge(self, points: Sequence[PointId]) -> Purged:
+        there = len(self.held(points))
+        self._purged |= {chunk_of(point) for point in points}
+        self._entries = {point: entry for point, entry in self._entries.items() if chunk_of(point) not in self._purged}
+        return Purged(points=there, rewritten=True)
+
+    def held(self, points: Sequence[PointId]) -> frozenset[PointId]:
+        return frozenset(points) & frozenset(self._entries)
 
     def size(self) -> int:
         return len(self._entries)

@@ -21,6 +21,7 @@ from app.adapters.fsspec_blobs import FsspecBlobs
 from app.adapters.snowball_analyzer import SnowballAnalyzer
 from app.bootstrap import new_id, now
 from app.domain.memo import Memo
+from app.operations import erase
 from app.operations.prepare import ensure_administrator_key, prepare
 from app.ports import Embedder, Index, Ports, Tokenizer
 from app.server import create_app
@@ -103,6 +104,7 @@ class Running:
             with writing(self.ports.engine) as session:
                 claimed = jobs.claim(session, batch, max_jobs=32)
             if not claimed:
+                erase.carry_on(self.ports, "test")
                 return
             pipeline.stage_batch(self.ports, self.parser, self.readers, batch)
             pipeline.embed_batch(self.ports, batch)

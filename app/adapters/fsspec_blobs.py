@@ -49,6 +49,18 @@ class FsspecBlobs:
             raise Unavailable("The stored original is not what was submitted, so it is not given out. Tell its owner.")
         return content
 
+    def remove(self, digest: Digest) -> bool:
+        path = self._path(digest)
+        try:
+            there = bool(self._files.exists(path))
+            if there:
+                self._files.rm_file(path)
+            if self._local:
+                _remove_leftovers(Path(path))
+        except OSError as error:
+            raise Unavailable("The original could not be removed. Try again in a moment.") from error
+        return there
+
     def _path(self, digest: Digest) -> str:
         name = digest.removeprefix("sha256:")
         return f"{self._root}/{name[:2]}/{name}"
@@ -57,7 +69,7 @@ class FsspecBlobs:
 def _write_durably(path: Path, content: bytes) -> None:
     """The whole file is there after a crash, or none of it: written aside, flushed, renamed, and the folder flushed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=".incoming-", delete=False) as file:
+    with NamedTemporaryFile(dir=path.parent, prefix=_incoming(path), delete=False) as file:
         try:
             file.write(content)
             file.flush()
@@ -67,8 +79,25 @@ def _write_durably(path: Path, content: bytes) -> None:
             Path(file.name).unlink(missing_ok=True)
             raise
     for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What writers that were killed left of this file, whole or in part."""
+    if path.parent.is_dir():
+        for leftover in path.parent.glob(f"{_incoming(path)}*"):
+            leftover.unlink(missing_ok=True)
+        _flush(path.parent)
+
+
+def _incoming(path: Path) -> str:
+    """How the name of a file that is not whole yet begins."""
+    return f".incoming-{path.name}-"
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -28,7 +28,7 @@ import msgpack  # type: ignore[import-untyped]
 from app.domain.access import BoundaryId
 from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import Hit, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Vector
+from app.domain.evidence import Hit, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
 from app.domain.instants import Instant
 
 if TYPE_CHECKING:
@@ -91,6 +91,16 @@ class ProcessIndex:
     def remove(self, points: Sequence[PointId]) -> None:
         for piece in _pieces(points):
             self._call("remove", list(piece))
+
+    def purge(self, points: Sequence[PointId]) -> Purged:
+        """The index process copies a piece a call, so others are answered meanwhile. See `EdgeIndex.begin_purge`."""
+        there, begun = self._call("begin_purge", list(points))
+        while not self._call("go_on_purging", begun):
+            pass
+        return Purged(points=int(there), rewritten=True)
+
+    def held(self, points: Sequence[PointId]) -> frozenset[PointId]:
+        return frozenset(PointId(point) for piece in _pieces(points) for point in self._call("held", list(piece)))
 
     def search(self, query: IndexQuery) -> Hits:
         dense, lexical = self._call("search", _query_row(query))
@@ -232,6 +242,9 @@ class _Desk:
             "upsert": lambda rows: index.upsert([_entry(row) for row in rows]),
             "move": lambda rows: index.move([_placement(row) for row in rows]),
             "remove": lambda points: index.remove([PointId(point) for point in points]),
+            "begin_purge": lambda points: list(index.begin_purge([PointId(point) for point in points])),
+            "go_on_purging": lambda begun: index.go_on_purging(int(begun)),
+            "held": lambda points: list(index.held([PointId(point) for point in points])),
             "search": lambda row: _hits_row(index.search(_query(row))),
             "size": lambda _nothing: index.size(),
             "optimize": lambda _nothing: index.optimize(),

@@ -14,8 +14,9 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException
 
 from app.adapters.exact_ranking import Candidate, Engine, Space, best_hits, checked_vector
+from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId
+from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, chunk_of
 
 _PERIOD_FIELDS: Final = ("valid_from", "valid_to", "recorded_from", "recorded_to")
 
@@ -34,12 +35,14 @@ class QdrantIndex:
         self._client = client
         self._name = name
         self._dimension = dimension
+        self._barred: set[ChunkId] = set()
         with _client_errors():
             if not client.collection_exists(name):
                 self._create()
 
     def upsert(self, entries: Sequence[IndexEntry]) -> None:
-        points = {entry.placement.point: self._rendered(entry) for entry in entries}
+        taken = [entry for entry in entries if chunk_of(entry.placement.point) not in self._barred]
+        points = {entry.placement.point: self._rendered(entry) for entry in taken}
         if points:
             with _client_errors():
                 self._client.upsert(self._name, list(points.values()), wait=True)
@@ -64,6 +67,21 @@ class QdrantIndex:
         if points:
             with _client_errors():
                 self._client.delete(self._name, models.FilterSelector(filter=_having_ids(points)), wait=True)
+
+    def purge(self, points: Sequence[PointId]) -> Purged:
+        """The server drops the bytes when it next rewrites a segment: it cannot be told to. What was purged is barred
+        here and not in other processes, which look at SQL again after each write (`synchronize`)."""
+        self._barred |= {chunk_of(point) for point in points}
+        there = len(self.held(points))
+        self.remove(points)
+        return Purged(points=there, rewritten=False)
+
+    def held(self, points: Sequence[PointId]) -> frozenset[PointId]:
+        if not points:
+            return frozenset()
+        with _client_errors():
+            found = self._client.retrieve(self._name, list(points), with_payload=False)
+        return frozenset(PointId(int(each.id)) for each in found)
 
     def search(self, query: IndexQuery) -> Hits:
         if not query.boundaries:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.engine import Engine
 
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import Hits, IndexEntry, IndexQuery, Placement, PointId
+from app.domain.evidence import Hits, IndexEntry, IndexQuery, Placement, PointId, Purged
 from app.ports import Index
 from app.store import publishing
 from app.store.database import reading
@@ -30,6 +30,12 @@ class WholeIndex:
 
     def remove(self, points: Sequence[PointId]) -> None:
         self._index.remove(points)
+
+    def purge(self, points: Sequence[PointId]) -> Purged:
+        return self._index.purge(points)
+
+    def held(self, points: Sequence[PointId]) -> frozenset[PointId]:
+        return self._index.held(points)
 
     def search(self, query: IndexQuery) -> Hits:
         self._be_whole()

@@ -21,11 +21,11 @@ from app.api.retrieve import BoxOut
 from app.api.wire import At, InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
 from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
-from app.domain.errors import Conflict, Fault, Invalid, NoText, UnsupportedMedia
+from app.domain.errors import Conflict, Fault, Invalid, NoText, NotFound, UnsupportedMedia
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
 from app.domain.trace import TraceId
-from app.operations import curate, read
+from app.operations import curate, erase, hold, read
 from app.operations.curate import UNSTATED, Amendment
 from app.operations.identify import Credentials
 from app.operations.submit import Submitted, known, submit
@@ -274,6 +274,7 @@ class VersionOut(BaseModel):
     superseded_by: str | None = Field(
         description="The document that takes the place of this one, to those who may see it."
     )
+    holds: int | None = Field(default=None, description="How many legal holds are on it; null but to its owners.")
 
 
 class DocumentsOut(BaseModel):
@@ -510,7 +511,7 @@ def get_documents(
         at=at,
     )
     return DocumentsOut(
-        documents=[version_out(ports, shown) for shown in page.documents],
+        documents=_with_holds(ports, asking, [version_out(ports, shown) for shown in page.documents]),
         cursor=cursor_of(page.after) if page.after else None,
     )
 
@@ -520,7 +521,11 @@ def get_documents(
 )
 def get_document(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionOut:
     """The version in force; else, at no stated instant, the newest. 404 if nothing was in force or known then."""
-    return version_out(ports, read.document(ports, asking, DocumentId(id), purpose=purpose, at=at))
+    try:
+        shown = read.document(ports, asking, DocumentId(id), purpose=purpose, at=at)
+    except NotFound as absent:
+        raise erase.explained(ports, asking, absent, DocumentId(id)) from None
+    return _with_holds(ports, asking, [version_out(ports, shown)])[0]
 
 
 @routes.get(
@@ -530,12 +535,13 @@ def get_document(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name
 )
 def get_versions(id: Text, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionsOut:
     shown = read.versions(ports, asking, DocumentId(id), purpose=purpose, at=at)
-    return VersionsOut(versions=[version_out(ports, each) for each in shown])
+    return VersionsOut(versions=_with_holds(ports, asking, [version_out(ports, each) for each in shown]))
 
 
 @routes.get("/v1/documents/{id}/versions/{n}", summary="One version", responses=problems(404))
 def get_version(id: Text, n: int, asking: Asking, ports: PortsOf, at: At, purpose: Name | None = None) -> VersionOut:
-    return version_out(ports, read.version(ports, asking, DocumentId(id), n, purpose=purpose, at=at))
+    shown = read.version(ports, asking, DocumentId(id), n, purpose=purpose, at=at)
+    return _with_holds(ports, asking, [version_out(ports, shown)])[0]
 
 
 @routes.get(
@@ -665,6 +671,11 @@ def origin_out(source: Origin) -> dict[str, Any]:
         "location": source.location,
         "item": source.item,
     }
+
+
+def _with_holds(ports: Ports, asking: Asking, versions: list[VersionOut]) -> list[VersionOut]:
+    numbers = hold.numbers(ports, asking, [DocumentId(each.document_id) for each in versions])
+    return [each.model_copy(update={"holds": numbers.get(DocumentId(each.document_id))}) for each in versions]
 
 
 def element_out(element: Element) -> ElementOut:

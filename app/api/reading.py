@@ -12,9 +12,10 @@ from app.api.problems import ASKED, problems
 from app.api.wire import Name, Storable, Text
 from app.domain.citation import CitationId
 from app.domain.corpus import Lifecycle, text_digest
+from app.domain.errors import NotFound
 from app.domain.instants import iso
 from app.domain.trace import TraceId
-from app.operations import read, review
+from app.operations import erase, read, review
 
 routes = APIRouter(tags=["reading back"], responses=ASKED)
 
@@ -54,7 +55,10 @@ class TracesOut(BaseModel):
 @routes.get("/v1/citations/{id}", summary="A citation, opened again", responses=problems(404))
 def get_citation(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None = None) -> ReopenedOut:
     """The passage, what is around it, and whether it is still current. Authorized again, now."""
-    found = read.citation(ports, asking, CitationId(id), purpose=purpose)
+    try:
+        found = read.citation(ports, asking, CitationId(id), purpose=purpose)
+    except NotFound as absent:
+        raise erase.explained(ports, asking, absent, CitationId(id)) from None
     return ReopenedOut(
         id=found.id,
         text=found.quote,

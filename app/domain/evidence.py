@@ -64,6 +64,16 @@ class IndexEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What an index did to forget for good."""
+
+    points: int
+    """How many of the points there were."""
+    rewritten: bool
+    """Its files were rewritten with what is left alone. Otherwise the engine writes over the space in its own time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexQuery:
     """A search within a reach. `boundaries` is never empty: an empty reach is answered without the index."""
 

@@ -21,7 +21,7 @@ from app.operations.submit import check_names, curated, handled_documents, handl
 from app.operations.synchronize import synchronize
 from app.ports import Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, jobs, publishing, registry, succession
+from app.store import corpus, erasing, jobs, publishing, registry, succession
 from app.store.database import reading, recording
 
 
@@ -283,7 +283,7 @@ def owned(ports: Ports, session: Session, standing: Standing, document: Document
     collection = publishing.collection_of(session, document)
     if collection is None or collection not in authorize.curated_collections(ports, session, standing):
         _refuse(ports, session, standing, document)
-    elif not handles_document(ports, session, standing, document, collection):
+    elif not handles_document(ports, session, standing, document, collection) or erasing.erasure_of(session, document):
         raise NotFound(read.ABSENT)
 
 

@@ -7,14 +7,14 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Collection, PrincipalRef
 from app.domain.corpus import Digest, DocumentId, Metadata, digest_of, labelled
-from app.domain.errors import Fault, Invalid, NotFound, NotPermitted, RateLimited
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import corpus, directory, jobs, publishing, registry, succession
+from app.store import corpus, directory, erasing, jobs, publishing, registry, succession
 from app.store.database import reading, recording
 from app.store.metadata import metadata_digest
 
@@ -65,6 +65,7 @@ def submit(
     3. There is room in the queue, or `RateLimited`.
     4. The same bytes and metadata again change nothing.
     5. The bytes are durable before the job is, and the job before it is acknowledged.
+    6. What was erased is not taken in again by the same uri, until an owner readmits it: raises `Conflict`.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
@@ -89,6 +90,14 @@ def submit(
     with recording(ports.engine, ports.now()) as (session, at):
         if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
             return there
+        erased = erasing.barred_by(session, erasing.mark_of(collection, metadata.uri, pepper=ports.pepper))
+        if erased is not None:
+            raise Conflict(
+                f"A document by that uri was erased: see GET /v1/erasures/{erased}. It is taken in again only once an "
+                f"owner has said so, with POST /v1/erasures/{erased}/readmit."
+            )
+        if erasing.was_erased(session, digest):
+            ports.blobs.put(content)  # the bytes may have gone since; here nobody removes any
         found = publishing.document_row(session, collection=collection, uri=metadata.uri)
         if found is None:
             document = DocumentId(f"doc_{ports.new_id()}")

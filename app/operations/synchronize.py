@@ -66,6 +66,8 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     with reading(ports.engine) as session:
         placements = publishing.placements_of(session, versions)
         chunks = publishing.indexed_chunks(session, versions, ports.embedder.fingerprint)
+    placed = {chunk_of(each.point) for each in placements}
+    chunks = [chunk for chunk in chunks if chunk.id in placed]  # what is being erased is placed nowhere
     texts = {chunk.id: embedded_text(chunk.title, chunk.section, chunk.text) for chunk in chunks}
     unembedded = [chunk.id for chunk in chunks if chunk.vector is None]
     vectors = {chunk.id: chunk.vector for chunk in chunks if chunk.vector is not None}

@@ -163,7 +163,7 @@ def stage(
     """
     unstage(session, submission.job)
     digest = text_digest(parsed.text)
-    insert_absent(session, TextRow, [{"digest": digest, "text": parsed.text}])
+    _keep_text(session, digest, parsed.text)
     row = VersionRow(
         document_id=submission.document_row,
         job_id=submission.job,
@@ -229,6 +229,13 @@ def stage(
         ]
     )
     return VersionId(version)
+
+
+def _keep_text(session: Session, digest: Digest, text: str) -> None:
+    """Have a text there until this transaction ends: one that only an erased version had may be going just now."""
+    held = select(col(TextRow.digest)).where(col(TextRow.digest) == digest).with_for_update(read=True, key_share=True)
+    while session.execute(held).first() is None:
+        insert_absent(session, TextRow, [{"digest": digest, "text": text}])
 
 
 def unstage(session: Session, job: JobId) -> None:
@@ -513,7 +520,10 @@ def move_boundary(
     causes: Iterable[Cause] = (),
     reason: str | None = None,
 ) -> bool:
-    """Let another boundary hold for a version from `at` on; False if it already does."""
+    """Let another boundary hold for a version from `at` on; False if it already does, or the version was erased.
+
+    INVARIANT: only `publish` gives a version its first boundary, so that one which lost it to an erasure gets none.
+    """
     row = VersionBoundaryRow(
         version_id=version,
         boundary_id=boundary,
@@ -523,12 +533,12 @@ def move_boundary(
         causes=causes_to_json(causes),
         reason=reason,
     )
-    same = select(col(VersionBoundaryRow.id)).where(
-        col(VersionBoundaryRow.version_id) == version,
-        col(VersionBoundaryRow.boundary_id) == boundary,
-        holds(VersionBoundaryRow),
-    )
-    if session.execute(same).first() is not None:
+    today = session.scalars(
+        select(col(VersionBoundaryRow.boundary_id)).where(
+            col(VersionBoundaryRow.version_id) == version, holds(VersionBoundaryRow)
+        )
+    ).first()
+    if today in (None, boundary):
         return False
     replace_state(session, row, col(VersionBoundaryRow.version_id) == version, at=at)
     session.add(IndexTaskRow(version_id=version, whole=False))
@@ -677,7 +687,11 @@ def placements_of(session: Session, versions: Sequence[VersionId]) -> list[Place
                 VersionBoundaryRow,
                 (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
             )
-            .where(col(VersionRow.id).in_(ids))
+            .where(
+                col(VersionRow.id).in_(ids),
+                # what was published and lies nowhere is being erased, or was
+                col(VersionBoundaryRow.boundary_id).is_not(None) | col(VersionRow.number).is_(None),
+            )
         )
     }
     times: dict[int, list[_Times]] = {}
@@ -777,8 +791,20 @@ def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
 
 
 def published_chunks(session: Session) -> int:
-    """The least that an index holds: a point for each. While versions are corrected or staged, it holds more."""
-    published = select(func.count()).select_from(ChunkRow).join(VersionRow).where(col(VersionRow.number).is_not(None))
+    """The least that an index holds: a point for each. While versions are corrected, staged or erased, it holds more.
+
+    A version that is being erased has no boundary that holds any more, and the index may have forgotten it.
+    """
+    published = (
+        select(func.count())
+        .select_from(ChunkRow)
+        .join(VersionRow)
+        .join(
+            VersionBoundaryRow,
+            (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
+        )
+        .where(col(VersionRow.number).is_not(None))
+    )
     return session.execute(published).scalar_one()
 
 

@@ -507,3 +507,96 @@ class TraceRow(SQLModel, table=True):
     request: dict[str, Any] = _json()
     response: dict[str, Any] = _json()
     grounds: dict[str, Any] = _json()
+
+
+class HoldRow(SQLModel, table=True):
+    """A legal hold; released when `recorded_to` has come."""
+
+    __tablename__ = "holds"
+    __table_args__ = (_one_open("holds", "public_id"),)
+    id: int | None = _row_id()
+    public_id: str = Field(index=True)
+    title: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    matter: str | None = Field(sa_type=Text)
+    documents: list[str] = _json()
+    collections: list[str] = _json()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    released_by: str | None = None
+    release_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class ErasureRow(SQLModel, table=True):
+    """An erasure and how far it is. Updated in place until it is certified, and never after."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_collection", "collection", "seq"),)
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    document_id: int = _reference("documents.id")
+    collection: str
+    whole: bool
+    reason: str = Field(sa_type=Text)
+    rule: str | None = Field(sa_type=Text)
+    requested_at: int = _instant()
+    requested_by: str
+    state: str = Field(index=True)
+    originals: list[str] = _json()
+    """Digests of the bytes that go unless another document has them."""
+    removed: dict[str, int] = _json()
+    kept: dict[str, int] = _json()
+    probes: dict[str, int] = _json()
+    index_rewritten: bool
+    certificate: dict[str, Any] | None = _json()
+    certificate_digest: str | None = None
+    claimed_by: str | None = None
+    claimed_until: int = _instant()
+
+
+class ErasedVersionRow(SQLModel, table=True):
+    """A version that is being erased or is: its row in `versions` stays, without content, for history to point at."""
+
+    __tablename__ = "erased_versions"
+    version_id: int = Field(sa_column=Column(ROW_ID, primary_key=True, autoincrement=False))
+    erasure: str = Field(foreign_key="erasures.id", index=True)
+    number: int | None
+    digest: str = Field(index=True)
+    text_digest: str
+
+
+class TombstoneRow(SQLModel, table=True):
+    """While a row holds, its uri is not taken in again. The uri is there by its HMAC alone."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (_one_open("tombstones", "mark"),)
+    id: int | None = _row_id()
+    mark: str
+    erasure: str = Field(foreign_key="erasures.id", index=True)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    readmitted_by: str | None = None
+    readmit_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class RetentionRow(SQLModel, table=True):
+    """A collection's retention rules."""
+
+    __tablename__ = "retentions"
+    __table_args__ = (_one_open("retentions", "collection"),)
+    id: int | None = _row_id()
+    collection: str
+    rules: list[dict[str, Any]] = _json()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class RetentionDueRow(SQLModel, table=True):
+    """When a collection's rules are carried out next; whoever moves it on carries them out."""
+
+    __tablename__ = "retention_due"
+    collection: str = Field(primary_key=True)
+    due_at: int = _instant()

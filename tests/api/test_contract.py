@@ -379,6 +379,7 @@ def test_version_tells_all_that_was_stated(office: Office) -> None:
         "findings": [],
         "rollback_of": None,
         "superseded_by": None,
+        "holds": None,
     }
 
 
@@ -503,7 +504,7 @@ def test_amendment_moves_what_it_states_and_leaves_the_rest(run_furnished: Runni
         assert (response.status_code, response.json()) == (200, {"id": id}), response.text
         return dict(got(run, path, "user:lena"))
 
-    before = got(run, path)
+    before = got(run, path, "user:lena")
     boundary = before["boundary"]
     after = amended(label={"level": "confidential", "categories": ["pii"]}, jurisdictions=["EU"])
     assert after.pop("boundary") != boundary

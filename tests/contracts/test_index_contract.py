@@ -3,6 +3,7 @@
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from app.domain.evidence import (
     Placement,
     PointId,
     Vector,
+    chunk_of,
     point_of,
 )
 from app.domain.instants import BEGINNING, FOREVER, Instant
@@ -376,6 +378,45 @@ def test_a_chunk_with_two_matching_points_is_one_hit(make_index: Callable[[], In
     assert [hit.chunk for hit in hits.dense] == [hit.chunk for hit in hits.lexical] == [1, 2]
 
 
+def test_what_is_purged_is_not_there_and_is_never_taken_again(make_index: Callable[[], Index]) -> None:
+    index = make_index()
+    index.upsert([entry(point(chunk, ordinal)) for chunk in (1, 2, 3) for ordinal in (0, 1)])
+
+    purged = index.purge([point(2, 0), point(2, 1), point(2, 2)])
+    index.upsert([entry(point(2)), entry(point(4))])
+    index.move([placed(point(2), 1)])
+
+    assert purged.points == 2
+    assert index.held([point(chunk, ordinal) for chunk in (1, 2, 4) for ordinal in (0, 1, 2)]) == {
+        point(1, 0),
+        point(1, 1),
+        point(4),
+    }
+    assert [hit.chunk for hit in index.search(asked(1)).dense] == [1, 3, 4]
+    assert index.size() == 5
+
+
+def test_searches_are_the_same_after_a_purge_of_others(make_index: Callable[[], Index]) -> None:
+    visible, hidden = many_entries(1, 1, 200, seed=1), many_entries(2, 1001, 600, seed=2)
+    index = make_index()
+    index.upsert(random.Random(3).sample(visible + hidden, k=800))
+    before = [index.search(query) for query in long_queries(50)]
+
+    index.purge([each.placement.point for each in hidden])
+
+    assert index.size() == len(visible)
+    assert [index.search(query) for query in long_queries(50)] == before
+
+
+def test_a_point_that_is_there_is_held_where_no_search_reaches_it(make_index: Callable[[], Index]) -> None:
+    index = make_index()
+    nowhere = replace(placed(point(1)), valid_from=FOREVER, valid_to=FOREVER)
+    index.upsert([replace(entry(point(1)), placement=nowhere)])
+
+    assert index.search(asked(1)) == Hits()
+    assert index.held([point(1), point(2)]) == {point(1)}
+
+
 def test_a_search_without_boundaries_is_refused(used_index: Index) -> None:
     query = asked(1)
     object.__setattr__(query, "boundaries", frozenset())  # past the type's own guard
@@ -458,6 +499,82 @@ def test_a_shard_that_was_never_finished_is_made_again(tmp_path: Path) -> None:
         assert index.size() == 0
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    written=st.lists(writes, min_size=2, max_size=5),
+    purged=st.lists(points, max_size=3),
+    meanwhile=st.lists(writes, max_size=4),
+    questions=st.lists(queries, min_size=1, max_size=4),
+)
+def test_what_is_written_while_the_files_are_rewritten_is_there_after(
+    written: list[Write], purged: list[PointId], meanwhile: list[Write], questions: list[IndexQuery]
+) -> None:
+    reference = ReferenceIndex()
+    with tempfile.TemporaryDirectory() as home, EdgeIndex(Path(home), DIMENSION) as index:
+        for write in written:
+            apply(index, write)
+            apply(reference, write)
+        whole = [point(chunk_of(each), ordinal) for each in purged for ordinal in (0, 1)]
+        there, begun = index.begin_purge(whole)
+        assert there == reference.purge(whole).points
+        over = False
+        for write in meanwhile:  # a point at a time, so that each write falls into the middle
+            over = index.go_on_purging(begun, at_most=1)
+            apply(index, write)
+            apply(reference, write)
+            assert [index.search(each) for each in questions] == [reference.search(each) for each in questions]
+        while not over:
+            over = index.go_on_purging(begun, at_most=1)
+
+        assert index.size() == reference.size()
+        assert [index.search(each) for each in questions] == [reference.search(each) for each in questions]
+
+
+def test_no_byte_of_what_was_purged_is_left_in_the_folder(tmp_path: Path) -> None:
+    kept, gone, gone_before = (many_entries(1, first, 60, seed=first) for first in (1, 1001, 2001))
+    named = [replace(each, placement=replace(each.placement, facets=("of=zwiebel",))) for each in gone]
+    with edge_index(tmp_path) as index:
+        index.upsert([*kept, *named, *gone_before])
+        index.remove([each.placement.point for each in gone_before])
+        assert traces_of([*named, *gone_before], tmp_path) != set()
+
+        index.purge([each.placement.point for each in gone])
+
+        assert traces_of([*named, *gone_before], tmp_path) == set()
+        assert traces_of(kept, tmp_path) != set()
+    assert traces_of([*named, *gone_before], tmp_path) == set()
+
+
+def traces_of(some: Sequence[IndexEntry], folder: Path) -> set[str]:
+    """The files in which a vector or a facet of these stands."""
+    wanted = [each.dense for each in some] + [facet.encode() for each in some for facet in each.placement.facets]
+    files = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name for name, content in files.items() if any(each in content for each in wanted)}
+
+
+def test_what_was_purged_is_barred_after_a_restart_too(tmp_path: Path) -> None:
+    with edge_index(tmp_path) as index:
+        index.upsert([entry(point(chunk)) for chunk in (1, 2, 3, 7)])
+        index.purge([point(2), point(3)])
+        index.purge([point(7)])
+    with edge_index(tmp_path) as index:
+        index.upsert([entry(point(chunk)) for chunk in range(1, 9)])
+        assert index.held([point(chunk) for chunk in range(1, 10)]) == {point(chunk) for chunk in (1, 4, 5, 6, 8)}
+
+
+@pytest.mark.parametrize("changing_places", [False, True])
+def test_a_rewriting_that_was_killed_leaves_what_was_there(tmp_path: Path, changing_places: bool) -> None:
+    folder = tmp_path / "index"
+    with edge_index(tmp_path) as index:
+        index.upsert([entry(point(1)), entry(point(2))])
+    shutil.copytree(folder / "shard", folder / "shard.new")
+    if changing_places:
+        (folder / "shard").rename(folder / "shard.old")
+    with edge_index(tmp_path) as index:
+        assert index.size() == 2
+        assert sorted(each.name for each in folder.iterdir()) == ["lock", "shard"]
+
+
 # --- the process
 
 
@@ -491,6 +608,23 @@ def test_killed_process_keeps_what_it_acknowledged_and_is_found_again(
     assert [client.search(query) for query in long_queries(60)] == before
     assert client.size() == 59
     assert [hit.chunk for hit in client.search(asked(3)).dense] == [1]
+
+
+def test_a_purge_in_which_the_process_is_killed_is_to_be_begun_anew(
+    process: IndexProcess, client: ProcessIndex
+) -> None:
+    client.upsert(many_entries(1, 1, 3000, seed=5))
+    with ThreadPoolExecutor(1) as thread:
+        purging = thread.submit(client.purge, [point(1)])
+        while not (process.home / "index" / "shard.new").exists() and not purging.done():
+            pass
+        process.end(signal.SIGKILL)
+        process.start()
+        with suppress(IndexUnavailable):
+            purging.result()
+
+    assert client.purge([point(1)]).rewritten
+    assert client.size() == 2999
 
 
 def test_without_a_process_the_index_is_unavailable_at_once(process: IndexProcess, client: ProcessIndex) -> None:
