@@ -151,3 +151,5 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    source_locations: tuple[str, ...] = ()
+    """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""

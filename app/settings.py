@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,6 +28,22 @@ class EmbeddingSettings(BaseModel):
     )
 
 
+class SourcesSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] = Field(
+        default=(), description="Paths and URLs that sources may fetch from, with what lies below; none, if unset."
+    )
+    scheduled: bool = Field(
+        default=True, description="Whether the worker runs sources by schedule and watches folders."
+    )
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        """Commas between several, as in /srv/handbooks,https://intranet.example/."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -47,6 +63,7 @@ class Settings(BaseSettings):
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    sources: SourcesSettings = SourcesSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -35,6 +35,7 @@ from app.store.database import reading, writing
 from app.watch import Held, held, on_end_of_parent
 from ingest import pipeline
 from ingest.ports import Parser
+from ingest.runs import SourceRuns
 from ingest.sandbox import SandboxedParser
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ Step = Callable[[str], None]
 class Worker:
     """The batches under way, and the loop that finds more. One a process, as DBOS is."""
 
-    def __init__(self, ports: Ports, parser: Parser, name: str, locks: Path) -> None:
-        self._ports, self._name, self._locks = ports, name, locks
+    def __init__(self, ports: Ports, parser: Parser, name: str, locks: Path, sources: SourceRuns | None = None) -> None:
+        self._ports, self._name, self._locks, self._sources = ports, name, locks, sources
         self._readers = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="reader")
         self._running: dict[str, WorkflowHandle[None]] = {}
         steps: list[tuple[str, Step]] = [
@@ -95,6 +96,8 @@ class Worker:
         back by beginning anew.
         """
         self._resume()
+        if self._sources is not None:
+            self._sources.start(stop)
         worked, idle_since = bool(self._running) or _RESTED not in os.environ, time.monotonic()
         told, adopted = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S)
         stocked = False
@@ -112,7 +115,7 @@ class Worker:
                     synchronize(self._ports)
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
-            if claimed or self._running:
+            if claimed or self._running or (self._sources is not None and self._sources.busy):
                 worked, idle_since = True, time.monotonic()
             if not claimed:
                 if worked and time.monotonic() - idle_since > rest_after_s:
@@ -286,7 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _dbos(settings, chosen.name),
         ):
             ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
-            worker = Worker(ports, parser, chosen.name, locks)
+            sources = SourceRuns(ports, chosen.name, settings.home / "sources", scheduled=settings.sources.scheduled)
+            worker = Worker(ports, parser, chosen.name, locks, sources)
             DBOS.launch()
             if _RESTED not in os.environ:
                 threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()

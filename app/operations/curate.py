@@ -67,29 +67,42 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     """
     standing = _curator(ports, credentials, document, amendment)
     with recording(ports.engine, ports.now()) as (session, at):
-        by = standing.principal.subject.ref
-        versions = corpus.versions_of(session, document)
-        for version in versions:
-            moved = replace(version.boundary, **amendment.stated(times=False))
-            id = boundary_store.interned(session, moved, at=at)
-            publishing.move_boundary(session, version.id, id, at=at, by=by)
-        if versions:
-            _correct(session, versions[0], amendment, at=at, by=by)
-        for job, metadata in jobs.open_metadata(session, document):
-            jobs.restate(session, job, replace(metadata, **amendment.stated()))
-    _followed_up(ports, standing, document, "amend", [version.id for version in versions])
+        versions = amended(session, document, amendment, at=at, by=standing.principal.subject.ref)
+    _followed_up(ports, standing, document, "amend", versions)
 
 
 def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> None:
     """Leave every version to the owners, and cancel what is still being ingested. As immediate as `amend`."""
     standing = _curator(ports, credentials, document, Amendment())
     with recording(ports.engine, ports.now()) as (session, at):
-        versions = corpus.versions_of(session, document)
-        for version in versions:
-            if not version.withdrawn:
-                publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
-        jobs.cancel_of(session, document, at=at)
-    _followed_up(ports, standing, document, "withdraw", [version.id for version in versions])
+        versions = withdrawn(session, document, reason=reason, at=at, by=standing.principal.subject.ref)
+    _followed_up(ports, standing, document, "withdraw", versions)
+
+
+def amended(
+    session: Session, document: DocumentId, amendment: Amendment, *, at: Instant, by: PrincipalRef
+) -> list[VersionId]:
+    """Write an amendment, by whoever is entitled to it, and say of which versions. Within a recording."""
+    versions = corpus.versions_of(session, document)
+    for version in versions:
+        moved = replace(version.boundary, **amendment.stated(times=False))
+        id = boundary_store.interned(session, moved, at=at)
+        publishing.move_boundary(session, version.id, id, at=at, by=by)
+    if versions:
+        _correct(session, versions[0], amendment, at=at, by=by)
+    for job, metadata in jobs.open_metadata(session, document):
+        jobs.restate(session, job, replace(metadata, **amendment.stated()))
+    return [version.id for version in versions]
+
+
+def withdrawn(session: Session, document: DocumentId, *, reason: str, at: Instant, by: PrincipalRef) -> list[VersionId]:
+    """Write a withdrawal, by whoever is entitled to it, and say of which versions. Within a recording."""
+    versions = corpus.versions_of(session, document)
+    for version in versions:
+        if not version.withdrawn:
+            publishing.withdraw(session, version.id, reason=reason, at=at, by=by)
+    jobs.cancel_of(session, document, at=at)
+    return [version.id for version in versions]
 
 
 def _curator(ports: Ports, credentials: Credentials, document: DocumentId, amendment: Amendment) -> Standing:

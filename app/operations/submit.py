@@ -1,10 +1,11 @@
 """Putting a document in: acknowledged once its bytes and its job are durable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, Collection, PrincipalRef
+from app.domain.access import NOBODY, Action, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, Metadata, stated_boundary
 from app.domain.errors import Fault, Invalid, NotFound, NotPermitted
 from app.domain.jobs import Job, JobId
@@ -58,16 +59,39 @@ def submit(
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        curated(ports, session, standing, collection)
-        laid_down = authorize.register(ports, session, standing)
-        check_names(
-            session,
-            readers=metadata.readers,
-            denied=metadata.denied,
-            unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
-            within="/metadata",
-        )
-        _check_uri(ports, session, standing, collection, metadata.uri)
+        admissible(ports, session, standing, collection, metadata)
+    return take(ports, standing, collection, content, filename=filename, media_type=media_type, metadata=metadata)
+
+
+def admissible(ports: Ports, session: Session, standing: Standing, collection: str, metadata: Metadata) -> None:
+    """Rules 1 and 2 of `submit`."""
+    curated(ports, session, standing, collection)
+    laid_down = authorize.register(ports, session, standing)
+    check_names(
+        session,
+        readers=metadata.readers,
+        denied=metadata.denied,
+        unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
+        within="/metadata",
+    )
+    _check_uri(ports, session, standing, collection, metadata.uri)
+
+
+def take(
+    ports: Ports,
+    standing: Standing,
+    collection: str,
+    content: bytes,
+    *,
+    filename: str,
+    media_type: str | None,
+    metadata: Metadata,
+    along: Callable[[Session, Submitted], None] | None = None,
+) -> Submitted:
+    """Rules 3 and 4 of `submit`, of what is `admissible`: one door for uploads and sources.
+
+    `along` writes in the same transaction: what it notes is there exactly if the submission is.
+    """
     digest = ports.blobs.put(content)
     said = metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
@@ -80,7 +104,10 @@ def submit(
             newest = publishing.latest(session, row)
             pending = jobs.open_jobs_of(session, row)
             if newest and not pending and (newest.digest, newest.metadata_digest) == (digest, said):
-                return Submitted(document=document, job=None, unchanged_version=newest.number)
+                unchanged = Submitted(document=document, job=None, unchanged_version=newest.number)
+                if along is not None:
+                    along(session, unchanged)
+                return unchanged
         id = JobId(f"job_{ports.new_id()}")
         submission = jobs.Submission(
             job=id,
@@ -96,7 +123,9 @@ def submit(
         )
         jobs.add_job(session, submission, at=at)
         session.flush()
-        job = jobs.job(session, id)
+        submitted = Submitted(document=document, job=jobs.job(session, id), unchanged_version=None)
+        if along is not None:
+            along(session, submitted)
     record(
         ports,
         standing.principal,
@@ -104,7 +133,7 @@ def submit(
         outcome="accepted",
         request={"what": "submit", "document": document, "job": id, "digest": digest},
     )
-    return Submitted(document=document, job=job, unchanged_version=None)
+    return submitted
 
 
 def _check_uri(ports: Ports, session: Session, standing: Standing, collection: str, uri: str) -> None:
@@ -176,7 +205,7 @@ def check_names(
     faults = [
         Fault(detail=f"{ref} is not in the directory.", pointer=f"{within}/{where}")
         for where, refs in (("readers", readers), ("denied", denied))
-        for ref in directory.missing(session, refs)
+        for ref in directory.missing(session, refs - {NOBODY})
     ]
     faults += [
         Fault(detail=f"{purpose} is not a registered purpose.", pointer=f"{within}/purposes")
