@@ -68,7 +68,7 @@ def open_ports(
             pepper=secret(settings.home, "pepper"),
             now=now,
             new_id=new_id,
-            source_locations=settings.sources.allow,
+            source_locations=settings.sources.locations,
         )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,18 +30,19 @@ class EmbeddingSettings(BaseModel):
 
 class SourcesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    allow: tuple[str, ...] = Field(
-        default=(), description="Paths and URLs that sources may fetch from, with what lies below; none, if unset."
+    allow: tuple[str, ...] | str = Field(
+        default=(),
+        description="Paths and URLs that sources may fetch from, with what lies below and commas between; unset: none.",
     )
     scheduled: bool = Field(
         default=True, description="Whether the worker runs sources by schedule and watches folders."
     )
 
-    @field_validator("allow", mode="before")
-    @classmethod
-    def _several(cls, value: object) -> object:
-        """Commas between several, as in /srv/handbooks,https://intranet.example/."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        named = self.allow.split(",") if isinstance(self.allow, str) else self.allow
+        return tuple(each.strip() for each in named if each.strip())
 
 
 class Settings(BaseSettings):
