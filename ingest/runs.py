@@ -17,7 +17,7 @@ from app.domain.runs import Connector, Registered, Run, RunId, RunState, SourceI
 from app.domain.sources import Fetched, Item, Page, SourceSettings
 from app.operations import collect, sources
 from app.operations.collect import GONE, Errand
-from app.operations.locate import check_location
+from app.operations.locate import check_location, check_places
 from app.ports import Ports
 from app.store import runs
 from app.store import sources as store
@@ -124,7 +124,7 @@ class _Carrying:
         settings = self._registered.settings
         with reading(self._ports.engine) as session:
             collect.authority(self._ports, session, self._registered)
-        check_location(self._ports, settings.location)
+        check_places(self._ports, settings)
         source = self._patiently(lambda: open_source(settings, self._scratch))
         errand = Errand(registered=self._registered, run=self._run.id, lists_all=source.lists_all)
         whole = self._begin(errand)

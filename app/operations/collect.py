@@ -154,6 +154,11 @@ def settle(ports: Ports, errand: Errand, todo: Todo, fetch: Fetch) -> None:
         _refuse(ports, errand, item, known, Problem(kind=error.kind, detail=error.detail))
 
 
+_LIMITED = Problem(
+    kind=NotPermitted.kind,
+    detail="Whoever registered the source may not read this document, so who else may was only narrowed. "
+    "An owner who may read it takes over by registering the source again.",
+)
 GONE = "It is no longer at its source."
 
 
@@ -250,8 +255,10 @@ def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
                 moved.append(document)
             known = replace(each.known, acl=each.item.acl)
             if each.same:
-                outcome, stated = ItemOutcome.BOUNDARY_ONLY, _stated(errand, each.item, wanted)
-                _note(session, errand, each.item, outcome, stated, document=document)
+                outcome = ItemOutcome.BOUNDARY_ONLY if document in handled else ItemOutcome.REFUSED
+                problem = None if document in handled else _LIMITED
+                stated = _stated(errand, each.item, wanted)
+                _note(session, errand, each.item, outcome, stated, document=document, problem=problem)
                 known = replace(known, run=errand.run)
             sources.remember(session, errand.registered.id, known)
     if moved:

@@ -2,14 +2,30 @@
 
 import os
 import posixpath
+import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from app.domain.errors import Fault, Invalid, NotPermitted
+from app.domain.sources import SourceSettings
 from app.ports import Ports
 
 SETTING = "MUNIMENT_SOURCES__ALLOW"
 
+_NO_PLACES = ("contact",)
+"""Options with addresses that nothing is fetched from."""
+
 _PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
+
+
+def check_places(ports: Ports, settings: SourceSettings) -> None:
+    """As `check_location`, of a source's location and of every address that its options hold."""
+    check_location(ports, settings.location)
+    for name, value in settings.options.items():
+        for part in re.split(r"[\s,]+", value) if name not in _NO_PLACES else ():
+            if "://" in part:
+                check_location(ports, part)
+            elif name == "hosts" and part:
+                check_location(ports, f"https://{part}/")
 
 
 def check_location(ports: Ports, location: str) -> None:

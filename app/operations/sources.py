@@ -16,7 +16,7 @@ from app.domain.trace import TraceKind
 from app.operations import authorize, collect
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
-from app.operations.locate import check_location
+from app.operations.locate import check_places
 from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.schedule import next_due
 from app.ports import Institution, Ports
@@ -211,7 +211,7 @@ def _check(ports: Ports, settings: SourceSettings) -> None:
     if not settings.location:
         fault = Fault(detail="It is missing.", pointer="/location")
         raise Invalid("A source needs a location to fetch from.", faults=(fault,))
-    check_location(ports, settings.location)
+    check_places(ports, settings)
     if settings.schedule is not None:
         next_due(settings.schedule, ports.now())
 
