@@ -74,6 +74,7 @@ def open_ports(
                 max_queued_in_collection=settings.ingest.max_queued_in_collection,
                 max_setbacks=settings.ingest.max_setbacks,
             ),
+            source_locations=settings.sources.locations,
         )
 
 

@@ -28,6 +28,13 @@ app = typer.Typer(
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 
+sources = typer.Typer(
+    help="Places that documents are fetched from: folders, repositories, buckets, sites, mailboxes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(sources, name="source")
+
 
 class StateWord(StrEnum):
     QUEUED = "queued"
@@ -139,6 +146,9 @@ def ingest(
     from app.cli.connect import load_settings
     from app.cli.ingest import Wanted, ingest
 
+    if (well := _fetched(targets, collection, label or readers, person, as_json=as_json)) is not None:
+        _end_well(well)
+        return
     metadata: dict[str, Any] = {}
     if label is not None:
         level, _, categories = label.partition(":")
@@ -207,6 +217,142 @@ def _cancel(
     from app.cli.jobs import cancel
 
     _end_well(cancel(load_settings(), _ref(person), ids, as_json=as_json))
+
+
+def _fetched(targets: list[str], collection: str, stated: Any, person: str | None, *, as_json: bool) -> bool | None:
+    """Whether the sources that are named by their addresses were taken in well; None if none is named."""
+    from app.cli.connect import load_settings
+    from app.cli.sources import fetch, is_source
+
+    named = [target for target in targets if is_source(target)]
+    if not named:
+        return None
+    if len(named) < len(targets):
+        raise typer.BadParameter("Give files, folders and pages, or addresses of whole sources, not both at once.")
+    if stated:
+        raise typer.BadParameter("What a source brings has the collection's label, and its own readers.")
+    return fetch(load_settings(), targets, collection, _ref(person), as_json)
+
+
+SourceName = Annotated[str, typer.Argument(metavar="NAME", callback=_matching(_NAME, "A plain name."))]
+CollectionName = Annotated[str, typer.Option("--collection", callback=_matching(_NAME, "A plain name."))]
+
+
+def _named(collection: str, name: str, person: str | None, as_json: bool) -> Any:
+    from app.cli.sources import Named
+
+    return Named(collection=collection, name=name, person=_ref(person), as_json=as_json)
+
+
+@sources.command(name="add")
+def add_source(
+    name: SourceName,
+    location: Annotated[str, typer.Argument(metavar="PATH|URL", help="A server fetches only from what it allows.")],
+    collection: CollectionName,
+    connector: Annotated[
+        str | None, typer.Option(help="folder, git, objects, web or mail; without it, by the look of the location.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the connector; may be repeated.")
+    ] = None,
+    schedule: Annotated[str | None, typer.Option(metavar="CRON", help='Five fields, in UTC: "30 2 * * 1-5".')] = None,
+    namespace: Annotated[str, typer.Option(help="Whose names its access lists use.")] = "",
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a source, or change one. Nothing is fetched until it is run."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    options = dict(sources.option(each) for each in option or [])
+    named = _named(collection, name, person, as_json)
+    _end_well(
+        sources.add(
+            load_settings(),
+            named,
+            location,
+            connector=connector,
+            options=options,
+            schedule=schedule,
+            namespace=namespace,
+        )
+    )
+
+
+@sources.command(name="list")
+def list_sources(collection: CollectionName, person: Person = None, as_json: AsJson = False) -> None:
+    """The sources of a collection."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    _end_well(sources.listed(load_settings(), collection, _ref(person), as_json=as_json))
+
+
+@sources.command(name="show")
+def show_source(name: SourceName, collection: CollectionName, person: Person = None, as_json: AsJson = False) -> None:
+    """One source, and when it is run next."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    _end_well(sources.show(load_settings(), _named(collection, name, person, as_json)))
+
+
+@sources.command(name="run")
+def run_source(
+    name: SourceName,
+    collection: CollectionName,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is over. Without a server: always.")] = False,
+    confirm_withdrawals: Annotated[
+        bool, typer.Option("--confirm-withdrawals", help="Withdraw what is gone, however much it is.")
+    ] = False,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a source. What it brings, what is gone, and what was refused and why."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    named = _named(collection, name, person, as_json)
+    _end_well(sources.run(load_settings(), named, wait=wait, confirmed=confirm_withdrawals))
+
+
+@sources.command(name="runs")
+def list_runs(
+    name: SourceName,
+    collection: CollectionName,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="The report of this one.")] = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """The latest runs of a source, or the report of one."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    _end_well(sources.runs(load_settings(), _named(collection, name, person, as_json), run))
+
+
+@sources.command(name="remove")
+def remove_source(name: SourceName, collection: CollectionName, person: Person = None) -> None:
+    """Remove a source. What it brought stays."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    _end_well(sources.remove(load_settings(), _named(collection, name, person, False)))
+
+
+@sources.command(name="pause")
+def pause_source(
+    name: SourceName,
+    collection: CollectionName,
+    resume: Annotated[bool, typer.Option("--resume", help="Let it be run again.")] = False,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a source not be run, until it is resumed."""
+    from app.cli import sources
+    from app.cli.connect import load_settings
+
+    _end_well(sources.pause(load_settings(), _named(collection, name, person, as_json), paused=not resume))
 
 
 @app.command()

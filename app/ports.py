@@ -169,3 +169,5 @@ class Ports:
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
     limits: Limits = field(default_factory=Limits)
+    source_locations: tuple[str, ...] = ()
+    """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""

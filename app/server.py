@@ -19,17 +19,21 @@ from app.api import (
     health,
     history,
     holds,
+    identities,
     jobs,
     labelling,
+    push,
     reading,
     retention,
     retrieve,
+    sources,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
+from app.domain.corpus import MAX_DOCUMENT_BYTES
 from app.domain.trace import TraceId
 from app.ports import Ports
 
-MAX_BODY_BYTES = documents.MAX_DOCUMENT_BYTES + 1_000_000
+MAX_BODY_BYTES = MAX_DOCUMENT_BYTES + 1_000_000
 """Of a request that brings a document: it and what is said of it."""
 
 MAX_PLAIN_BODY_BYTES = 500_000
@@ -51,21 +55,9 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    doors = (
-        retrieve,
-        documents,
-        duplicates,
-        history,
-        labelling,
-        jobs,
-        reading,
-        holds,
-        erasure,
-        retention,
-        control,
-        health,
-    )
-    for each in doors:
+    knowledge = (retrieve, documents, history, duplicates, labelling, holds, erasure, retention)
+    fetching = (sources, push, identities, jobs)
+    for each in (*knowledge, *fetching, reading, control, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
@@ -114,7 +106,11 @@ class _Measured:
             _SECONDS.labels(method, route).observe(time.perf_counter() - start)
 
 
-_DOCUMENTS = re.compile(r"/v1/collections/[^/]+/documents")
+_AT_MOST = (
+    (re.compile(r"/v1/collections/[^/]+/documents"), MAX_BODY_BYTES),
+    (re.compile(r"/v1/collections/[^/]+/sources/[^/]+/push"), push.MAX_PUSH_BYTES),
+    (re.compile(r"/v1/identities/[^/]+"), identities.MAX_IDENTITIES_BYTES),
+)
 
 
 class _TooLarge(Exception):
@@ -131,7 +127,7 @@ class _BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        at_most = MAX_BODY_BYTES if _DOCUMENTS.fullmatch(scope["path"]) else MAX_PLAIN_BODY_BYTES
+        at_most = next((most for path, most in _AT_MOST if path.fullmatch(scope["path"])), MAX_PLAIN_BODY_BYTES)
         stated = dict(scope["headers"]).get(b"content-length", b"")
         if stated.isdigit() and int(stated) > at_most:
             await self._refuse(scope, receive, send, at_most, more=True)
@@ -170,7 +166,7 @@ class _BodyLimit:
             "too-large",
             TITLES["too-large"],
             f"This request may have {at_most / 1_000_000:g} MB at the most. A document may have "
-            f"{documents.MAX_DOCUMENT_BYTES // 1_000_000} MB: split a larger one, or leave out its images.",
+            f"{MAX_DOCUMENT_BYTES // 1_000_000} MB: split a larger one, or leave out its images.",
             trace_id=TraceId(f"tr_{self._ports.new_id()}"),
         )
         await response(scope, receive, send)

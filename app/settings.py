@@ -44,6 +44,23 @@ class DetectionSettings(BaseModel):
     )
 
 
+class SourcesSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] | str = Field(
+        default=(),
+        description="Paths and URLs that sources may fetch from, with what lies below and commas between; unset: none.",
+    )
+    scheduled: bool = Field(
+        default=True, description="Whether the worker runs sources by schedule and watches folders."
+    )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        named = self.allow.split(",") if isinstance(self.allow, str) else self.allow
+        return tuple(each.strip() for each in named if each.strip())
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -65,6 +82,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()
     detection: DetectionSettings = DetectionSettings()
+    sources: SourcesSettings = SourcesSettings()
 
     @classmethod
     def settings_customise_sources(

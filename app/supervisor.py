@@ -147,7 +147,11 @@ def ready(url: str) -> bool:
 
 
 def _children(settings: Settings, host: str, port: int, liveness: int, *, worker: bool) -> Sequence[_Child]:
-    shared = {"MUNIMENT_HOME": str(settings.home.absolute())}
+    shared = {
+        "MUNIMENT_HOME": str(settings.home.absolute()),
+        "MUNIMENT_SOURCES__ALLOW": json.dumps(settings.sources.locations),
+        "MUNIMENT_SOURCES__SCHEDULED": str(settings.sources.scheduled),
+    }
     alive = ["--liveness-fd", str(liveness)]
     children = []
     if settings.index.url is None:

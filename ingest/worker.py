@@ -41,6 +41,7 @@ from app.watch import Held, held, on_end_of_parent
 from ingest import pipeline
 from ingest.labelling import DETECTORS
 from ingest.ports import Detector, Parser
+from ingest.runs import SourceRuns
 from ingest.sandbox import SandboxedParser
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,16 @@ class Chore:
 class Worker:
     """The batches under way, and the loop that finds more. One a process, as DBOS is."""
 
-    def __init__(self, ports: Ports, parser: Parser, me: Self, *, detectors: Sequence[Detector] = DETECTORS) -> None:
-        self._ports, self._me = ports, me
+    def __init__(
+        self,
+        ports: Ports,
+        parser: Parser,
+        me: Self,
+        *,
+        sources: SourceRuns | None = None,
+        detectors: Sequence[Detector] = DETECTORS,
+    ) -> None:
+        self._ports, self._me, self._sources = ports, me, sources
         self._readers = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="reader")
         self._running: dict[str, WorkflowHandle[None]] = {}
         self._suspect = False
@@ -133,6 +142,8 @@ class Worker:
         Returns too when there was work, and then none for `rest_after_s`: what the model and its threads took is given
         back by beginning anew.
         """
+        if self._sources is not None:
+            self._sources.start(stop)
         worked, idle_since = _RESTED not in os.environ, time.monotonic()
         stocked = False
         while not stop.is_set():
@@ -147,7 +158,7 @@ class Worker:
                     chore.do_if_due()
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
-            if claimed or self._running or self._is_disposing():
+            if claimed or self._running or self._is_disposing() or (self._sources is not None and self._sources.busy):
                 worked, idle_since = True, time.monotonic()
             if not claimed:
                 if worked and time.monotonic() - idle_since > rest_after_s:
@@ -370,7 +381,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _dbos(settings, chosen.name),
         ):
             ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
-            worker = Worker(ports, parser, me, detectors=detectors)
+            sources = SourceRuns(ports, me.name, settings.home / "sources", scheduled=settings.sources.scheduled)
+            worker = Worker(ports, parser, me, sources=sources, detectors=detectors)
             DBOS.launch()
             if _RESTED not in os.environ:
                 threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()

@@ -27,7 +27,7 @@ from app.ports import Embedder, Index, Ports, Tokenizer
 from app.server import create_app
 from app.store import jobs
 from app.store.database import writing
-from ingest import pipeline
+from ingest import pipeline, runs
 from ingest.ports import Parser
 
 PEPPER = b"a pepper for tests, of 32 bytes.."
@@ -42,7 +42,13 @@ class Running:
     client: TestClient
     parser: Parser
     readers: ThreadPoolExecutor
+    folder: Path
     keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> Path:
+        """The folder that sources may fetch from."""
+        return self.folder / "places"
 
     def request(self, method: str, path: str, who: str, *, acting_for: str | None = None, **rest: Any) -> Response:
         """One request with the key of `who` (`user:ana`, `assistant:x`, `admin`), for somebody else if stated."""
@@ -98,7 +104,18 @@ class Running:
         return str(response.json()["document"]["id"])
 
     def work(self) -> None:
-        """Run the worker's steps until no job is left."""
+        """Run the worker's steps until no run of a source and no job is left."""
+        while runs.carry_out_next(self.ports, "test", self.folder / "sources", self._meanwhile):
+            pass
+        self._work_off_jobs()
+        runs.finish_runs(self.ports)
+
+    def _meanwhile(self, seconds: float) -> None:
+        """What goes on beside a run that waits: no time passes here."""
+        if seconds:
+            self._work_off_jobs()
+
+    def _work_off_jobs(self) -> None:
         while True:
             batch = f"test:{new_id()}"
             with writing(self.ports.engine) as session:
@@ -145,10 +162,11 @@ def running(
             pepper=PEPPER,
             now=now,
             new_id=new_id,
+            source_locations=(str(folder / "places"),),
         )
         client = opened.enter_context(TestClient(create_app(ports), raise_server_exceptions=False))
         readers = opened.enter_context(ThreadPoolExecutor(2))
-        yield Running(ports=ports, client=client, parser=parser, readers=readers)
+        yield Running(ports=ports, client=client, parser=parser, readers=readers, folder=folder)
 
 
 @dataclass(frozen=True, kw_only=True)

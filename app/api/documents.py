@@ -20,7 +20,15 @@ from app.api.problems import ASKED, SENT, TITLES, faults_of, problem, problems
 from app.api.retrieve import BoxOut
 from app.api.wire import At, InstantIn, LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
 from app.domain.citation import opaque
-from app.domain.corpus import DocumentId, Element, FindingCode, Lifecycle, Metadata, Origin
+from app.domain.corpus import (
+    MAX_DOCUMENT_BYTES,
+    DocumentId,
+    Element,
+    FindingCode,
+    Lifecycle,
+    Metadata,
+    Origin,
+)
 from app.domain.errors import Conflict, Fault, Invalid, NoText, NotFound, UnsupportedMedia
 from app.domain.instants import FOREVER, iso, iso_or_none
 from app.domain.jobs import JobState
@@ -34,9 +42,6 @@ from app.ports import Ports
 T = TypeVar("T", bound=BaseModel)
 
 routes = APIRouter(tags=["documents"], responses=ASKED)
-
-MAX_DOCUMENT_BYTES = 20_000_000
-"""The largest original that is taken; the gate may set less for a format."""
 
 MAX_WAIT_S = 60.0
 

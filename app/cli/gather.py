@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from app.api.documents import MAX_DOCUMENT_BYTES
 from app.cli.client import Document
 from app.cli.console import Failed
+from app.domain.corpus import MAX_DOCUMENT_BYTES
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _TOO_LARGE = f"It is larger than {MAX_DOCUMENT_BYTES // 1_000_000} MB, the most that is taken. It was not sent."

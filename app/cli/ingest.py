@@ -159,7 +159,7 @@ def ingest(settings: Settings, wanted: Wanted) -> bool:
     candidates = gather(wanted.targets)
     if not candidates:
         raise Failed("There is nothing to take in: no file that is not hidden.")
-    with _curating(settings, wanted) as server:
+    with curating(settings, wanted.collection, wanted.person) as server:
         submissions = [_submission(wanted, candidate) for candidate in candidates]
         waits = wanted.wait or not settings.url
         started = time.monotonic()
@@ -191,24 +191,27 @@ def taken_in(
 
 
 @contextmanager
-def _curating(settings: Settings, wanted: Wanted) -> Iterator[Server]:
-    """The server, to whoever is to own the documents; on the data folder, with a collection that is new if it is."""
+def curating(
+    settings: Settings, collection: str, person: PrincipalRef | None, *, fetching: Sequence[str] = ()
+) -> Iterator[Server]:
+    """The server, to whoever is to own the documents; on the data folder, with a collection that is new if it is, and
+    with leave to fetch from `fetching`."""
     if settings.url:
-        with remote(settings, wanted.person) as server:
+        with remote(settings, person) as server:
             yield server
         return
     from app.cli.local import OPERATOR, opened
 
-    with opened(settings, worker=True) as desk:
-        if wanted.person is not None:
-            yield desk.acting_for(wanted.person)
+    with opened(settings, worker=True, fetching=fetching) as desk:
+        if person is not None:
+            yield desk.acting_for(person)
             return
         server = desk.operator()
-        if not desk.has_collection(wanted.collection):
+        if not desk.has_collection(collection):
             label = {"level": "internal", "categories": []}
-            body = {"title": wanted.collection, "owners": [OPERATOR], "default_label": label}
-            desk.administrator().put(f"/v1/collections/{wanted.collection}", body)
-            note(f"Created the collection {wanted.collection}, owned by {OPERATOR}.")
+            body = {"title": collection, "owners": [OPERATOR], "default_label": label}
+            desk.administrator().put(f"/v1/collections/{collection}", body)
+            note(f"Created the collection {collection}, owned by {OPERATOR}.")
         try:
             yield server
         except Refused as refusal:

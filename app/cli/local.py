@@ -16,7 +16,7 @@ a key by hand. What a command gets is less than that, decided by the policies, a
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +28,11 @@ from app.bootstrap import new_id, now, secret
 from app.cli.client import Server
 from app.cli.console import Failed, note
 from app.domain.access import BOOTSTRAP_ADMINISTRATOR, PrincipalRef, Profile
+from app.domain.errors import MunimentError
 from app.operations.identify import key_digest
 from app.operations.prepare import SYSTEM
-from app.settings import Settings
-from app.store import directory, registry
+from app.settings import Settings, SourcesSettings
+from app.store import directory, registry, sources
 from app.store.database import open_engine, reading, recording
 from app.supervisor import READY_PATIENCE_S, Supervisor, supervised
 from app.watch import Held
@@ -101,11 +102,14 @@ class Desk:
 
 
 @contextmanager
-def opened(settings: Settings, *, worker: bool, tells_key: bool = True) -> Iterator[Desk]:
+def opened(settings: Settings, *, worker: bool, tells_key: bool = True, fetching: Sequence[str] = ()) -> Iterator[Desk]:
     """The data folder with its processes started and ready, all ended on leaving. Raises `Failed`.
 
     If this is its first start, an administrator's key is made: `tells_key` says it, for it is never shown again.
+    Sources may fetch from `fetching` too: whoever types the command has what is there, without a server.
     """
+    allowed = (*settings.sources.locations, *fetching, *_places_of_operator(settings))
+    settings = settings.model_copy(update={"sources": SourcesSettings(allow=allowed, scheduled=False)})
     ledger = settings.home / "run" / "console.keys"
     try:
         with ExitStack() as stack:
@@ -138,6 +142,20 @@ def watched(supervisor: Supervisor) -> Iterator[threading.Thread]:
     finally:
         supervisor.stop()
         watcher.join()
+
+
+def _places_of_operator(settings: Settings) -> list[str]:
+    """Where the sources fetch from that were registered from this command line: they may be run from it, too."""
+    try:
+        engine = open_engine(settings.database)
+        try:
+            with reading(engine) as session:
+                registered = sources.registered_everywhere(session)
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, MunimentError):  # there is nothing yet, or nothing to be reached: that is told of later
+        return []
+    return [each.settings.location for each in registered if each.registrant.subject == OPERATOR]
 
 
 def _revoke(engine: Engine, ledger: Path) -> None:

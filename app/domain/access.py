@@ -24,6 +24,9 @@ ALL_STAFF = PrincipalRef("group:all-staff")
 ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
 BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS)
+NOBODY = PrincipalRef("group:-")
+"""The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
+The owners' names instead would stay readers when others become owners."""
 BOOTSTRAP_ADMINISTRATOR = PrincipalRef("user:administrator")
 """Holds the bootstrap key. Not a person: not staff, and reads nothing."""
 

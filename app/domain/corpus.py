@@ -13,6 +13,9 @@ from app.domain.labels import UNKNOWN, UNLABELLED, Cause, CauseKind, Label, Labe
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits."""
 
+MAX_DOCUMENT_BYTES = 20_000_000
+"""The largest original that is taken; the gate may set less for a format."""
+
 DocumentId = NewType("DocumentId", str)
 """`doc_...`: opaque, shown outside."""
 

@@ -83,17 +83,33 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     standing = _curator(ports, credentials, document, amendment)
     apart = _parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
-        by = standing.principal.subject.ref
-        versions = corpus.versions_of(session, document)
-        coming = [metadata for _, _, metadata in jobs.unpublished_metadata(session, [document], given_up=True)]
-        collection = publishing.collection_of(session, document) or ""
-        _check_lowering(session, collection, [each.boundary.label for each in versions], coming, amendment)
-        label = versions[0].boundary.label if versions else None
-        parts = [part for part in publishing.parts_of(session, document) if part not in apart]
-        touched = _move(session, document, amendment, at=at, by=by)
-        for part in parts:
-            touched += _move(session, part, amendment, at=at, by=by, as_long_as=label)
-    followed_up(ports, standing, {"what": "amend", "document": document}, touched)
+        versions = amended(session, document, amendment, at=at, by=standing.principal.subject.ref, apart=apart)
+    followed_up(ports, standing, {"what": "amend", "document": document}, versions)
+
+
+def amended(
+    session: Session,
+    document: DocumentId,
+    amendment: Amendment,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    apart: frozenset[DocumentId] = frozenset(),
+) -> list[VersionId]:
+    """Write an amendment, by whoever is entitled to it, and say which versions it touches. Within a recording.
+
+    Attachments go with their mail, but for those `apart`.
+    """
+    versions = corpus.versions_of(session, document)
+    coming = [metadata for _, _, metadata in jobs.unpublished_metadata(session, [document], given_up=True)]
+    collection = publishing.collection_of(session, document) or ""
+    _check_lowering(session, collection, [each.boundary.label for each in versions], coming, amendment)
+    label = versions[0].boundary.label if versions else None
+    parts = [part for part in publishing.parts_of(session, document) if part not in apart]
+    touched = _move(session, document, amendment, at=at, by=by)
+    for part in parts:
+        touched += _move(session, part, amendment, at=at, by=by, as_long_as=label)
+    return touched
 
 
 def _move(
@@ -231,22 +247,39 @@ def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, re
     """
     standing = _curator(ports, credentials, document, Amendment())
     apart = _parts_apart(ports, standing, document)
-    touched: list[VersionId] = []
     with recording(ports.engine, ports.now()) as (session, at):
-        for each in (document, *publishing.parts_of(session, document)):
-            if each in apart:
-                continue
-            versions = corpus.versions_of(session, each)
-            for version in versions:
-                if not version.withdrawn:
-                    publishing.withdraw(session, version.id, reason=reason, at=at, by=standing.principal.subject.ref)
-            jobs.cancel_of(session, each, at=at)
-            touched += [version.id for version in versions]
+        touched = withdrawn(session, document, reason=reason, at=at, by=standing.principal.subject.ref, apart=apart)
         left = [each.document for each in succession.superseded_by(session, document)]
     followed_up(ports, standing, {"what": "withdraw", "document": document}, touched)
     with reading(ports.engine) as session:
         seen = [read.visible_versions(ports, session, standing, each) for each in left]
     return [versions[0] for versions in seen if versions]
+
+
+def withdrawn(
+    session: Session,
+    document: DocumentId,
+    *,
+    reason: str,
+    at: Instant,
+    by: PrincipalRef,
+    apart: frozenset[DocumentId] = frozenset(),
+) -> list[VersionId]:
+    """Write a withdrawal, by whoever is entitled to it, and say of which versions. Within a recording.
+
+    Attachments go with their mail, but for those `apart`.
+    """
+    touched: list[VersionId] = []
+    for each in (document, *publishing.parts_of(session, document)):
+        if each in apart:
+            continue
+        versions = corpus.versions_of(session, each)
+        for version in versions:
+            if not version.withdrawn:
+                publishing.withdraw(session, version.id, reason=reason, at=at, by=by)
+        jobs.cancel_of(session, each, at=at)
+        touched += [version.id for version in versions]
+    return touched
 
 
 def curating(ports: Ports, credentials: Credentials, document: DocumentId) -> Standing:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -67,6 +67,19 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
         proof = Proof.ASSERTED
     subject = _party(ports, session, person, epochs)
     return Standing(principal=Principal(subject=subject, actor=sender, proof=proof), epochs=epochs, now=now)
+
+
+def standing_of(
+    ports: Ports, session: Session, subject: PrincipalRef, *, actor: PrincipalRef | None, proof: Proof
+) -> Standing:
+    """The standing today of somebody in whose name something is done that they once asked for. Whether it still may
+    be done is for the policy to say, as of any principal; an assistant that may no longer assert is inactive in it."""
+    epochs, recorded = directory.epochs_and_instant(session)
+    acting = _party(ports, session, actor, epochs) if actor is not None else None
+    if acting is not None and proof is Proof.ASSERTED and not acting.profile.may_assert:
+        acting = replace(acting, profile=replace(acting.profile, active=False))
+    principal = Principal(subject=_party(ports, session, subject, epochs), actor=acting, proof=proof)
+    return Standing(principal=principal, epochs=epochs, now=Instant(max(ports.now(), recorded)))
 
 
 def key_digest(key: str, *, pepper: bytes) -> str:

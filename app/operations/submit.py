@@ -1,11 +1,11 @@
 """Putting a document in: acknowledged once its bytes and its job are durable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, Collection, PrincipalRef
+from app.domain.access import NOBODY, Action, Collection, PrincipalRef
 from app.domain.corpus import Digest, DocumentId, Metadata, digest_of, labelled
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
@@ -69,26 +69,50 @@ def submit(
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        curated(ports, session, standing, collection)
-        laid_down = authorize.register(ports, session, standing)
-        check_names(
-            session,
-            readers=metadata.readers,
-            denied=metadata.denied,
-            unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
-            within="/metadata",
-        )
-        _check_uri(ports, session, standing, collection, metadata.uri)
-        metadata = replace(
-            metadata, supersedes=_superseded(ports, session, standing, collection, supersedes, metadata.uri)
-        )
-        digest, said = digest_of(content), metadata_digest(metadata)
-        if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
+        admissible(ports, session, standing, collection, metadata)
+        superseded = _superseded(ports, session, standing, collection, supersedes, metadata.uri)
+        metadata = replace(metadata, supersedes=superseded)
+        there = _unchanged(session, collection, metadata.uri, digest_of(content), metadata_digest(metadata))
+        if there is not None:
             return there
         _check_room(ports, session, collection)
-    ports.blobs.put(content)
+    return take(ports, standing, collection, content, filename=filename, media_type=media_type, metadata=metadata)
+
+
+def admissible(ports: Ports, session: Session, standing: Standing, collection: str, metadata: Metadata) -> None:
+    """Rules 1 and 2 of `submit`."""
+    curated(ports, session, standing, collection)
+    laid_down = authorize.register(ports, session, standing)
+    check_names(
+        session,
+        readers=metadata.readers,
+        denied=metadata.denied,
+        unknown_purposes=metadata.purposes - frozenset(laid_down.purposes),
+        within="/metadata",
+    )
+    _check_uri(ports, session, standing, collection, metadata.uri)
+
+
+def take(
+    ports: Ports,
+    standing: Standing,
+    collection: str,
+    content: bytes,
+    *,
+    filename: str,
+    media_type: str | None,
+    metadata: Metadata,
+    along: Callable[[Session, Submitted], None] | None = None,
+) -> Submitted:
+    """Rules 4 to 6 of `submit`, of what is `admissible`: one door for uploads and sources.
+
+    `along` writes in the same transaction: what it notes is there exactly if the submission is.
+    """
+    digest, said = ports.blobs.put(content), metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
         if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
+            if along is not None:
+                along(session, there)
             return there
         erased = erasing.barred_by(session, erasing.mark_of(collection, metadata.uri, pepper=ports.pepper))
         if erased is not None:
@@ -121,10 +145,12 @@ def submit(
         )
         jobs.add_job(session, submission, at=at)
         session.flush()
-        job = jobs.job(session, id)
+        submitted = Submitted(document=document, job=jobs.job(session, id), unchanged_version=None)
+        if along is not None:
+            along(session, submitted)
         request = {"what": "submit", "document": document, "job": id, "digest": digest}
         record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="accepted", request=request)
-    return Submitted(document=document, job=job, unchanged_version=None)
+    return submitted
 
 
 def _unchanged(session: Session, collection: str, uri: str, digest: Digest, said: str) -> Submitted | None:
@@ -245,7 +271,7 @@ def check_names(
     faults = [
         Fault(detail=f"{ref} is not in the directory.", pointer=f"{within}/{where}")
         for where, refs in (("readers", readers), ("denied", denied))
-        for ref in directory.missing(session, refs)
+        for ref in directory.missing(session, refs - {NOBODY})
     ]
     faults += [
         Fault(detail=f"{purpose} is not a registered purpose.", pointer=f"{within}/purposes")

@@ -364,6 +364,12 @@ def unpublished_metadata(
     return [(DocumentId(document), JobId(id), metadata_from_json(value)) for document, id, value in rows]
 
 
+def metadata_of(session: Session, id: JobId) -> Metadata | None:
+    """What was said of a submission, whether it is over or not."""
+    found = session.execute(select(col(JobRow.metadata_json)).where(col(JobRow.id) == id)).scalar_one_or_none()
+    return metadata_from_json(found) if found is not None else None
+
+
 def restate(session: Session, id: JobId, metadata: Metadata) -> None:
     """Let a submission that was not published be published with other metadata: also one that failed, when it is
     tried again.

@@ -600,3 +600,128 @@ class RetentionDueRow(SQLModel, table=True):
     __tablename__ = "retention_due"
     collection: str = Field(primary_key=True)
     due_at: int = _instant()
+
+
+class SourceRow(SQLModel, table=True):
+    """A place that documents are fetched from, and how far its runs are. Its settings are history: see below."""
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("collection", "name"),)
+    id: int | None = _row_id()
+    collection: str
+    name: str
+    created_at: int = _instant()
+    next_run_at: int | None = Field(default=None, sa_type=BigInteger, index=True)
+    cursor: str | None = Field(default=None, sa_type=Text)
+    cursor_of: str | None = None
+    """The digest of the settings that the cursor was given under; other settings begin anew."""
+    watched: str | None = None
+    """What a watched place looked like when a run of it was last asked for."""
+
+
+class SourceSettingsRow(SQLModel, table=True):
+    """How a source is registered; `recorded_by` is in whose name its runs act. Removed, it has none that holds."""
+
+    __tablename__ = "source_settings"
+    __table_args__ = (_one_open("source_settings", "source_id"),)
+    id: int | None = _row_id()
+    source_id: int = _reference("sources.id")
+    connector: str
+    location: str = Field(sa_type=Text)
+    options: dict[str, str] = _json()
+    schedule: str | None
+    namespace: str
+    paused: bool
+    actor: str | None
+    proof: str
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class SourceItemRow(SQLModel, table=True):
+    """What is remembered of an item between two runs. Updated in place: it is work, and jobs and versions are kept."""
+
+    __tablename__ = "source_items"
+    __table_args__ = (UniqueConstraint("source_id", "key"), Index("ix_source_items_seen", "source_id", "run_id"))
+    id: int | None = _row_id()
+    source_id: int = _reference("sources.id")
+    key: str = Field(sa_type=Text)
+    uri: str = Field(sa_type=Text)
+    token: str
+    etag: str | None
+    digest: str | None
+    said: str
+    valid_from: int | None = _instant()
+    acl: list[list[str]] | None = _json()
+    document_id: int | None = Field(
+        default=None, sa_column=Column(ROW_ID, ForeignKey("documents.id"), nullable=True, index=True)
+    )
+    job_id: str | None
+    run_id: str
+    gone: bool
+
+
+class SourceRunRow(SQLModel, table=True):
+    """One run, and how far it is. `claim` is whose it is while it lists, until `lease_until`."""
+
+    __tablename__ = "source_runs"
+    __table_args__ = (Index("ix_source_runs_open", "state", "seq"),)
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    source_id: int = _reference("sources.id")
+    state: str
+    triggered_by: str
+    requested_at: int = _instant()
+    started_at: int | None = _instant()
+    listed_at: int | None = _instant()
+    ended_at: int | None = _instant()
+    cursor: str | None = Field(sa_type=Text)
+    whole: bool
+    confirmed: bool
+    cancelling: bool
+    claim: str | None
+    lease_until: int | None = _instant()
+    problem: dict[str, Any] | None = _json()
+
+
+class SourceRunItemRow(SQLModel, table=True):
+    """What became of an item in a run, where it was not left as it is."""
+
+    __tablename__ = "source_run_items"
+    __table_args__ = (UniqueConstraint("run_id", "key", "token"),)
+    id: int | None = _row_id()
+    run_id: str = Field(index=True)
+    key: str = Field(sa_type=Text)
+    token: str
+    uri: str = Field(sa_type=Text)
+    outcome: str
+    document_id: int | None = Field(default=None, sa_column=Column(ROW_ID, ForeignKey("documents.id"), nullable=True))
+    job_id: str | None = Field(default=None, index=True)
+    stated: dict[str, Any] = _json()
+    """The boundary that was stated of it: who may not read within it is not told of it."""
+    problem: dict[str, Any] | None = _json()
+
+
+class SourceRunUnchangedRow(SQLModel, table=True):
+    """How many items a run left as they are, by the boundary of their newest version at the time."""
+
+    __tablename__ = "source_run_unchanged"
+    run_id: str = Field(primary_key=True)
+    boundary_id: int = Field(sa_column=Column(ROW_ID, ForeignKey("boundaries.id"), primary_key=True))
+    number: int
+
+
+class ForeignPrincipalRow(SQLModel, table=True):
+    """Who is meant here by a name of another directory."""
+
+    __tablename__ = "foreign_principals"
+    __table_args__ = (_one_open("foreign_principals", "namespace", "kind", "value"),)
+    id: int | None = _row_id()
+    namespace: str
+    kind: str
+    value: str
+    ref: str
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str

@@ -1,5 +1,6 @@
 """Requests made up from the OpenAPI document, good and bad: each answer is one that it documents, and none is a 500."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,14 @@ CHECKS = [
 ]
 
 
+_LINES = "application/x-ndjson"
+
+
+@schemathesis.serializer(_LINES)  # type: ignore[untyped-decorator]
+def _lines(_: object, value: object) -> bytes:
+    return (value if isinstance(value, str) else json.dumps(value)).encode(errors="replace")
+
+
 @pytest.fixture(scope="module")
 def run(
     tmp_path_factory: pytest.TempPathFactory, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser
@@ -58,7 +67,10 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     job = run.submit("user:olga", "victims", "# Another", uri=f"another/{who}").json()["job"]["id"]
     run.work()
     answer = run.retrieve("user:ana", "train")
+    pushed = _pushed(run)
     return {
+        "/v1/collections/{name}/sources": {"name": "victims", "source": "pushed", "run": pushed},
+        "/v1/identities": {"namespace": "directory"},
         "/v1/documents/{id}/withdraw": {"id": victim},
         "/v1/documents": {"id": document, "n": 1},
         "/v1/jobs": {"id": job},
@@ -69,6 +81,16 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},
     }
+
+
+def _pushed(run: Running) -> str:
+    """The run of an item that was pushed to a source, which there is from here on."""
+    at = "/v1/collections/victims/sources/pushed"
+    assert run.request("PUT", at, "user:olga", json={"connector": "push"}).status_code == 200
+    line = b'{"key": "pushed", "content": "Pushed."}'
+    answer = run.request("POST", f"{at}/push", "user:olga", content=line, headers={"Content-Type": _LINES})
+    assert answer.json()["state"] in ("new", "unchanged"), answer.text
+    return str(answer.headers["Muniment-Run"])
 
 
 def _found(ids: dict[str, dict[str, Any]], path: str, method: str) -> dict[str, Any]:

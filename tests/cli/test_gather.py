@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.api.documents import MAX_DOCUMENT_BYTES
 from app.cli.client import Document
 from app.cli.console import Failed
 from app.cli.gather import Candidate, Unfit, gather
+from app.domain.corpus import MAX_DOCUMENT_BYTES
 from tests.cli.pages import Page, pages
 
 

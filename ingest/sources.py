@@ -1,0 +1,46 @@
+"""The connectors there are: how the source of each is opened for a run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from app.domain.errors import Invalid
+from app.domain.runs import Connector
+from app.domain.sources import SourceSettings
+from app.operations.collect import PREFIX
+from ingest.ports import Source
+
+Opener = Callable[[SourceSettings, Path], Source]
+"""Given the settings and a folder of the worker's own, to keep things in between two runs."""
+
+WATCH = "watch"
+"""The option of a folder that is looked at all the time: `true`, or not given."""
+
+_ENGINE_OPTIONS = (PREFIX, WATCH)
+"""What is not the connector's to know."""
+
+
+def open_source(settings: SourceSettings, scratch: Path) -> Source:
+    """The source as its settings have it. Raises `Invalid` where there is none for them, and what its opener raises."""
+    opener = OPENERS.get(settings.connector)
+    if opener is None:
+        raise Invalid(f"This server has no connector named {settings.connector}.")
+    options = {name: value for name, value in settings.options.items() if name not in _ENGINE_OPTIONS}
+    return opener(replace(settings, options=options), scratch)
+
+
+def _folder(settings: SourceSettings, _: Path) -> Source:
+    from ingest.folder_source import open_folder
+
+    return open_folder(settings)
+
+
+def _push(_: SourceSettings, __: Path) -> Source:
+    raise Invalid("This source is pushed to: there is nothing to fetch.")
+
+
+OPENERS: dict[str, Opener] = {
+    Connector.FOLDER: _folder,
+    Connector.PUSH: _push,
+}
+"""Each imports what it needs when it is first called."""
