@@ -78,6 +78,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _index(settings, serving=serving)
     yield _model(settings)
     yield _sandbox()
+    yield _git()
     yield _server_here(settings.home, serving=serving)
     yield from _server_there(settings)
 
@@ -228,6 +229,13 @@ def _sandbox() -> Finding:
         detail="The kernel refuses a network namespace: documents are parsed with the network shut in Python only.",
         mend="Allow unprivileged user namespaces, or the unshare call in the container's seccomp profile.",
     )
+
+
+def _git() -> Finding:
+    if shutil.which("git") is None:
+        detail = "The program is not installed: repositories cannot be sources."
+        return Finding(part="git", state="idle", detail=detail, mend="Install it, if repositories are to be sources.")
+    return Finding(part="git", state="ok", detail="It is there, for sources that are repositories.")
 
 
 def _server_here(home: Path, *, serving: bool) -> Finding:
