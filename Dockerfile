@@ -1,4 +1,5 @@
 FROM python:3.11-slim
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/muniment
 COPY requirements.lock pyproject.toml README.md ./
 RUN pip install --no-cache-dir --requirement requirements.lock

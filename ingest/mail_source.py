@@ -212,7 +212,8 @@ class _Content:
             return
         if fresh and line.startswith(b">") and line.lstrip(b">").startswith(b"From "):
             line = line[1:]
-        line, self._held = self._held + line, b""
+        held, self._held = self._held, b""
+        self._take(held)
         if fresh and line in (b"\n", b"\r\n"):
             self._held = line
         else:

@@ -85,6 +85,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _model(settings)
     yield _sandbox()
     yield _readers()
+    yield _git()
     yield _server_here(settings.home, serving=serving)
     yield from _server_there(settings)
 
@@ -256,6 +257,13 @@ def _readers() -> Finding:
         detail = f"Not installed: {'; '.join(missing)}."
         return Finding(part="readers", state="idle", detail=detail, mend="Install them if such documents come.")
     return Finding(part="readers", state="ok", detail="Tesseract and LibreOffice are there.")
+
+
+def _git() -> Finding:
+    if shutil.which("git") is None:
+        detail = "The program is not installed: repositories cannot be sources."
+        return Finding(part="git", state="idle", detail=detail, mend="Install it, if repositories are to be sources.")
+    return Finding(part="git", state="ok", detail="It is there, for sources that are repositories.")
 
 
 def _server_here(home: Path, *, serving: bool) -> Finding:
