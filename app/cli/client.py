@@ -111,15 +111,28 @@ class Server:
 
     def request(self, method: str, path: str, **rest: Any) -> Json:
         """The answer's JSON, or {} where there is none. A server that is busy or starting is asked again."""
+        response = self._answer(method, path, **rest)
+        if response.is_success and not response.content:
+            return {}
+        return self._json(response)
+
+    def text(self, path: str) -> str:
+        """The answer as plain text, from a route that gives it so."""
+        response = self._answer("GET", path, headers={"Accept": "text/plain"})
+        if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
+            return response.text
+        self._json(response)
+        raise Failed(f"What answers at {self.url} does not give this as text.")
+
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
         for _ in range(_TRIES - 1):
             response = self._sent(method, path, **rest)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
+                return response
             time.sleep(min(_seconds(response.headers.get("Retry-After")), _MAX_PAUSE_S))
-        else:
-            response = self._sent(method, path, **rest)
-        if response.is_success and not response.content:
-            return {}
+        return self._sent(method, path, **rest)
+
+    def _json(self, response: httpx.Response) -> Json:
         try:
             body = response.json()
         except ValueError:

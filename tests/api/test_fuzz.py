@@ -60,11 +60,16 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     answer = run.retrieve("user:ana", "train")
     return {
         "/v1/documents/{id}/withdraw": {"id": victim},
+        "/v1/documents/{id}/versions/{n}/withdraw": {"id": victim, "n": 1},
+        "/v1/documents/{id}/rollback": {"id": victim},
+        "/v1/documents/{id}/supersede": {"id": victim},
+        "/v1/documents/{id}/reviewed": {"id": victim},
         "/v1/documents": {"id": document, "n": 1},
         "/v1/jobs": {"id": job},
         "/v1/citations": {"id": answer["passages"][0]["citation"]["id"]},
         "/v1/traces": {"id": answer["trace_id"]},
         "/v1/collections/{name}/documents": {"name": "victims"},
+        "/v1/collections/{name}/reviews": {"name": "victims"},
         "/v1/collections": {"name": "made-up"},
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},
