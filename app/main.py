@@ -378,6 +378,22 @@ def retrieve(
 
 
 @app.command()
+def diff(
+    document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Its uri, or its id: doc_...")],
+    old: Annotated[str, typer.Argument(metavar="FROM", help="A version's number, or when it was in force.")],
+    new: Annotated[str, typer.Argument(metavar="TO", help="Likewise.")],
+    person: Person = None,
+    collection: Annotated[str | None, typer.Option(help="Where the uri is, if in several.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is different between two versions. By section: what came, went, moved or changed."""
+    from app.cli.connect import load_settings
+    from app.cli.diff import diff
+
+    diff(load_settings(), document, old, new, _ref(person), collection=collection, as_json=as_json)
+
+
+@app.command()
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE.yaml", exists=True, dir_okay=False, readable=True)],
     documents: Annotated[

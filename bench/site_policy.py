@@ -117,22 +117,30 @@ def measure(
     corrections: int,
 ) -> int:
     _lay_down(server)
-    with server.connect(server.key_of(OWNER)) as owner, server.connect(server.key_of(READER)) as reader:
+    owner_key, reader_key = server.key_of(OWNER), server.key_of(READER)
+    wrong: list[str] = []
+
+    def ask(when: str, held: Held, pairs: Sequence[tuple[str, Instant]], known_at: Instant | None = None) -> None:
+        with server.connect(reader_key) as reader:  # one for each use: what lies idle for seconds is closed
+            tallies = _asked(reader, documents, held, pairs, chance, known_at=known_at)
+        _tell(out, when, tallies)
+        wrong.extend(each for tally in tallies.values() for each in tally.wrong)
+
+    with server.connect(owner_key) as owner:
         start = time.monotonic()
         documents = _put_in(owner, chance.sample(stated, len(stated)))
         took_s = time.monotonic() - start
         before, known_at = _held(owner, documents, stated)
-        out.print(
-            f"{len(stated) + deletions:,} versions of {len(documents)} paths: {len(stated):,} texts published in "
-            f"{took_s:.0f} s, {deletions} deletions as the ends that they are."
-        )
-        tallies = _asked(reader, documents, before, _pairs(before, chance, pairs), chance)
+    out.print(
+        f"{len(stated) + deletions:,} versions of {len(documents)} paths: {len(stated):,} texts published in "
+        f"{took_s:.0f} s, {deletions} deletions as the ends that they are."
+    )
+    ask("as held", before, _pairs(before, chance, pairs))
+    with server.connect(owner_key) as owner:
         after = _correct(owner, documents, before, chance, corrections)
-        again = _pairs(after, chance, pairs)
-        corrected = _asked(reader, documents, after, again, chance)
-        as_known = _asked(reader, documents, before, again, chance, known_at=known_at)
-    _tell(out, {"as held": tallies, f"after {corrections} corrections": corrected, "as was known before": as_known})
-    wrong = [each for told in (tallies, corrected, as_known) for tally in told.values() for each in tally.wrong]
+    again = _pairs(after, chance, pairs)
+    ask(f"after {corrections} corrections", after, again)
+    ask("as was known before the corrections", before, again, known_at)
     for each in wrong[:20]:
         out.print(f"Wrong: {each}")
     return 1 if wrong else 0
@@ -313,14 +321,12 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _tell(out: Console, told: Mapping[str, Mapping[str, Tally]]) -> None:
-    table = Table("", title="What was in force", title_justify="left", title_style="bold")
+def _tell(out: Console, when: str, tallies: Mapping[str, Tally]) -> None:
+    table = Table("", title=f"What was in force, {when}", title_justify="left", title_style="bold")
     for column in ("asked", "the right one", "rightly nothing", "wrong", "passages in force"):
         table.add_column(column, justify="right")
-    for when, tallies in told.items():
-        for name, cells in _rows(tallies):
-            table.add_row(f"{name}, {when}", *cells)
-        table.add_section()
+    for name, cells in _rows(tallies):
+        table.add_row(name, *cells)
     out.print(table)
 
 

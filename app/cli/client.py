@@ -118,6 +118,20 @@ class Server:
 
         One that has as much as it takes at once is asked until it has room: it is working.
         """
+        response = self._answer(method, path, **rest)
+        if response.is_success and not response.content:
+            return {}
+        return self._json(response)
+
+    def text(self, path: str) -> str:
+        """The answer as plain text, from a route that gives it so."""
+        response = self._answer("GET", path, headers={"Accept": "text/plain"})
+        if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
+            return response.text
+        self._json(response)
+        raise Failed(f"What answers at {self.url} does not give this as text.")
+
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
         tries = 1
         response = self._sent(method, path, **rest)
         while response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
@@ -126,8 +140,9 @@ class Server:
             tries += response.status_code == httpx.codes.SERVICE_UNAVAILABLE
             time.sleep(min(_seconds(response.headers.get("Retry-After")), _MAX_PAUSE_S))
             response = self._sent(method, path, **rest)
-        if response.is_success and not response.content:
-            return {}
+        return response
+
+    def _json(self, response: httpx.Response) -> Json:
         try:
             body = response.json()
         except ValueError:

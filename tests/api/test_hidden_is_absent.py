@@ -138,6 +138,8 @@ HIDDEN = [
 CONTENT_ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/documents/{id}/versions/1/text", None),
     ("GET", "/v1/documents/{id}/versions/1/content", None),
+    ("GET", "/v1/documents/{id}/text", None),
+    ("GET", "/v1/documents/{id}/diff?from=1&to=1", None),
 ]
 DOCUMENT_ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/documents/{id}", None),
@@ -155,6 +157,14 @@ DOCUMENT_ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/documents/{id}/labels", None),
     ("POST", "/v1/documents/{id}/withdraw", {"reason": "because"}),
     ("POST", "/v1/documents/{id}/withdraw", {}),
+    ("GET", "/v1/documents/{id}?as_of=2090-06-01", None),
+    ("GET", "/v1/documents/{id}/versions/1?known_at=2090-06-01", None),
+    ("GET", "/v1/documents/{id}/versions/1/periods", None),
+    ("PATCH", "/v1/documents/{id}/versions/1", {"valid_to": "1970-01-01", "reason": "because"}),
+    ("POST", "/v1/documents/{id}/rollback", {"to": 1, "reason": "because"}),
+    ("POST", "/v1/documents/{id}/supersede", {"by": "doc_none"}),
+    ("POST", "/v1/documents/{id}/reviewed", {}),
+    ("GET", "/v1/documents/{id}/reviews", None),
 ]
 
 
@@ -240,6 +250,7 @@ def test_hidden_collection_is_told_as_one_that_never_was(house: House, who: str)
         ("POST", "/v1/collections/{id}/documents", {"files": {"file": ("words.md", b"words")}}),
         ("GET", "/v1/documents?collection={id}", {}),
         ("GET", "/v1/documents?collection={id}&state=withdrawn&q=s", {}),
+        ("GET", "/v1/collections/{id}/reviews", {}),
     ):
         asked = house.told(who, method, path.format(id="shut"), instead_of="shut", **rest)
         never = house.told(who, method, path.format(id="none"), instead_of="none", **rest)
@@ -331,7 +342,9 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}
     paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in ("erasures", "retention")]
     for id in (house.visible, *house.documents.values()):
+        paths += [f"/v1/documents/{id}/text", f"/v1/documents/{id}/diff?from=1&to=1", f"/v1/documents/{id}/reviews"]
         for number in (1, 2):
+            paths += [f"/v1/documents/{id}/versions/{number}{tail}" for tail in ("/periods", "?as_of=2090-01-01")]
             paths += [f"/v1/documents/{id}/versions/{number}{tail}" for tail in ("", "/text", "/content")]
         paths += [f"/v1/documents/{id}", f"/v1/documents/{id}/versions"]
     known = {route.split("{")[0].rstrip("/") for route in house.run.client.get("/openapi.json").json()["paths"]}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.evidence import PERIODS_PER_VERSION
 from tests.running import Running
 
 
@@ -198,6 +199,21 @@ def test_reach_is_todays_whatever_instant_is_asked_for(rules: Running) -> None:
         for tail in ("", "/text", "/versions", "/versions/1/text"):
             assert status(rules, f"{path}{tail}{query}") == 404
         assert got(rules, f"/v1/documents{query}")["documents"] == []
+
+
+def test_version_that_cannot_be_ended_once_more_fails_its_successor_alone(rules: Running) -> None:
+    """Its periods are used up: what would supersede it fails with the reason, and all else is published."""
+    document = rules.publish("user:ana", "rules", "Wear masks.", uri="masks", valid_from="2020-01-01")
+    with rules.ports.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE periods SET ordinal = {PERIODS_PER_VERSION - 1}")
+    failing = rules.submit("user:ana", "rules", "Wear hats.", uri="masks", valid_from="2024-01-01").json()["job"]["id"]
+    rules.publish("user:ana", "rules", "Lunch is free.", uri="lunch")
+    job = got(rules, f"/v1/jobs/{failing}", "user:ana")
+    assert (job["state"], job["problem"]["type"]) == ("failed", "/problems/conflict")
+    assert [each["uri"] for each in got(rules, "/v1/documents")["documents"]] == ["lunch", "masks"]
+    refused = rules.request("PATCH", f"/v1/documents/{document}", "user:ana", json={"valid_to": "2030-01-01"})
+    assert refused.status_code == 409
+    assert got(rules, f"/v1/documents/{document}")["valid_to"] is None
 
 
 def test_versions_put_in_in_any_order_read_as_if_in_order(rules: Running) -> None:

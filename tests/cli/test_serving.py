@@ -175,6 +175,21 @@ def test_as_of_then_what_held_then_is_told(server: Running) -> None:
     assert "in August" not in told.stdout
 
 
+def test_difference_of_two_versions_is_told_by_uri_or_id_and_number_or_time(server: Running) -> None:
+    told = server.run("user:ben", "diff", "honey", "1", "2")
+    assert (told.returncode, told.stdout) == (
+        0,
+        "1 changed; 0 sections unchanged.\n\n== Honey: changed\nHoney is harvested in [-July, twenty-]{+August, "
+        "thirty+} kilograms from each hive.\n",
+    )
+    found = server.run("user:ben", "diff", "honey", "2024-06-15", "2025-06-15", "--json")
+    section = json.loads(found.stdout)["sections"][0]
+    assert section["hunks"][0]["new"]["text"] == "August, thirty"
+    hidden = server.run("user:ben", "diff", "mead", "1", "1")
+    assert (hidden.returncode, hidden.stdout) == (1, "")
+    assert hidden.stderr.startswith("No document in force that you may see has the uri mead.")
+
+
 def test_what_one_may_not_read_is_not_told_and_whom_to_ask_is(server: Running) -> None:
     told = server.run("user:ben", "retrieve", QUESTION)
     assert told.returncode == 0
