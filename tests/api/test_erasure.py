@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,8 +112,9 @@ def test_certificate_is_for_owners_auditors_and_administrators_and_holds_no_cont
 
 def test_only_an_owner_who_may_read_a_document_erases_it_and_only_once(house: Running) -> None:
     secret = house.publish(OLGA, "papers", BLUE, uri="z", label={"level": "restricted"})
-    for who in (RUDI, OTTO, CLERK, AUDITOR, "admin"):
+    for who in (RUDI, OTTO, CLERK, "admin"):
         erase(house, secret, who, 404)
+    erase(house, secret, AUDITOR, 403)  # who may know that it is there
     plain = house.publish(OLGA, "papers", GREEN, uri="y")
     erase(house, plain, RUDI, 403)
     erased = erase(house, secret)
@@ -180,8 +182,8 @@ def test_what_is_being_read_while_its_document_is_erased_is_never_stored(house: 
     with reading(house.ports.engine) as session:
         texts, embeddings = erasing.orphans(session)
     assert (texts, embeddings) == (set(), set())
-    database = (house.ports.engine.url.database or "").encode()
-    assert b"zwibbel" not in open(database, "rb").read().lower()  # noqa: SIM115
+    database = Path(house.ports.engine.url.database or "")
+    assert b"zwibbel" not in database.read_bytes().lower()
 
 
 def test_a_submission_that_nobody_ever_saw_can_be_erased(house: Running) -> None:
@@ -247,6 +249,7 @@ def test_owners_hold_what_is_theirs_and_what_they_may_read(house: Running) -> No
         refused = posted(house, "/v1/holds", who, 404, title="T", reason="r", documents=[document])
         assert refused["detail"] == absent
     posted(house, "/v1/holds", OLGA, 404, title="T", reason="r", collections=["reports"])
+    house.publish(OLGA, "papers", BLUE, uri="z")  # so that the collection is no secret to its readers
     posted(house, "/v1/holds", RUDI, 403, title="T", reason="r", collections=["papers"])
     posted(house, "/v1/holds", "admin", 404, title="T", reason="r", collections=["no-such"])
     posted(house, "/v1/holds", OLGA, 422, title="T", reason="r")
@@ -356,12 +359,12 @@ rules = st.builds(
 ).filter(lambda rule: (rule["when"], rule["action"]) != ("withdrawn", "withdraw"))
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     documents=st.lists(
         st.tuples(st.integers(1, 3), st.booleans(), st.booleans(), st.sampled_from([None, "2020-01-01"])),
         min_size=1,
-        max_size=3,
+        max_size=2,
     ),
     laid_down=st.lists(rules, min_size=1, max_size=3),
 )

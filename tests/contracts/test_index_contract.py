@@ -499,7 +499,7 @@ def test_a_shard_that_was_never_finished_is_made_again(tmp_path: Path) -> None:
         assert index.size() == 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     written=st.lists(writes, min_size=2, max_size=5),
     purged=st.lists(points, max_size=3),
@@ -531,7 +531,7 @@ def test_what_is_written_while_the_files_are_rewritten_is_there_after(
 
 
 def test_no_byte_of_what_was_purged_is_left_in_the_folder(tmp_path: Path) -> None:
-    kept, gone, gone_before = (many_entries(1, first, 60, seed=first) for first in (1, 1001, 2001))
+    kept, gone, gone_before = (many_entries(1, first, 5, seed=first) for first in (1, 1001, 2001))
     named = [replace(each, placement=replace(each.placement, facets=("of=zwiebel",))) for each in gone]
     with edge_index(tmp_path) as index:
         index.upsert([*kept, *named, *gone_before])
