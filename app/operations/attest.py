@@ -122,6 +122,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
         "level": passage.label.level.word,
         "categories": sorted(passage.label.categories),
         "boundary": passage.boundary_key,
+        "flags": list(passage.flags),
     }
 
 

@@ -366,7 +366,14 @@ def test_version_tells_all_that_was_stated(office: Office) -> None:
         "valid_from": "2025-03-01T00:00:00Z",
         "valid_to": None,
         "review_by": "2029-12-31T22:00:00Z",
-        "source": {"connector": "mail", "fetched_at": "2025-02-27T09:30:00.250Z", "etag": "7", "author": "Ana"},
+        "source": {
+            "connector": "mail",
+            "fetched_at": "2025-02-27T09:30:00.250Z",
+            "etag": "7",
+            "author": "Ana",
+            "location": None,
+            "item": None,
+        },
         "attributes": {"region": ["EU"], "branch": ["Lisbon", "Dublin"]},
         "findings": [],
     }
@@ -687,7 +694,17 @@ def test_answer_has_every_field_of_the_contract(office: Office, stated: dict[str
         assert f"{cited.title} ({cited.uri}, version {cited.version}" in answer.context
         assert passage.text in answer.context
     assert answer.label == Label(level="confidential", categories=["pii"])
-    names = ["identity", "purpose", "tool", "boundary", "clearance", "jurisdiction", "lifecycle", "integrity"]
+    names = [
+        "identity",
+        "purpose",
+        "tool",
+        "boundary",
+        "clearance",
+        "jurisdiction",
+        "lifecycle",
+        "integrity",
+        "authority",
+    ]
     assert [check.check for check in answer.checks] == names
     assert all(check.reason.endswith(".") for check in answer.checks)
     ways = [each.collection for each in answer.recourse if each.collection in ("contracts", "policies", "shelf")]

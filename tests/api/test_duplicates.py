@@ -4,11 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.corpus import Digest
-from app.store import duplicates
-from app.store.database import writing
 from tests.running import Running
-from tests.store.history import rows_of
 
 RULES = (
     "Customer data may be shared with a partner only after the data office has agreed in writing. The partner signs "
