@@ -11,7 +11,7 @@ from prometheus_client import Counter, Histogram
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import control, documents, duplicates, health, jobs, reading, retrieve
+from app.api import control, documents, duplicates, health, jobs, provenance, reading, retrieve
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.trace import TraceId
 from app.ports import Ports
@@ -38,7 +38,7 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    for each in (retrieve, documents, duplicates, jobs, reading, control, health):
+    for each in (retrieve, documents, duplicates, provenance, jobs, reading, control, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

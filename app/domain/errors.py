@@ -10,6 +10,7 @@
     |-- Invalid               the request is not of the contract's form                     422
     |   `-- Unparseable       a document that its parser cannot read                        422
     `-- Unavailable           a part is down or starting: try again                         503
+        |-- Damaged           what is stored is not what was put there
         |-- IndexUnavailable
         `-- DatabaseUnavailable
 
@@ -83,6 +84,10 @@ class Unparseable(Invalid):
 class Unavailable(MunimentError):
     kind = "unavailable"
     title = "Temporarily unavailable"
+
+
+class Damaged(Unavailable):
+    """What is stored no longer has its digest: it is not given out, and trying again does not help."""
 
 
 class IndexUnavailable(Unavailable):
