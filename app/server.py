@@ -22,6 +22,7 @@ from app.api import (
     identities,
     jobs,
     labelling,
+    provenance,
     push,
     reading,
     retention,
@@ -55,7 +56,7 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    knowledge = (retrieve, documents, history, duplicates, labelling, holds, erasure, retention)
+    knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
     for each in (*knowledge, *fetching, reading, control, health):
         app.include_router(each.routes)

@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 import fsspec  # type: ignore[import-untyped]
 
 from app.domain.corpus import Digest, digest_of
-from app.domain.errors import Invalid, NotFound, Unavailable
+from app.domain.errors import Damaged, Invalid, NotFound, Unavailable
 
 
 class FsspecBlobs:
@@ -46,7 +46,7 @@ class FsspecBlobs:
         except OSError as error:
             raise Unavailable("The original could not be read. Try again in a moment.") from error
         if digest_of(content) != digest:
-            raise Unavailable("The stored original is not what was submitted, so it is not given out. Tell its owner.")
+            raise Damaged("The stored original is not what was submitted, so it is not given out. Tell its owner.")
         return content
 
     def remove(self, digest: Digest) -> bool:

@@ -11,7 +11,7 @@ from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT
 from app.api.wire import InstantIn, LabelWire, Name, Storable, Wire, label_out
 from app.domain.answer import Answer, Mode, Query
-from app.domain.citation import Citation, Passage
+from app.domain.citation import Citation, Flag, Passage
 from app.domain.instants import iso, iso_or_none
 from app.operations.retrieve import retrieve
 
@@ -112,7 +112,7 @@ class PassageOut(BaseModel):
     label: LabelWire
     jurisdictions: list[str]
     boundary: str
-    flags: list[str]
+    flags: list[Flag]
     redactions: list[str]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.access import Kind, PolicyId, Principal, Proof, Ruling
+from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
 
@@ -20,6 +21,7 @@ class CheckName(StrEnum):
     JURISDICTION = "jurisdiction"
     LIFECYCLE = "lifecycle"
     INTEGRITY = "integrity"
+    AUTHORITY = "authority"
 
 
 class CheckOutcome(StrEnum):
@@ -69,6 +71,7 @@ def applied(
     *,
     decided_by: frozenset[PolicyId],
     intact: bool,
+    authority: Check,
 ) -> tuple[Check, ...]:
     """Every check of an answer that was let through, in order.
 
@@ -143,7 +146,42 @@ def applied(
             + (" That lies ahead, so only what is one's own to curate was searched." if asked.ahead else ""),
         ),
         integrity,
+        authority,
     )
+
+
+def authority(passages: Sequence[Passage], *, ruled: bool) -> Check:
+    """Whether what is shown is the word of a system of record; `ruled` if one is known to the principal.
+
+    INVARIANT: a function of the passages and of which collections may be known of. A copy that was passed over in
+    favour of its original is one that would have been shown.
+    """
+    apart = _ranked(passages, Flag.NOT_AUTHORITATIVE)
+    past = _ranked(passages, Flag.SUPERSEDED)
+    preferred = _ranked(passages, Flag.SPEAKS_FOR_COPY)
+    said = [
+        f"Not from a system of record: {_listed(apart)}." if apart else "",
+        f"Superseded since the instant asked for: {_listed(past)}." if past else "",
+        f"The system of record speaks for a copy of it: {_listed(preferred)}." if preferred else "",
+    ]
+    if not ruled:
+        otherwise = "No system of record is known to this principal, so no collection comes before another."
+    elif passages:
+        otherwise = "Every passage comes from a system of record."
+    else:
+        otherwise = "Where several say the same, the system of record speaks for them."
+    outcome = CheckOutcome.WARNED if apart or past else CheckOutcome.NARROWED if preferred else CheckOutcome.PASS
+    return Check(
+        check=CheckName.AUTHORITY, outcome=outcome, reason=" ".join(each for each in said if each) or otherwise
+    )
+
+
+def _ranked(passages: Sequence[Passage], flag: Flag) -> list[int]:
+    return [passage.rank for passage in passages if flag in passage.flags]
+
+
+def _listed(ranks: Sequence[int]) -> str:
+    return f"passage{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
 
 
 def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tuple[Check, ...]:

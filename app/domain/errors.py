@@ -13,6 +13,7 @@
     |       |-- NeedsOcr      its text is in pictures alone                                 422
     |       `-- NoText        there is nothing in it to be found                            422
     `-- Unavailable           a part is down or starting: try again                         503
+        |-- Damaged           what is stored is not what was put there
         |-- IndexUnavailable
         `-- DatabaseUnavailable
 
@@ -101,6 +102,10 @@ class NoText(Unparseable):
 class Unavailable(MunimentError):
     kind = "unavailable"
     title = "Temporarily unavailable"
+
+
+class Damaged(Unavailable):
+    """What is stored no longer has its digest: it is not given out, and trying again does not help."""
 
 
 class IndexUnavailable(Unavailable):

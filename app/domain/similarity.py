@@ -3,10 +3,10 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from operator import eq
-from typing import Final, NewType
+from typing import Final, NewType, TypeVar
 
 from app.domain.corpus import Digest
 
@@ -14,6 +14,7 @@ Band = NewType("Band", int)
 """What texts meet by that may be alike: 64 bits, signed. Those that share none are never compared."""
 
 Shingle = tuple[str, ...]
+T = TypeVar("T")
 
 SHINGLE_WORDS: Final = 3
 ALIKE: Final = 0.8
@@ -69,7 +70,7 @@ def shingles(said: Sequence[str]) -> frozenset[Shingle]:
     return frozenset(zip(*(said[start:] for start in range(SHINGLE_WORDS)), strict=False))
 
 
-def jaccard(some: frozenset[Shingle], others: frozenset[Shingle]) -> float:
+def jaccard(some: Set[T], others: Set[T]) -> float:
     """What two texts share of all that is in either: 0 to 1."""
     shared = len(some & others)
     return shared / (len(some) + len(others) - shared)
@@ -98,29 +99,36 @@ def estimated(some: Signature, other: Signature) -> float:
     return agreeing / len(ours)
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """What one passage says, as it is held against others of the same answer."""
+class Heard:
+    """Short texts, one after the other, each held against those before it.
 
-    said: tuple[str, ...]
-    particulars: frozenset[str]
+    One repeats another when a reader of the one needs the other no more: nearly the same shingles, and the same
+    particulars. INVARIANT: texts that differ in a number, a name or a `not` never repeat one another, so two clauses of
+    one template, and a copy that contradicts its original, are both told.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._shingles: list[set[int]] = []
+
+    def hear(self, text: str) -> list[int]:
+        """The places of the texts before this one that it repeats, ascending. Its own place is the next one."""
+        said = words(text)
+        own = set(map(hash, zip(said, said[1:], said[2:], strict=False))) or {hash(tuple(said))}
+        repeated = [
+            place
+            for place, other in enumerate(self._shingles)
+            if len(own) >= ALIKE * len(other) and len(other) >= ALIKE * len(own) and jaccard(own, other) >= ALIKE
+        ]
+        self._texts.append(text)
+        self._shingles.append(own)
+        return [place for place in repeated if particulars(text) == particulars(self._texts[place])]
+
+
+def particulars(text: str) -> frozenset[str]:
     """Numbers with their signs, names and words that turn a sentence around, wherever they stand."""
-
-    @classmethod
-    def of(cls, text: str) -> "Saying":
-        said = tuple(words(text))
-        names = (name for name in _NAME.findall(text) if name[0].isupper())
-        return cls(said=said, particulars=_TURNING.intersection(said).union(_NUMBER.findall(text), names))
-
-    def repeats(self, other: "Saying") -> bool:
-        """Whether a reader of one needs the other no more: the same words, or nearly, and the same particulars.
-
-        INVARIANT: texts that differ in a number, a name or a `not` are never taken for one another: two clauses of one
-        template, and a copy that contradicts its original, are both shown.
-        """
-        if self.particulars != other.particulars:
-            return False
-        return self.said == other.said or jaccard(shingles(self.said), shingles(other.said)) >= ALIKE
+    names = (name for name in _NAME.findall(text) if name[0].isupper())
+    return _TURNING.intersection(words(text)).union(_NUMBER.findall(text), names)
 
 
 def _band(algorithm: str, at: int, part: bytes) -> Band:

@@ -136,6 +136,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
         "level": passage.label.level.word,
         "categories": sorted(passage.label.categories),
         "boundary": passage.boundary_key,
+        "flags": list(passage.flags),
     }
 
 

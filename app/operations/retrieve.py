@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.answer import Answer, Mode, Query, Recourse, Usage
-from app.domain.checks import Asked, applied, blocked
+from app.domain.checks import Asked, applied, authority, blocked
 from app.domain.citation import (
     CONTEXT_HEADER,
+    Flag,
     IntegrityError,
     Passage,
     cited,
@@ -20,9 +21,10 @@ from app.domain.citation import (
     quoted,
     shown_end,
 )
-from app.domain.corpus import Digest, StoredChunk
+from app.domain.corpus import StoredChunk
 from app.domain.evidence import Hit, IndexQuery, fused, relevant
 from app.domain.instants import Instant
+from app.domain.similarity import Heard
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
 from app.operations import authorize
@@ -52,7 +54,8 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     0. The principal was verified, today.
     1. Every passage lies in a boundary that a policy allowed for this principal and purpose; no error allowed one.
     2. Scores and order are a function of what lies within that reach.
-    3. No two passages say the same, and the context fits the token budget.
+    3. No two passages say the same, or nearly: the system of record speaks for its copies. The context fits the
+       token budget.
     4. Each passage was decided again, on its boundary as SQL held it at the last moment, and its text has its digest.
     5. Each quote is byte for byte what is in its span.
     6. Every check that was applied is named.
@@ -71,6 +74,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         asked = authorize.asked(ports, session, standing, purpose=query.purpose)
         reach = _reach(ports, session, standing, query)
         recourse = _recourse(ports, session, standing, query)
+        records = _systems_of_record(ports, session, standing)
     watch.lap("reach")
 
     if not asked.allowed:
@@ -87,10 +91,10 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     hits = _search(ports, query, reach, watch)
 
     # 3. select, 4. confirm, 5. cite
-    confirmed = _confirmed(ports, credentials, query, reach, hits, now=standing.now)
+    confirmed = _confirmed(ports, credentials, query, reach, hits, now=standing.now, records=records)
     watch.lap("confirm")
 
-    # 6. inspect (freshness, authority, conflicts, injection and personal data have their place here)
+    # 6. inspect (freshness, conflicts, injection and personal data have their place here)
     intact = "integrity" not in confirmed.drops
 
     # 7. discharge
@@ -117,6 +121,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
             intact=intact,
+            authority=authority(passages, ruled=confirmed.ruled),
         ),
         recourse=recourse,
         usage=_usage(ports, query, confirmed.tokens_of(passages), watch),
@@ -133,6 +138,8 @@ class _Confirmed:
     policies: frozenset[PolicyId]
     """Those that let the passages be shown."""
     drops: dict[str, int]
+    ruled: bool
+    """Whether a system of record is known to the principal, so that others are not authoritative."""
     header_tokens: int
     passage_tokens: tuple[int, ...]
     """Of each passage as it stands in the context."""
@@ -170,6 +177,14 @@ def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) 
     )
 
 
+def _systems_of_record(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
+    """The systems of record that the principal may know of, whether or not it may read anything in them."""
+    collections = authorize.register(ports, session, standing).collections
+    open_to = authorize.discoverable_collections(ports, session, standing)
+    own = authorize.curated_collections(ports, session, standing)
+    return frozenset(name for name in open_to | own if collections[name].system_of_record)
+
+
 def _search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequence[Hit]:
     """Fused hits within the reach, best first. An empty reach, or a question without terms, asks no index."""
     if not reach:
@@ -197,7 +212,14 @@ def _search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Seque
 
 
 def _confirmed(
-    ports: Ports, credentials: Credentials, query: Query, reach: Reach, hits: Sequence[Hit], *, now: Instant
+    ports: Ports,
+    credentials: Credentials,
+    query: Query,
+    reach: Reach,
+    hits: Sequence[Hit],
+    *,
+    now: Instant,
+    records: frozenset[str],
 ) -> _Confirmed:
     """The first `top_k` hits that stand up to SQL as it is now, do not repeat each other and fit the budget.
 
@@ -218,69 +240,160 @@ def _confirmed(
                 selection.offer(hit, stored.get(hit.chunk), current, collections)
         if selection.full:
             break
+    ruled = bool(records) or selection.of_record
+    boundaries = {candidate.boundary_id for candidate in selection.taken}
     return _Confirmed(
-        passages=tuple(selection.passages),
-        obligations=authorize.obligations_on(current, selection.boundaries),
-        policies=frozenset(policy for id in selection.boundaries for policy in current.grounds.rulings[id].policies),
-        drops=dict(selection.drops),
+        passages=tuple(selection.passages(ruled=ruled)),
+        obligations=authorize.obligations_on(current, boundaries),
+        policies=frozenset(policy for id in boundaries for policy in current.grounds.rulings[id].policies),
+        drops=selection.drops,
+        ruled=ruled,
         header_tokens=selection.header_tokens,
-        passage_tokens=tuple(selection.passage_tokens),
+        passage_tokens=tuple(selection.tokens),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A hit that may be shown, as it is held against others that say the same."""
+
+    passage: Passage
+    """Its rank is not known yet; its score is that of the best of those it speaks for."""
+    boundary_id: BoundaryId
+    authority: tuple[bool, bool, Instant, Instant]
+    """Of a system of record, still in force, then the newer; of two alike the higher speaks for both."""
+    superseded: bool
+    stale: bool
+    speaks_for_copy: bool = False
+    """It is of a system of record, and took the place of one that is not."""
+
+    @property
+    def of_record(self) -> bool:
+        return self.authority[0]
+
+
 class _Selection:
-    """Passages as they are taken, best first, and the reasons for which hits were passed over."""
+    """Candidates as they come, best first, no two of which say the same, and those of them that fit the budget.
+
+    INVARIANT: a function of the hits that may be shown, in their order. `full` does not look at how they were batched.
+    """
 
     def __init__(self, ports: Ports, query: Query, now: Instant) -> None:
         self._ports, self._query, self._now = ports, query, now
-        self._said: set[Digest] = set()
+        self._heard = Heard()
+        self._candidates: dict[int, _Candidate] = {}
+        self._order: list[int] = []
+        self._offered = 0
+        self._drops: Counter[str] = Counter()
+        self._unfit = 0
         self.header_tokens = ports.memo.recall(_HEADER, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
-        self.passages: list[Passage] = []
-        self.passage_tokens: list[int] = []
-        self.boundaries: set[BoundaryId] = set()
-        self.drops: Counter[str] = Counter()
+        self.taken: list[_Candidate] = []
+        self.tokens: list[int] = []
 
     @property
     def full(self) -> bool:
-        return len(self.passages) == self._query.top_k
+        """As many as were asked for, and the next few were held against them: a copy ranks close to its original."""
+        return len(self.taken) == self._query.top_k and self._offered >= self._query.top_k + SPARE
+
+    @property
+    def of_record(self) -> bool:
+        return any(candidate.of_record for candidate in self.taken)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        return {**self._drops, **({"budget": self._unfit} if self._unfit else {})}
+
+    def passages(self, *, ruled: bool) -> Iterator[Passage]:
+        for rank, candidate in enumerate(self.taken, 1):
+            flags = {
+                Flag.NOT_AUTHORITATIVE: ruled and not candidate.of_record,
+                Flag.SUPERSEDED: candidate.superseded,
+                Flag.STALE: candidate.stale,
+                Flag.SPEAKS_FOR_COPY: candidate.speaks_for_copy,
+            }
+            yield replace(candidate.passage, rank=rank, flags=tuple(flag for flag, raised in flags.items() if raised))
 
     def offer(self, hit: Hit, chunk: StoredChunk | None, reach: Reach, collections: Mapping[str, Collection]) -> None:
-        """Take the hit as a passage, or count why not. The first that may be shown is taken whatever it costs."""
+        """Consider the hit, or count why not."""
         if chunk is None:
-            self.drops["lifecycle"] += 1
+            self._drops["lifecycle"] += 1
             return
         if chunk.boundary_id not in reach.boundaries:
-            self.drops["boundary"] += 1
+            self._drops["boundary"] += 1
             return
         curated = chunk.boundary_id in reach.curated
         if chunk.begins > self._now and not curated:
-            self.drops["lifecycle"] += 1
+            self._drops["lifecycle"] += 1
             return
         try:
             citation = cited(chunk, pepper=self._ports.pepper, ends=shown_end(chunk, now=self._now, curated=curated))
         except IntegrityError:
-            self.drops["integrity"] += 1
+            self._drops["integrity"] += 1
             return
-        if citation.quote_digest in self._said:
-            self.drops["repeated"] += 1
-            return
+        collection = collections[chunk.collection]
         passage = Passage(
-            rank=len(self.passages) + 1,
+            rank=0,
             score=hit.score,
             citation=citation,
-            boundary=chunk.boundary.within(collections[chunk.collection]),
+            boundary=chunk.boundary.within(collection),
             boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
-            flags=("stale",) if chunk.review_by is not None and chunk.review_by <= reach.valid_at else (),
         )
-        tokens = len(self._ports.tokenizer.offsets(quoted(passage)))
-        spent = self.header_tokens + sum(self.passage_tokens)
-        if self.passages and self._query.max_tokens is not None and spent + tokens > self._query.max_tokens:
-            self.drops["budget"] += 1
+        ended = citation.valid_to <= self._now
+        candidate = _Candidate(
+            passage=passage,
+            boundary_id=chunk.boundary_id,
+            authority=(collection.system_of_record, not ended, citation.valid_from, citation.recorded_at),
+            superseded=ended and not chunk.latest,
+            stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
+        )
+        self._hold_against_others(candidate)
+
+    def _hold_against_others(self, new: _Candidate) -> None:
+        """Add it, or let the one with more authority speak for those that say the same, at the better rank."""
+        alike = [at for at in self._heard.hear(new.passage.citation.quote) if at in self._candidates]
+        if not alike:
+            self._order.append(self._offered)
+            self._candidates[self._offered] = new
+            self._take(new)
+        else:
+            self._drops["repeated"] += 1
+            others = [self._candidates[at] for at in alike]
+            if new.authority > max(other.authority for other in others):
+                self._replace(alike, others, new)
+        self._offered += 1
+
+    def _replace(self, alike: Sequence[int], others: Sequence[_Candidate], new: _Candidate) -> None:
+        """Let it stand at the best rank of those that say the same, and in the place of all of them."""
+        best = min(alike, key=self._order.index)
+        self._order[self._order.index(best)] = self._offered
+        self._order = [at for at in self._order if at not in alike]
+        self._candidates = {at: each for at, each in self._candidates.items() if at not in alike}
+        self._candidates[self._offered] = replace(
+            new,
+            passage=replace(new.passage, score=max(other.passage.score for other in others)),
+            speaks_for_copy=new.of_record and not all(other.of_record for other in others),
+        )
+        self._refit()
+
+    def _take(self, candidate: _Candidate) -> None:
+        """The next passage, if there is room and it fits. The first is taken whatever it costs."""
+        if len(self.taken) == self._query.top_k:
             return
-        self.passage_tokens.append(tokens)
-        self._said.add(citation.quote_digest)
-        self.boundaries.add(chunk.boundary_id)
-        self.passages.append(passage)
+        tokens = self._tokens(candidate, len(self.taken) + 1)
+        spent = self.header_tokens + sum(self.tokens)
+        if self.taken and self._query.max_tokens is not None and spent + tokens > self._query.max_tokens:
+            self._unfit += 1
+            return
+        self.taken.append(candidate)
+        self.tokens.append(tokens)
+
+    def _refit(self) -> None:
+        self.taken, self.tokens, self._unfit = [], [], 0
+        for at in self._order:
+            self._take(self._candidates[at])
+
+    def _tokens(self, candidate: _Candidate, rank: int) -> int:
+        return len(self._ports.tokenizer.offsets(quoted(replace(candidate.passage, rank=rank))))
 
 
 def _discharged(passages: tuple[Passage, ...], obligations: Sequence[Obligation]) -> tuple[Passage, ...]:

@@ -705,7 +705,17 @@ def test_answer_has_every_field_of_the_contract(office: Office, stated: dict[str
         assert f"{cited.title} ({cited.uri}, version {cited.version}" in answer.context
         assert passage.text in answer.context
     assert answer.label == Label(level="confidential", categories=["pii"])
-    names = ["identity", "purpose", "tool", "boundary", "clearance", "jurisdiction", "lifecycle", "integrity"]
+    names = [
+        "identity",
+        "purpose",
+        "tool",
+        "boundary",
+        "clearance",
+        "jurisdiction",
+        "lifecycle",
+        "integrity",
+        "authority",
+    ]
     assert [check.check for check in answer.checks] == names
     assert all(check.reason.endswith(".") for check in answer.checks)
     ways = [each.collection for each in answer.recourse if each.collection in ("contracts", "policies", "shelf")]

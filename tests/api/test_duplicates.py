@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.running import Running
 
@@ -13,6 +14,7 @@ RULES = (
 )
 COPY = RULES.replace("once a year", "each spring")
 SHORT = "Retention is seven years."
+TABLES = ("signatures", "bands")
 
 
 @pytest.fixture
@@ -65,3 +67,127 @@ def test_owner_finds_copy_of_own_document_elsewhere_with_the_system_of_record(te
     assert 0.8 <= twin["similarity"]["exact"] < 1
     assert abs(twin["similarity"]["exact"] - twin["similarity"]["estimated"]) < 0.15
     assert response.json()["cursor"] is None
+
+
+def test_owner_is_told_of_pairs_alone_of_which_both_sides_may_be_read(teams: Running) -> None:
+    """A closed twin takes no place and is not counted, whichever side it is on."""
+    teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
+    before = teams.request("GET", "/v1/collections/sales/duplicates", "user:sales").json()
+    teams.publish("user:board", "board", RULES, uri="board/sharing")
+    assert teams.request("GET", "/v1/collections/sales/duplicates", "user:sales").json() == before
+    assert before == {"documents": [], "cursor": None}
+    assert listed(teams, "user:board", "board") == [("board/sharing", ["sales/sharing"])]
+    assert teams.request("GET", "/v1/collections/sales/duplicates", "user:legal").status_code == 403
+    assert teams.request("GET", "/v1/collections/board/duplicates", "user:sales").status_code == 404
+
+
+def test_duplicates_follow_new_versions_and_withdrawal(teams: Running) -> None:
+    policy = teams.publish("user:legal", "policies", RULES, uri="policies/sharing")
+    teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
+    assert listed(teams, "user:sales", "sales") == [("sales/sharing", ["policies/sharing"])]
+    teams.publish("user:sales", "sales", "Ask the data office, and nobody else, about sharing.", uri="sales/sharing")
+    assert listed(teams, "user:sales", "sales") == []
+    teams.publish("user:sales", "sales", RULES, uri="sales/sharing")
+    assert listed(teams, "user:sales", "sales") == [("sales/sharing", ["policies/sharing"])]
+    response = teams.request("POST", f"/v1/documents/{policy}/withdraw", "user:legal", json={"reason": "old"})
+    assert response.status_code == 200, response.text
+    assert listed(teams, "user:sales", "sales") == []
+
+
+def test_short_texts_are_duplicates_when_their_words_are_the_same(teams: Running) -> None:
+    id = teams.publish("user:legal", "policies", SHORT, uri="policies/retention")
+    teams.publish("user:sales", "sales", "retention is SEVEN years", uri="sales/same")
+    teams.publish("user:sales", "sales", "Retention is ten years.", uri="sales/other")
+    found = teams.request("GET", f"/v1/documents/{id}/duplicates", "user:sales").json()
+    assert [(each["document"]["uri"], each["identical"]) for each in found["others"]] == [("sales/same", False)]
+
+
+def test_pages_of_duplicates_are_the_whole_list_in_order(teams: Running) -> None:
+    for number in range(5):
+        rules = f"{RULES} Rule number {number} of the book of rules."
+        teams.submit("user:legal", "policies", rules, uri=f"policies/{number}")
+        teams.submit("user:sales", "sales", rules, uri=f"sales/{number}")
+    teams.work()
+    whole = listed(teams, "user:sales", "sales")
+    assert [uri for uri, _ in whole] == [f"sales/{number}" for number in range(5)]
+    assert all(others[0] == f"policies/{uri[-1]}" for uri, others in whole)
+    pages, cursor = [], None
+    while cursor != "":
+        params = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        pages.append(listed(teams, "user:sales", "sales", **params))
+        response = teams.request("GET", "/v1/collections/sales/duplicates", "user:sales", params=params)
+        cursor = response.json()["cursor"] or ""
+    assert [each for page in pages for each in page] == whole
+    assert [len(page) for page in pages] == [2, 2, 1]
+
+
+def test_nothing_made_of_a_forgotten_text_is_left(teams: Running) -> None:
+    teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
+    (row,) = rows_of(teams.ports.engine, "signatures").values()
+    with writing(teams.ports.engine) as session:
+        duplicates.forget(session, Digest(row["text_digest"]))
+    with teams.ports.engine.connect() as connection:
+        counts = [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in TABLES]
+    assert counts == [0, 0]
+
+
+# -- Retrieval ---------------------------------------------------------------------------------------------------------
+
+QUESTION = "When may customer data be shared with a partner?"
+
+
+def checked(answer: dict[str, Any]) -> dict[str, Any]:
+    return next(check for check in answer["checks"] if check["check"] == "authority")
+
+
+def test_system_of_record_speaks_for_its_copies_at_the_better_rank(teams: Running) -> None:
+    teams.publish("user:sales", "sales", COPY, uri="sales/sharing", title=QUESTION)
+    alone = teams.retrieve("user:sales", QUESTION)
+    teams.publish("user:legal", "policies", RULES, uri="policies/sharing", title="Handbook, part four")
+    answer = teams.retrieve("user:sales", QUESTION)
+    assert [each["citation"]["uri"] for each in alone["passages"]] == ["sales/sharing"]
+    assert [each["citation"]["uri"] for each in answer["passages"]] == ["policies/sharing"]
+    assert answer["passages"][0]["flags"] == ["speaks-for-copy"]
+    assert (checked(answer)["outcome"], checked(answer)["reason"]) == (
+        "narrowed",
+        "The system of record speaks for a copy of it: passage 1.",
+    )
+
+
+def test_copy_that_contradicts_the_system_of_record_is_told_with_a_warning(teams: Running) -> None:
+    teams.publish("user:legal", "policies", f"{RULES} It is kept for 7 years.", uri="policies/sharing")
+    teams.publish("user:sales", "sales", f"{RULES} It is kept for 9 years.", uri="sales/sharing")
+    answer = teams.retrieve("user:legal", QUESTION)
+    flags = {each["citation"]["uri"]: each["flags"] for each in answer["passages"]}
+    assert flags == {"policies/sharing": [], "sales/sharing": ["not-authoritative"]}
+    rank = next(each["rank"] for each in answer["passages"] if each["flags"])
+    assert checked(answer)["outcome"] == "warned"
+    assert checked(answer)["reason"] == f"Not from a system of record: passage {rank}."
+
+
+def test_without_a_system_of_record_no_collection_comes_before_another(teams: Running) -> None:
+    teams.publish("user:board", "board", RULES, uri="board/sharing")
+    answer = teams.retrieve("user:board", QUESTION)
+    assert [each["flags"] for each in answer["passages"]] == [[]]
+    assert checked(answer)["outcome"] == "pass"
+
+
+def test_superseded_version_is_told_as_such_when_asked_as_of_then(teams: Running) -> None:
+    teams.publish("user:legal", "policies", RULES, uri="policies/sharing", valid_from="2020-01-01")
+    teams.publish("user:legal", "policies", "Customer data is shared with no partner.", uri="policies/sharing")
+    then, now = (teams.retrieve("user:sales", QUESTION, **at) for at in ({"as_of": "2021-01-01"}, {}))
+    assert [each["flags"] for each in then["passages"]] == [["superseded"]]
+    assert checked(then)["reason"] == "Superseded since the instant asked for: passage 1."
+    assert [(each["flags"], checked(now)["outcome"]) for each in now["passages"]] == [([], "pass")]
+
+
+def test_hidden_twin_of_the_system_of_record_changes_nothing(teams: Running) -> None:
+    teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
+    before = teams.retrieve("user:sales", QUESTION)
+    policy = teams.publish("user:legal", "policies", RULES, uri="policies/sharing", readers=["user:legal"])
+    after = teams.retrieve("user:sales", QUESTION)
+    for answer in (before, after):
+        del answer["trace_id"], answer["usage"]["timings_ms"]
+        answer["checks"] = [each for each in answer["checks"] if each["check"] != "lifecycle"]
+    assert before == after
+    assert teams.request("GET", f"/v1/documents/{policy}/duplicates", "user:sales").status_code == 404

@@ -162,7 +162,17 @@ def test_an_answer_for_people_has_all_that_was_checked(server: Running) -> None:
     assert told.stdout.startswith("answered: 2 passages.\n")
     assert "Honey is harvested in August, thirty kilograms from each hive." in told.stdout
     assert "July" not in told.stdout
-    for check in ("identity", "purpose", "tool", "boundary", "clearance", "jurisdiction", "lifecycle", "integrity"):
+    for check in (
+        "identity",
+        "purpose",
+        "tool",
+        "boundary",
+        "clearance",
+        "jurisdiction",
+        "lifecycle",
+        "integrity",
+        "authority",
+    ):
         assert re.search(rf"^{check} +(pass|narrowed)", told.stdout, re.MULTILINE), check
     assert re.search(r"^    cit_\w+$", told.stdout, re.MULTILINE)
     assert re.search(r"^Trace tr_\w+, \d+ ms\.$", told.stdout, re.MULTILINE)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.access import DENIED, Party, PolicyId, Principal, PrincipalRef, Profile, Proof, Ruling
-from app.domain.checks import Asked, Check, CheckName, CheckOutcome, Rule, applied, blocked
+from app.domain.checks import Asked, Check, CheckName, CheckOutcome, Rule, applied, authority, blocked
 from app.domain.instants import Instant, parse_instant
 from app.domain.labels import Label, Level
 
@@ -27,6 +27,7 @@ RULES = (
     rule("permit-owners", CheckName.BOUNDARY, permits=True),
     rule("deny-uncategorised", None),
 )
+AUTHORITY = authority((), ruled=False)
 DECIDED_BY = frozenset({PolicyId("permit-asking"), PolicyId("permit-readers"), PolicyId("deny-above-clearance")})
 
 
@@ -50,12 +51,12 @@ def checks(
     decided_by: frozenset[PolicyId] = DECIDED_BY,
     intact: bool = True,
 ) -> dict[CheckName, Check]:
-    found = applied(RULES, principal, asked, label, decided_by=decided_by, intact=intact)
+    found = applied(RULES, principal, asked, label, decided_by=decided_by, intact=intact, authority=AUTHORITY)
     return {check.check: check for check in found}
 
 
 def test_every_check_is_named_once_and_in_order() -> None:
-    found = applied(RULES, Principal(subject=ANA), ASKED, None, decided_by=DECIDED_BY, intact=True)
+    found = applied(RULES, Principal(subject=ANA), ASKED, None, decided_by=DECIDED_BY, intact=True, authority=AUTHORITY)
     assert [check.check for check in found] == list(CheckName)
 
 
