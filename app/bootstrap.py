@@ -73,6 +73,7 @@ def open_ports(
                 max_queued=settings.ingest.max_queued,
                 max_queued_in_collection=settings.ingest.max_queued_in_collection,
                 max_setbacks=settings.ingest.max_setbacks,
+                dead_after_s=settings.ingest.dead_after_s,
             ),
             source_locations=settings.sources.locations,
         )

@@ -35,6 +35,7 @@ class IngestSettings(BaseModel):
     max_setbacks: int = Field(
         default=150, ge=0, description="Tries of a job that may meet a part that is down; 150 take about half a day."
     )
+    dead_after_s: float = Field(default=15.0, ge=1, description="Silence after which a worker is taken for dead.")
 
 
 class DetectionSettings(BaseModel):

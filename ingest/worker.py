@@ -24,10 +24,12 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions, WorkflowHandle
 from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
 
 from app.bootstrap import new_id, open_ports
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
+from app.domain.instants import Instant
 from app.operations.clear import clear_away
 from app.operations.erase import carry_on
 from app.operations.retain import run_due
@@ -67,8 +69,8 @@ _RESTED = "MUNIMENT_WORKER_RESTED"
 _REST_AFTER_S = 60.0
 """Without work, before a worker gives back what it took: about half a second, and the model's load at the next job."""
 _UNDER_WAY = ("PENDING", "ENQUEUED", "DELAYED")
-_TAKE_OVER_S = 20.0
-"""How long a worker waits for another one of its name to be gone, or to be given up."""
+_TAKE_OVER_S = 15.0
+"""How long a worker waits for the one before it, of the same name and folder, to be gone."""
 
 Step = Callable[[str], None]
 
@@ -191,10 +193,12 @@ class Worker:
 
     def _bury(self) -> None:
         with reading(self._ports.engine) as session:
-            if not workers.anybody_gone(session, clock=clock_of(session)):
+            if not workers.anybody_gone(session, silent_before=_silent_before(self._ports, session)):
                 return
         with writing(self._ports.engine) as session:
-            released = workers.bury(session, clock=clock_of(session), at=self._ports.now())
+            workers.beat(session, self._me, clock=clock_of(session))  # one that was suspended does not bury itself
+            silent_before = _silent_before(self._ports, session)
+            released = workers.bury(session, silent_before=silent_before, at=self._ports.now())
         if released:
             logger.warning("%d jobs of a worker that is gone are queued again", len(released))
 
@@ -272,7 +276,7 @@ def registered(ports: Ports, me: Self) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(workers.BEATS_EVERY_S):
+        while not over.wait(ports.limits.dead_after_s / 5):
             with suppress(Unavailable):
                 if not _beaten(ports, me):
                     logger.error("another worker named %s has taken over: this one ends", me.name)
@@ -288,10 +292,10 @@ def registered(ports: Ports, me: Self) -> Iterator[None]:
 
 
 def _register(ports: Ports, me: Self) -> None:
-    deadline = time.monotonic() + _TAKE_OVER_S
+    deadline = time.monotonic() + ports.limits.dead_after_s + 5
     while True:
         with writing(ports.engine) as session:
-            lives = workers.register(session, me, clock=clock_of(session), at=ports.now())
+            lives = _registered(ports, session, me)
         if lives is None:
             return
         if time.monotonic() > deadline:
@@ -302,8 +306,17 @@ def _register(ports: Ports, me: Self) -> None:
 def _beaten(ports: Ports, me: Self) -> bool:
     """Whether this worker still has its name. One that was taken for dead takes it again if nobody else has."""
     with writing(ports.engine) as session:
-        at = clock_of(session)
-        return workers.beat(session, me, clock=at) or workers.register(session, me, clock=at, at=ports.now()) is None
+        return workers.beat(session, me, clock=clock_of(session)) or _registered(ports, session, me) is None
+
+
+def _registered(ports: Ports, session: Session, me: Self) -> str | None:
+    clock, silent_before = clock_of(session), _silent_before(ports, session)
+    return workers.register(session, me, clock=clock, silent_before=silent_before, at=ports.now())
+
+
+def _silent_before(ports: Ports, session: Session) -> Instant:
+    """By the database's clock: who was not seen since is dead."""
+    return Instant(clock_of(session) - int(ports.limits.dead_after_s * 1000))
 
 
 def _insistently(name: str) -> StepOptions:

@@ -17,8 +17,11 @@ start, the tests that need it fail: there is no skipping.
     clock                a `Clock`: pass `clock.now` where `Ports.now` or an instant is wanted
 """
 
+import fcntl
 import os
 import shutil
+import socket
+import struct
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -47,6 +50,21 @@ _ENOUGH_BYTES: Final = 2**30
 
 settings.register_profile("muniment", deadline=None)
 settings.load_profile("muniment")
+
+
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+
+
+def pytest_sessionstart() -> None:
+    """Have a loopback interface: in a network namespace that is new (`unshare -n make test`), it is there and down.
+
+    The tests speak to servers of their own on 127.0.0.1, and to nothing else.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        asked = struct.pack("16sh14x", b"lo", 0)
+        (flags,) = struct.unpack("16xh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, asked))
+        if not flags & _IFF_UP:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
 
 
 class Clock:

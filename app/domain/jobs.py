@@ -105,6 +105,8 @@ class Limits:
     max_queued_in_collection: int = 20_000
     max_setbacks: int = 150
     """Of a job, each a try that met a part of ours that was down: by `pause_s`, about half a day."""
+    dead_after_s: float = 15.0
+    """Silence after which a worker is taken for dead. One that is only slow loses its batches, and no more."""
 
 
 FIRST_PAUSE_S = 2.0

@@ -11,10 +11,6 @@ from app.domain.jobs import JobId
 from app.store import jobs
 from app.store.tables import WorkerRow
 
-BEATS_EVERY_S = 3.0
-DEAD_AFTER_S = 15.0
-"""Five beats that did not come. One that is only slow loses its batches, and no more: see `jobs.held`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Self:
@@ -29,8 +25,9 @@ class Self:
         return f"{_owner(self.name, self.incarnation)}:{id}"
 
 
-def register(session: Session, me: Self, *, clock: Instant, at: Instant) -> str | None:
-    """Let this process be the worker of its name; the place of the one that is, if it may still live.
+def register(session: Session, me: Self, *, clock: Instant, silent_before: Instant, at: Instant) -> str | None:
+    """Let this process be the worker of its name; the place of the one that is, if it may still live: if it was seen
+    since `silent_before`.
 
     One that was at the same place is gone, however lately it was seen, since its lock is held by this one: what it
     had is queued again.
@@ -38,7 +35,7 @@ def register(session: Session, me: Self, *, clock: Instant, at: Instant) -> str 
     found = session.execute(
         select(WorkerRow).where(col(WorkerRow.name) == me.name).with_for_update()
     ).scalar_one_or_none()
-    if found is not None and found.place != me.place and found.seen_at >= _dead_before(clock):
+    if found is not None and found.place != me.place and found.seen_at >= silent_before:
         return found.place
     if found is not None:
         session.delete(found)
@@ -60,20 +57,20 @@ def leave(session: Session, me: Self, *, at: Instant) -> None:
         release_batches(session, _owner(me.name, me.incarnation), crashed=False, at=at)
 
 
-def anybody_gone(session: Session, *, clock: Instant) -> bool:
+def anybody_gone(session: Session, *, silent_before: Instant) -> bool:
     """Whether there is something for `bury`; asked of a reading session."""
     rows = session.scalars(select(WorkerRow)).all()
     known = {_owner(row.name, row.incarnation) for row in rows}
-    return any(row.seen_at < _dead_before(clock) for row in rows) or bool(_owners(session) - known)
+    return any(row.seen_at < silent_before for row in rows) or bool(_owners(session) - known)
 
 
-def bury(session: Session, *, clock: Instant, at: Instant) -> list[JobId]:
-    """Queue again what workers hold that were not seen for `DEAD_AFTER_S`, or that are not there at all.
+def bury(session: Session, *, silent_before: Instant, at: Instant) -> list[JobId]:
+    """Queue again what workers hold that were not seen since `silent_before`, or that are not there at all.
 
     INVARIANT: of several that find the same worker dead, one deletes its row and releases its batches; and a worker
     whose beat came first keeps both.
     """
-    silent = col(WorkerRow.seen_at) < _dead_before(clock)
+    silent = col(WorkerRow.seen_at) < silent_before
     released: list[JobId] = []
     for row in session.scalars(select(WorkerRow).where(silent)).all():
         its = (col(WorkerRow.name) == row.name, col(WorkerRow.incarnation) == row.incarnation)
@@ -105,7 +102,3 @@ def _owner_of(batch: str) -> str:
 
 def _row_of(me: Self) -> tuple[ColumnElement[bool], ...]:
     return col(WorkerRow.name) == me.name, col(WorkerRow.incarnation) == me.incarnation
-
-
-def _dead_before(clock: Instant) -> int:
-    return clock - int(DEAD_AFTER_S * 1000)

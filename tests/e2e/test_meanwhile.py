@@ -150,20 +150,6 @@ def test_two_workers_share_the_work_and_keep_the_order_of_versions(served: Munim
     assert second.wait(60) == 0
 
 
-def test_batch_of_a_worker_that_does_not_come_back_is_ended_by_another(served: Muniment) -> None:
-    second = served.launch_worker("worker-3")
-    eventually(lambda: served.home / "run" / "worker-3.lock" in served.held_locks(), "another worker")
-    one = paper(200, 1, "md", sentences=LONG)
-    with suspended(served.process("worker")):
-        acknowledged = submit(served, one)
-        under_way(served, one, acknowledged["job"]["id"])
-        second.send_signal(signal.SIGKILL)
-        second.wait(60)
-    assert ended(served, acknowledged["job"]["id"])["state"] == "succeeded"
-    assert cited(served, READER, one.word) == {(one.uri, 1)}
-    assert staged(served, one.uri) == 0
-
-
 def test_lost_index_is_rebuilt_and_until_then_no_question_is_answered_as_if_nothing_were_there(
     tmp_path: Path,
 ) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.conftest import OWNER, READER
@@ -80,6 +81,22 @@ def test_crash_of_a_child_is_mended(served: Muniment, role: str) -> None:
     served.publish(OWNER, "papers", text, uri=f"crash/{role}")
     answer = served.retrieve(READER, f"zwmended{role}zw")
     assert answer["passages"][0]["citation"]["uri"] == f"crash/{role}"
+
+
+def test_child_that_cannot_be_started_now_is_started_when_it_can(served: Muniment) -> None:
+    assert served.supervisor is not None
+    supervisor = psutil.Process(served.supervisor.pid)
+    before = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+    try:
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))  # what it has open stays; it can open no more
+        served.kill("worker")
+        eventually(lambda: "the worker cannot be started now" in served.log(), "the supervisor says so")
+        assert served.process("worker") is None
+        assert served.is_ready()
+    finally:
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, before)
+    eventually(lambda: served.process("worker"), "the worker started")
+    served.publish(OWNER, "papers", "# Late\n\nRead by the worker that came late.", uri="late/worker")
 
 
 def test_question_while_the_index_is_stuck_is_unavailable_and_is_answered_afterwards(served: Muniment) -> None:

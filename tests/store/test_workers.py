@@ -10,14 +10,15 @@ from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobState
 from app.store import jobs, workers
 from app.store.database import clock_of, reading, writing
-from app.store.workers import DEAD_AFTER_S, Self
+from app.store.workers import Self
 from tests.conftest import STARTED_AT, Clock
 from tests.store.building import Shelf
 
 ONE = Self(name="one", incarnation="a", place="here")
 TWO = Self(name="two", incarnation="b", place="there")
+DEAD_AFTER_MS = 15_000
 NOW = STARTED_AT
-DEAD = Instant(NOW + int(DEAD_AFTER_S * 1000) + 1)
+DEAD = Instant(NOW + DEAD_AFTER_MS + 1)
 
 
 @pytest.fixture
@@ -25,9 +26,13 @@ def shelf(engine: Engine, clock: Clock) -> Shelf:
     return Shelf(engine, clock)
 
 
+def silent_before(clock: Instant) -> Instant:
+    return Instant(clock - DEAD_AFTER_MS)
+
+
 def register(shelf: Shelf, me: Self, *, clock: Instant = NOW) -> str | None:
     with writing(shelf.engine) as session:
-        return workers.register(session, me, clock=clock, at=clock)
+        return workers.register(session, me, clock=clock, silent_before=silent_before(clock), at=clock)
 
 
 def beat(shelf: Shelf, me: Self, *, clock: Instant) -> bool:
@@ -37,9 +42,9 @@ def beat(shelf: Shelf, me: Self, *, clock: Instant) -> bool:
 
 def bury(shelf: Shelf, *, clock: Instant) -> list[JobId]:
     with reading(shelf.engine) as session:
-        anybody = workers.anybody_gone(session, clock=clock)
+        anybody = workers.anybody_gone(session, silent_before=silent_before(clock))
     with writing(shelf.engine) as session:
-        released = workers.bury(session, clock=clock, at=clock)
+        released = workers.bury(session, silent_before=silent_before(clock), at=clock)
     assert anybody or not released
     return released
 
