@@ -21,7 +21,7 @@ from rich.table import Table
 
 from app.bootstrap import open_ports
 from app.settings import Settings
-from bench import asking, ingesting
+from bench import asking, ingesting, parsing
 from bench.prepared import CURATOR, READER, lay_down
 from bench.serving import Server, Taken, served
 from bench.wording import Writer, own_sentences
@@ -83,6 +83,7 @@ def measure(folder: Path, extent: Extent, out: Console, targets: Targets) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     sentences = own_sentences()
     writer = Writer(sentences, seed=time.time_ns())
+    targets.missed += parsing.tell(parsing.reading(writer, paragraphs=extent.documents, times=extent.rounds), out)
     with ExitStack() as opened:
         server = opened.enter_context(served(folder, folder / "home"))
         ports = opened.enter_context(open_ports(Settings(home=folder / "home")))

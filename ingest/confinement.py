@@ -20,6 +20,7 @@ _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
 _MS_PRIVATE: Final = 1 << 18
 _CLONE_NEWUSER: Final = 0x10000000
+_CLONE_NEWPID: Final = 0x20000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -74,6 +75,19 @@ def own_temporary_folder(folder: Path) -> Path:
     return Path("/tmp")  # noqa: S108 (it is this process's own now)
 
 
+def own_processes() -> bool:
+    """Let the next process that this one starts be the first of a world of its own, that ends with it, all of it.
+
+    LibreOffice leaves the process group that a reader is killed by. `False` where the kernel does not allow it.
+    """
+    return bool(ctypes.CDLL(None).unshare(_CLONE_NEWPID) == 0)
+
+
+def die_with_whoever_started_this() -> None:
+    """Have the kernel kill this process when its parent ends. For a child that is about to become another program."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def no_new_privileges() -> None:
     """No program started from here gains rights through its file's mode bits."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -81,7 +95,7 @@ def no_new_privileges() -> None:
 
 def die_with(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends, and end now if that has happened already."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_whoever_started_this()
     if os.getppid() != parent_pid:
         os._exit(1)
 

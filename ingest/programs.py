@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from app.domain.errors import Unparseable
+from ingest.confinement import die_with_whoever_started_this
 
 TESSERACT: Final = "tesseract"
 LIBREOFFICE: Final = "soffice"
@@ -56,6 +57,7 @@ def run(program: str, arguments: Sequence[str | Path], *, what: str) -> bool:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
+        preexec_fn=die_with_whoever_started_this,
     )
     left_s = time_left_s()
     try:

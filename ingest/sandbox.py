@@ -33,7 +33,15 @@ import msgpack  # type: ignore[import-untyped]
 from app.domain.corpus import Attachment, Box, Element, ElementKind, Finding, FindingCode, Parsed, Span
 from app.domain.errors import MunimentError, NeedsOcr, NoText, TooLarge, Unavailable, Unparseable, UnsupportedMedia
 from ingest import office_converter, programs
-from ingest.confinement import Limits, confine, die_with, leave_network, no_new_privileges, own_temporary_folder
+from ingest.confinement import (
+    Limits,
+    confine,
+    die_with,
+    leave_network,
+    no_new_privileges,
+    own_processes,
+    own_temporary_folder,
+)
 from ingest.landlock import landlock_version
 
 MAX_FRAME_BYTES: Final = 256_000_000
@@ -486,6 +494,7 @@ def _child(
         programs.must_end_by(kill_at)
         if question["media_type"] in office_converter.CONVERTED:
             folder = own_temporary_folder(folder)
+            own_processes()
         confine(limits, folder, programs=programs.places())
         result = _read_file(question["content"], question["media_type"])
         _write_all(pipe, msgpack.packb(result))

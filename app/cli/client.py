@@ -25,9 +25,10 @@ _ENDED = ("succeeded", "failed", "cancelled")
 class Refused(Failed):
     """The server answered with a problem (RFC 9457)."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, kind: str | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class Server:
         if not isinstance(body, dict) or not (response.is_success or "detail" in body):
             raise Failed(f"What answers at {self.url} is not a Muniment server (status {response.status_code}).")
         if not response.is_success:
-            raise Refused(response.status_code, sentence_of(body))
+            raise Refused(response.status_code, sentence_of(body), str(body.get("type", "")).rpartition("/")[2] or None)
         return body
 
     def _sent(self, method: str, path: str, **rest: Any) -> httpx.Response:

@@ -41,10 +41,13 @@ class Fate:
     uri: str
     state: State
     reason: str | None = None
+    kind: str | None = None
+    """Of the problem, such as `needs-ocr`."""
     job: str | None = None
     document: str | None = None
     version: int | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[tuple[str, str], ...] = ()
+    """Findings: code and sentence."""
 
     @property
     def bad(self) -> bool:
@@ -69,12 +72,13 @@ class Intake:
     def __init__(self, server: Server, submissions: Sequence[Submission]) -> None:
         self._server, self._submissions = server, submissions
         self._fates: dict[int, Fate] = {}
+        self._with_it: list[Fate] = []
         self._stopped = threading.Event()
 
     @property
     def fates(self) -> list[Fate]:
-        """In the order of the submissions; of those that were not reached, none."""
-        return [self._fates[n] for n in sorted(self._fates)]
+        """In the order of the submissions; of those that were not reached, none. Then what came with them."""
+        return [*(self._fates[n] for n in sorted(self._fates)), *self._with_it]
 
     def submit(self, steps: "Steps") -> None:
         """Send all, several at once; those of one uri one after the other, which is the order of their versions."""
@@ -97,6 +101,15 @@ class Intake:
             n = waiting[job["id"]]
             self._fates[n] = _ended(self._fates[n], job)
             steps.done()
+            self._with_it += self._attached(self._fates[n], job, self._submissions[n].on_behalf_of)
+
+    def _attached(self, mail: Fate, job: Json, on_behalf_of: str | None) -> Iterator[Fate]:
+        """What became of the attachments of a mail, and of theirs: jobs of their own, that it started."""
+        ids: list[str] = (job["result"] or {}).get("attachments", [])
+        for ended in self._server.ended(dict.fromkeys(ids, on_behalf_of)):
+            fate = _ended(Fate(uri=f"{mail.uri}#attachments/{ids.index(ended['id']) + 1}", state="accepted"), ended)
+            yield fate
+            yield from self._attached(fate, ended, on_behalf_of)
 
     def _send(self, line: Sequence[int], steps: "Steps") -> None:
         refused = False
@@ -116,7 +129,7 @@ class Intake:
         except Refused as error:
             if error.status in _WHOLE_COMMAND:
                 raise
-            return Fate(uri=submission.uri, state="refused", reason=str(error))
+            return Fate(uri=submission.uri, state="refused", reason=str(error), kind=error.kind)
         job = answer["job"]
         return Fate(
             uri=submission.uri,
@@ -233,12 +246,15 @@ def _unsent(submission: Submission) -> Fate:
 def _ended(fate: Fate, job: Json) -> Fate:
     result, problem = job["result"], job["problem"]
     if job["state"] != "succeeded" or result is None:
-        return replace(fate, state="failed", reason=problem["detail"] if problem else f"Its job was {job['state']}.")
+        if not problem:
+            return replace(fate, state="failed", reason=f"Its job was {job['state']}.")
+        kind = problem["type"].rpartition("/")[2]
+        return replace(fate, state="failed", reason=problem["detail"], kind=kind)
     return replace(
         fate,
         state="unchanged" if result["unchanged"] else "published",
         version=result["version"],
-        remarks=tuple(each["detail"] for each in result["findings"]),
+        remarks=tuple((each["code"], each["detail"]) for each in result["findings"]),
     )
 
 
@@ -258,10 +274,11 @@ def _account(fates: Sequence[Fate]) -> Json:
                 "uri": fate.uri,
                 "state": fate.state,
                 "reason": fate.reason,
+                "kind": fate.kind,
                 "job_id": fate.job,
                 "document_id": fate.document,
                 "version": fate.version,
-                "findings": list(fate.remarks),
+                "findings": [{"code": code, "detail": detail} for code, detail in fate.remarks],
             }
             for fate in fates
         ],
@@ -277,9 +294,9 @@ def _tell(fates: Sequence[Fate], collection: str, *, seconds: float, waited: boo
     counts = ", ".join(f"{number} {state}" for state, number in _counts(fates).items())
     going_on = "" if waited or not any(fate.state == "accepted" for fate in fates) else " They go on in the background."
     say(f"{len(fates)} into {collection}: {counts}, in {seconds:.1f} s.{going_on}")
-    if bad := [(fate.uri, fate.reason or "") for fate in fates if fate.bad]:
+    if bad := [(fate.uri, fate.kind or "", fate.reason or "") for fate in fates if fate.bad]:
         say()
-        out().print(table(("not taken", "why"), bad))
-    if remarks := [(fate.uri, " ".join(fate.remarks)) for fate in fates if fate.remarks]:
+        out().print(table(("not taken", "what", "why"), bad))
+    if remarks := [(fate.uri, code, detail) for fate in fates for code, detail in fate.remarks]:
         say()
-        out().print(table(("taken", "but"), remarks))
+        out().print(table(("taken", "what", "but"), remarks))
