@@ -17,6 +17,9 @@ from app.domain.access import PrincipalRef
 from app.settings import Settings
 
 _LOOK_EVERY_S = 0.3
+_SHARE = 10
+"""Looking at a long report takes time that the run needs: of all of it, one part in so many."""
+
 _STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl")
 
 
@@ -252,11 +255,12 @@ def _followed(server: Server, path: str) -> Json:
         task = bar.add_task("waiting for a worker")
         try:
             while True:
+                began = time.monotonic()
                 report = server.get(path)
                 if report["state"] not in ("queued", "running"):
                     return report
                 bar.update(task, description=f"{report['state']}: {_counts(report)}")
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(max(_LOOK_EVERY_S, _SHARE * (time.monotonic() - began)))
         except KeyboardInterrupt:
             raise Failed(
                 "Interrupted. The run goes on in the background, or when this data folder is next served."

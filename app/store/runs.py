@@ -201,16 +201,16 @@ def cancel_jobs(session: Session, id: RunId, *, at: Instant) -> None:
 
 def finish(session: Session, *, at: Instant) -> list[RunId]:
     """End the runs that have listed everything and whose jobs are over; says which."""
-    going_on = exists().where(
-        col(SourceRunItemRow.run_id) == col(SourceRunRow.id),
-        col(JobRow.id) == col(SourceRunItemRow.job_id),
-        col(JobRow.state).in_(_OPEN_JOB),
+    going_on = select(col(SourceRunItemRow.run_id)).where(
+        col(SourceRunItemRow.job_id).in_(select(col(JobRow.id)).where(col(JobRow.state).in_(_OPEN_JOB)))
     )
     ids = [
         RunId(id)
         for id in session.scalars(
             select(col(SourceRunRow.id)).where(
-                col(SourceRunRow.state) == RunState.RUNNING, col(SourceRunRow.listed_at).is_not(None), ~going_on
+                col(SourceRunRow.state) == RunState.RUNNING,
+                col(SourceRunRow.listed_at).is_not(None),
+                col(SourceRunRow.id).not_in(going_on),
             )
         )
     ]
@@ -228,12 +228,10 @@ def any_listed(session: Session) -> bool:
 
 
 def open_jobs(session: Session, id: RunId) -> int:
-    """How many jobs of a run are not over."""
-    return session.execute(
-        select(func.count())
-        .select_from(JobRow)
-        .where(col(JobRow.id).in_(_jobs_of(id)), col(JobRow.state).in_(_OPEN_JOB))
-    ).scalar_one()
+    """How many jobs of a run are not over. From the side of the jobs: of those, few are open."""
+    mine = exists().where(col(SourceRunItemRow.job_id) == col(JobRow.id), col(SourceRunItemRow.run_id) == id)
+    query = select(func.count()).select_from(JobRow).where(col(JobRow.state).in_(_OPEN_JOB), mine)
+    return session.execute(query).scalar_one()
 
 
 def note(

@@ -226,3 +226,20 @@ def _recorded(run: Running, number: int) -> str:
     [found] = run.request("GET", "/v1/documents?collection=intranet", "user:lena").json()["documents"]
     version = run.request("GET", f"/v1/documents/{found['document_id']}/versions/{number}", "user:lena").json()
     return str(version["valid_from"])
+
+
+def test_whoever_may_not_read_a_document_narrows_it_by_its_source_and_never_widens_it(run: Running) -> None:
+    _founded(run)
+    for who, groups in (("user:ana", []), ("user:bo", []), ("user:boss", ["group:owners"])):
+        run.put_principal(who, groups=groups, clearance="restricted")
+    _push(run, _item([ANA, BO]))
+    [found] = run.request("GET", "/v1/documents?collection=intranet", "user:boss").json()["documents"]
+    closed = {"label": {"level": "restricted"}}
+    amended = run.request("PATCH", f"/v1/documents/{found['document_id']}", "user:boss", json=closed)
+    assert amended.status_code == 200
+    assert _readers(run) == ["user:ana", "user:bo"]
+    [narrowed] = _push(run, _item([ANA]))
+    assert (narrowed["state"], narrowed["problem"]["status"]) == ("refused", 403)
+    assert _readers(run) == ["user:ana"]
+    assert _states(run, _item([BO])) == ["refused"]
+    assert _readers(run) == []

@@ -34,6 +34,8 @@ class History:
     fetched: list[str] = field(default_factory=list)
     failing: dict[int, BaseException] = field(default_factory=dict)
     """What the n-th fetch raises instead, once."""
+    canonical: dict[str, str] = field(default_factory=dict)
+    """The address that stands for a key."""
 
     def pages(self, since: Cursor | None) -> Iterator[Page]:
         self.listed.append(since or "")
@@ -45,7 +47,8 @@ class History:
         self.fetched.append(item.locator)
         if n in self.failing:
             raise self.failing[n]
-        return Fetched(content=item.locator.encode(), filename="x.md", media_type="text/markdown")
+        uri = self.canonical.get(item.key)
+        return Fetched(content=item.locator.encode(), filename="x.md", media_type="text/markdown", uri=uri)
 
 
 def _state(key: str, year: int, text: str, **more: Any) -> Item:
@@ -241,3 +244,24 @@ def test_no_more_is_submitted_than_can_be_taken_in(
     run.work()
     assert _report(run, path) == ("succeeded", {"listed": 5, "new": 5})
     assert most == 2
+
+
+def test_keys_that_stand_for_one_address_are_one_document_until_the_last_is_gone(
+    run: Running, history: History
+) -> None:
+    history.lists_all = True
+    history.canonical = {"a?x=1": "a", "a?x=2": "a"}
+    items = [Item(key=key, etag="1", locator="Book one.") for key in history.canonical]
+
+    def counts(*listed: Item) -> dict[str, int]:
+        history.pages_of = [listed]
+        path = _asked(run)
+        run.work()
+        return _report(run, path)[1]
+
+    assert counts(*items)["new"] == 1
+    assert _versions(run) == {"a": ["Book one."]}
+    counts(items[1])
+    assert _then(run, 2090) == {"Book one."}
+    counts()
+    assert _then(run, 2090) == set()
