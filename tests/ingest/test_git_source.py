@@ -183,6 +183,25 @@ def test_a_forced_push_takes_back_what_is_no_longer_in_the_history(repository: R
     assert repository.source().fetch(items[1]).content == b"first"
 
 
+def test_a_line_with_older_dates_counts_from_the_end_of_the_one_it_replaced(repository: Repository) -> None:
+    repository.write("a.md", "one")
+    base = repository.commit()
+    repository.write("a.md", "dropped")
+    repository.commit(at_s=NOON_S + 9 * HOUR_S)
+    repository.news()
+    repository.git("reset", "--quiet", "--hard", base)
+    repository.write("a.md", "instead")
+    repository.write("b.md", "beside")
+    repository.commit(at_s=NOON_S + 3 * HOUR_S)
+    assert said(repository.news()) == [("a.md", "there", 9), ("a.md", "there", 9), ("b.md", "there", 3)]
+    repository.write("a.md", "and on")
+    repository.commit(at_s=NOON_S + 4 * HOUR_S)
+    assert said(repository.news()) == [("a.md", "there", 9)]
+    repository.write("a.md", "later")
+    repository.commit(at_s=NOON_S + 20 * HOUR_S)
+    assert said(repository.news()) == [("a.md", "there", 20)]
+
+
 def test_a_branch_set_back_takes_back_what_came_after(repository: Repository) -> None:
     repository.write("a.md", "one")
     base = repository.commit()
