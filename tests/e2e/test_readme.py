@@ -63,8 +63,11 @@ def test_own_documents_are_found_without_a_server(tmp_path: Path) -> None:
 
 
 def test_first_request_is_answered_as_the_readme_says(tmp_path: Path, port: int) -> None:
-    script = BLOCKS[1].replace(":8321", f":{port}")
-    answer = json.loads(_run(script, tmp_path / "unused", MUNIMENT_ADMIN_KEY=ADMIN_KEY).strip().splitlines()[-1])
+    script = "\necho ----\n".join(BLOCKS[1:3]).replace(":8321", f":{port}")
+    told, _, then = _run(script, tmp_path / "unused", MUNIMENT_ADMIN_KEY=ADMIN_KEY).partition("\n----\n")
+    (difference,) = re.findall(r"It answers `(.*?)`", README)
+    assert difference in then.splitlines()
+    answer = json.loads(told.strip().splitlines()[-1])
     shortened = json.loads(re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)[0])
     assert answer["outcome"] == shortened["outcome"]
     (passage,), (promised,) = answer["passages"], shortened["passages"]
