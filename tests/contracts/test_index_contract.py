@@ -499,7 +499,7 @@ def test_a_shard_that_was_never_finished_is_made_again(tmp_path: Path) -> None:
         assert index.size() == 0
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     written=st.lists(writes, min_size=2, max_size=5),
     purged=st.lists(points, max_size=3),
