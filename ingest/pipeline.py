@@ -18,7 +18,7 @@ from app.domain.jobs import JobId, JobResult, Problem, Stage
 from app.domain.provenance import Activity, Transformation
 from app.operations.synchronize import index_versions, synchronize
 from app.ports import Ports
-from app.store import boundaries, duplicates, jobs, provenance, publishing, registry
+from app.store import boundaries, corpus, duplicates, jobs, provenance, publishing, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from ingest.chunking import chunks
@@ -26,7 +26,7 @@ from ingest.gate import admitted
 from ingest.labelling import labelled
 from ingest.ports import Parser
 from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
-from ingest.signing import signed
+from ingest.signing import ALGORITHM, signed
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,15 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
         for submission in jobs.submissions_of(session, batch):
             jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), at=ports.now())
     _clear_away(ports, batch)
+
+
+def sign_texts(ports: Ports, *, limit: int) -> int:
+    """Sign texts that are not, such as those from before an upgrade; says how many there were."""
+    with writing(ports.engine) as session:
+        unsigned = duplicates.unsigned_texts(session, ALGORITHM, limit=limit)
+        for text in unsigned:
+            duplicates.add_signature(session, text, signed(corpus.text_of(session, text)))
+    return len(unsigned)
 
 
 def _stage(ports: Ports, parser: Parser, submission: Submission) -> None:

@@ -50,6 +50,8 @@ _LOOK_EVERY_S = 0.1
 _SYNCHRONIZE_EVERY_S = 1.0
 _ADOPT_EVERY_S = 5.0
 _READING_AT_ONCE = 2
+_SIGNED_AT_ONCE = 20
+"""Texts from before an upgrade, between two looks for work."""
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
 
@@ -97,13 +99,15 @@ class Worker:
         self._resume()
         worked, idle_since = bool(self._running) or _RESTED not in os.environ, time.monotonic()
         told, adopted = _Due(_SYNCHRONIZE_EVERY_S), _Due(_ADOPT_EVERY_S)
-        stocked = False
+        stocked = all_signed = False
         while not stop.is_set():
             claimed = False
             try:
                 if not stocked:
                     self._restock()
                     stocked = True
+                if not all_signed:
+                    all_signed = pipeline.sign_texts(self._ports, limit=_SIGNED_AT_ONCE) < _SIGNED_AT_ONCE
                 self._reap()
                 claimed = self._claim()
                 if adopted.again():

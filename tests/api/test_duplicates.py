@@ -8,6 +8,7 @@ from sqlalchemy import text
 from app.domain.corpus import Digest
 from app.store import duplicates
 from app.store.database import writing
+from ingest import pipeline
 from tests.running import Running
 from tests.store.history import rows_of
 
@@ -133,6 +134,19 @@ def test_nothing_made_of_a_forgotten_text_is_left(teams: Running) -> None:
     with teams.ports.engine.connect() as connection:
         counts = [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in TABLES]
     assert counts == [0, 0]
+    assert listed(teams, "user:sales", "sales") == []
+
+
+def test_texts_from_before_they_were_signed_are_signed_later(teams: Running) -> None:
+    for who, collection in (("user:legal", "policies"), ("user:sales", "sales")):
+        teams.publish(who, collection, RULES, uri=f"{collection}/sharing")
+    (row,) = rows_of(teams.ports.engine, "signatures").values()
+    with writing(teams.ports.engine) as session:
+        duplicates.forget(session, Digest(row["text_digest"]))
+    assert listed(teams, "user:sales", "sales") == []
+    assert [pipeline.sign_texts(teams.ports, limit=5) for _ in range(2)] == [1, 0]
+    assert listed(teams, "user:sales", "sales") == [("sales/sharing", ["policies/sharing"])]
+    assert rows_of(teams.ports.engine, "signatures") == {1: {**row, "id": 1}}
 
 
 # -- Retrieval ---------------------------------------------------------------------------------------------------------
