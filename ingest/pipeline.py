@@ -34,7 +34,7 @@ from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Ports
-from app.store import boundaries, duplicates, erasing, jobs, provenance, publishing, registry, succession
+from app.store import boundaries, corpus, duplicates, erasing, jobs, provenance, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from app.store.publishing import JobVersion
@@ -43,7 +43,7 @@ from ingest.gate import admitted
 from ingest.labelling import DETECTORS, proposals
 from ingest.ports import Detector, Parser
 from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
-from ingest.signing import signed
+from ingest.signing import ALGORITHM, signed
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,15 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
     with writing(ports.engine) as session:
         for submission in jobs.submissions_of(session, batch):
             jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), batch=batch, at=ports.now())
+
+
+def sign_texts(ports: Ports, *, limit: int) -> int:
+    """Sign texts that are not, such as those from before an upgrade; says how many there were."""
+    with writing(ports.engine) as session:
+        unsigned = duplicates.unsigned_texts(session, ALGORITHM, limit=limit)
+        for text in unsigned:
+            duplicates.add_signature(session, text, signed(corpus.text_of(session, text)))
+    return len(unsigned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

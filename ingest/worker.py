@@ -63,6 +63,8 @@ _BURY_EVERY_S = 2.0
 _CLEAR_EVERY_S = 10.0
 _DISPOSE_EVERY_S = 1.0
 _READING_AT_ONCE = 2
+_SIGNED_AT_ONCE = 20
+"""Texts from before an upgrade, between two looks for work."""
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
 
@@ -147,13 +149,15 @@ class Worker:
         if self._sources is not None:
             self._sources.start(stop)
         worked, idle_since = _RESTED not in os.environ, time.monotonic()
-        stocked = False
+        stocked = all_signed = False
         while not stop.is_set():
             claimed = False
             try:
                 if not stocked:
                     self._restock()
                     stocked = True
+                if not all_signed:
+                    all_signed = pipeline.sign_texts(self._ports, limit=_SIGNED_AT_ONCE) < _SIGNED_AT_ONCE
                 self._reap()
                 claimed = self._claim()
                 for chore in self._chores:

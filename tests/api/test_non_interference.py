@@ -174,7 +174,8 @@ numbers = count()
 def test_hidden_documents_are_never_returned_and_change_nothing(
     world: World, person: Person, before: list[Doc], changes: list[tuple[str, Doc]]
 ) -> None:
-    name = f"w{next(numbers)}"
+    world_number = next(numbers)
+    name = f"w{world_number}"
     me = f"user:{name}"
     run = world.running
     run.put_principal(
@@ -184,7 +185,8 @@ def test_hidden_documents_are_never_returned_and_change_nothing(
         categories=list(person.categories),
         jurisdictions=list(person.jurisdictions),
     )
-    run.put_collection(name, owners=["group:owners"], discoverable=True)
+    of_record = world_number % 2 == 1  # what is hidden in it says what is shown of others, and must not speak for them
+    run.put_collection(name, owners=["group:owners"], discoverable=True, system_of_record=of_record)
     ids: dict[str, str] = {}
     jobs: dict[str, str] = {}
     for number, doc in enumerate(before):
@@ -258,6 +260,7 @@ def _look_around(run: Running, me: str, name: str, ids: dict[str, str], jobs: di
     for uri, id in ids.items():
         paths += [f"/v1/documents/{id}", f"/v1/documents/{id}/versions", f"/v1/documents/{id}/versions/1/text"]
         paths += [f"/v1/documents/{id}/versions/2/content", f"/v1/jobs/{jobs[uri]}"]
+        paths += [f"/v1/documents/{id}/duplicates", f"/v1/documents/{id}/versions/1/provenance"]
     paths += [f"/v1/citations/{id}" for id in sorted(citations)]
     for path in paths:
         response = run.request("GET", path, me)
@@ -270,8 +273,8 @@ def _statuses(run: Running, me: str, document: str, job: str) -> set[int]:
     text = run.request("GET", f"/v1/documents/{document}/versions/1/text", "user:owner").json().get("text", "")
     cited = run.retrieve("user:owner", text[:200] or "nothing")["passages"]
     own = [each["citation"]["id"] for each in cited if each["citation"]["document_id"] == document]
-    paths = [f"/v1/documents/{document}{rest}" for rest in ("", "/versions", "/versions/1")]
-    paths += [f"/v1/documents/{document}/versions/1/{what}" for what in ("text", "content")]
+    paths = [f"/v1/documents/{document}{rest}" for rest in ("", "/versions", "/versions/1", "/duplicates")]
+    paths += [f"/v1/documents/{document}/versions/1/{what}" for what in ("text", "content", "provenance")]
     paths += [f"/v1/jobs/{job}", f"/v1/jobs/{job}/events", *(f"/v1/citations/{id}" for id in own)]
     return {run.request("GET", path, me).status_code for path in paths}
 
