@@ -63,7 +63,7 @@ def submit(
        may read what is there: who could not, would learn of it, and could change it.
     2. Every name in the metadata is known, and each document that it is to supersede is one that the principal handles.
     3. There is room in the queue, or `RateLimited`.
-    4. The same bytes and metadata again change nothing.
+    4. The same bytes and metadata again change nothing: what is on its way already is followed by the same job.
     5. The bytes are durable before the job is, and the job before it is acknowledged.
     6. What was erased is not taken in again by the same uri, until an owner readmits it: raises `Conflict`.
     """
@@ -154,13 +154,21 @@ def take(
 
 
 def _unchanged(session: Session, collection: str, uri: str, digest: Digest, said: str) -> Submitted | None:
-    """The answer to bytes and metadata that the newest version has already, if nothing else is on its way."""
+    """The answer to bytes and metadata that the newest version has already, or that are the last on their way.
+
+    Whoever was interrupted and sends all again doubles nothing.
+    """
     found = publishing.document_row(session, collection=collection, uri=uri)
     if found is None:
         return None
     row, document = found
+    pending = jobs.open_submissions(session, row)
+    if pending:
+        same = (pending[-1].blob, pending[-1].metadata_digest) == (digest, said)
+        coming = jobs.job(session, pending[-1].job) if same else None
+        return Submitted(document=document, job=coming, unchanged_version=None) if coming else None
     newest = publishing.latest(session, row)
-    if newest is None or (newest.digest, newest.metadata_digest) != (digest, said) or jobs.open_jobs_of(session, row):
+    if newest is None or (newest.digest, newest.metadata_digest) != (digest, said):
         return None
     return Submitted(document=document, job=None, unchanged_version=newest.number)
 

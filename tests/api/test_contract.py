@@ -301,11 +301,20 @@ def test_waiting_in_vain_gives_the_job_to_follow(run_furnished: Running) -> None
     assert (response.status_code, response.json()["state"]) == (202, "queued")
 
 
-def test_same_bytes_twice_while_both_are_read_are_one_version(run_furnished: Running) -> None:
-    ids = [run_furnished.submit("user:lena", "shelf", "# Words", uri="words").json()["job"]["id"] for _ in range(2)]
+def test_same_bytes_again_while_they_are_on_their_way_are_one_job_and_one_version(run_furnished: Running) -> None:
+    texts = ("# Words", "# Words", "# Others", "# Words")
+    submitted = [run_furnished.submit("user:lena", "shelf", text, uri="words") for text in texts]
+    assert [each.status_code for each in submitted] == [202] * 4
+    ids = [each.json()["job"]["id"] for each in submitted]
+    assert (ids[0] == ids[1], len(set(ids))) == (True, 3)
     run_furnished.work()
     results = [got(run_furnished, f"/v1/jobs/{id}", "user:lena")["result"] for id in ids]
-    assert [(each["version"], each["unchanged"]) for each in results] == [(1, False), (1, True)]
+    assert [(each["version"], each["unchanged"]) for each in results] == [
+        (1, False),
+        (1, False),
+        (2, False),
+        (3, False),
+    ]
 
 
 def test_withdrawing_while_it_is_read_ends_the_wait_with_a_conflict(run_furnished: Running) -> None:
