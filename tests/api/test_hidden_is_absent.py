@@ -324,13 +324,17 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths = ["/v1/collections", "/v1/purposes", "/v1/principals", "/v1/documents?limit=200", "/v1/traces?limit=200"]
     paths += [f"/v1/documents?limit=200&state={each}" for each in ("superseded", "expired", "embargoed", "withdrawn")]
     paths += [f"/v1/jobs/{id}{tail}" for id in house.jobs.values() for tail in ("", "/events")]
-    paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}"]
+    paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}", "/v1/identities/directory"]
     for id in (house.visible, *house.documents.values()):
         for number in (1, 2):
             paths += [f"/v1/documents/{id}/versions/{number}{tail}" for tail in ("", "/text", "/content")]
         paths += [f"/v1/documents/{id}", f"/v1/documents/{id}/versions"]
     known = {route.split("{")[0].rstrip("/") for route in house.run.client.get("/openapi.json").json()["paths"]}
-    unasked = known - {path.split("?")[0] for path in paths} - {"/v1/documents", "/v1/jobs", "/v1/citations"}
+    unasked = (
+        known
+        - {path.split("?")[0] for path in paths}
+        - {"/v1/documents", "/v1/jobs", "/v1/citations", "/v1/identities"}
+    )
     assert unasked == {"/v1/retrieve", "/healthz", "/readyz", "/metrics"}
     return {path: house.run.request("GET", path, who) for path in paths}
 
