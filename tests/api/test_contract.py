@@ -263,6 +263,7 @@ def test_submission_is_acknowledged_with_its_job(office: Office) -> None:
             "version": 1,
             "unchanged": False,
             "findings": got(office.run, f"/v1/documents/{submitted['document']['id']}")["findings"],
+            "attachments": [],
         }
 
 
