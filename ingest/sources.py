@@ -19,13 +19,17 @@ WATCH = "watch"
 _ENGINE_OPTIONS = (PREFIX, WATCH)
 """What is not the connector's to know."""
 
+_PACE = "requests_per_second"
+"""The engine paces every fetch by it; a site is asked for its listing at that pace too."""
+
 
 def open_source(settings: SourceSettings, scratch: Path) -> Source:
     """The source as its settings have it. Raises `Invalid` where there is none for them, and what its opener raises."""
     opener = OPENERS.get(settings.connector)
     if opener is None:
         raise Invalid(f"This server has no connector named {settings.connector}.")
-    options = {name: value for name, value in settings.options.items() if name not in _ENGINE_OPTIONS}
+    known = (*_ENGINE_OPTIONS, *(() if settings.connector == Connector.WEB else (_PACE,)))
+    options = {name: value for name, value in settings.options.items() if name not in known}
     return opener(replace(settings, options=options), scratch)
 
 
@@ -35,12 +39,41 @@ def _folder(settings: SourceSettings, _: Path) -> Source:
     return open_folder(settings)
 
 
+def _git(settings: SourceSettings, scratch: Path) -> Source:
+    from ingest.git_source import open_git
+
+    return open_git(settings, clones=scratch)
+
+
+def _objects(settings: SourceSettings, _: Path) -> Source:
+    from ingest.objects_source import open_objects
+
+    return open_objects(settings)
+
+
+def _web(settings: SourceSettings, _: Path) -> Source:
+    """A site may be within the institution: the operator has allowed its location, or there would be no source."""
+    from ingest.web_source import open_web
+
+    return open_web(settings, private_networks_allowed=True)
+
+
+def _mail(settings: SourceSettings, _: Path) -> Source:
+    from ingest.mail_source import open_mail
+
+    return open_mail(settings)
+
+
 def _push(_: SourceSettings, __: Path) -> Source:
     raise Invalid("This source is pushed to: there is nothing to fetch.")
 
 
 OPENERS: dict[str, Opener] = {
     Connector.FOLDER: _folder,
+    Connector.GIT: _git,
+    Connector.OBJECTS: _objects,
+    Connector.WEB: _web,
+    Connector.MAIL: _mail,
     Connector.PUSH: _push,
 }
 """Each imports what it needs when it is first called."""
