@@ -22,7 +22,7 @@ from app.domain.corpus import (
     Origin,
     digest_of,
 )
-from app.domain.errors import Invalid, MunimentError, NotPermitted, TooLarge, Unavailable, Unparseable
+from app.domain.errors import Conflict, Invalid, MunimentError, NotPermitted, TooLarge, Unavailable, Unparseable
 from app.domain.foreign import OWNERS_ALONE, Audience, ForeignPrincipals, audience
 from app.domain.instants import Instant
 from app.domain.jobs import JobId, JobState, Problem
@@ -35,7 +35,7 @@ from app.operations.curate import Amendment, amended, withdrawn
 from app.operations.identify import Standing, standing_of
 from app.operations.submit import Submitted, admissible, handled_documents, take
 from app.ports import Ports
-from app.store import corpus, jobs, publishing, registry, runs, sources
+from app.store import corpus, erasing, jobs, publishing, registry, runs, sources
 from app.store.database import reading, recording, writing
 
 Fetch = Callable[[Item], Fetched]
@@ -145,12 +145,40 @@ def settle(ports: Ports, errand: Errand, todo: Todo, fetch: Fetch) -> None:
         if known is not None and not known.gone:
             retire(ports, errand, standing, known, ended=item.valid_from, reason=GONE, token=_token(item))
         return
+    if _was_erased(ports, errand, item):
+        return
     try:
         _take(ports, errand, standing, item, known, fetch)
     except Unavailable:
         raise
     except MunimentError as error:
         _refuse(ports, errand, item, known, Problem(kind=error.kind, detail=error.detail))
+
+
+def _was_erased(ports: Ports, errand: Errand, item: Item) -> bool:
+    """Whether the item's document was erased and not readmitted; it is refused without keeping what it is called."""
+    with reading(ports.engine) as session:
+        mark = erasing.mark_of(errand.collection, errand.uri(item.key), pepper=ports.pepper)
+        erasure = erasing.barred_by(session, mark)
+    if erasure is None:
+        return False
+    name = f"erased:{erasure}"
+    detail = (
+        f"It was erased: see GET /v1/erasures/{erasure}. It is taken in again only once an owner readmits it there."
+    )
+    with writing(ports.engine) as session:
+        runs.note(
+            session,
+            errand.run,
+            key=name,
+            token="",
+            uri=name,
+            outcome=ItemOutcome.REFUSED,
+            document=None,
+            stated=Metadata(uri=name),
+            problem=Problem(kind=Conflict.kind, detail=detail),
+        )
+    return True
 
 
 _LIMITED = Problem(

@@ -39,6 +39,10 @@ from app.store.tables import (
     JobRow,
     PeriodRow,
     ReviewRow,
+    SourceItemRow,
+    SourceRow,
+    SourceRunItemRow,
+    SourceRunRow,
     TextRow,
     TombstoneRow,
     TransformationRow,
@@ -518,6 +522,24 @@ def _scrub_document(session: Session, document: int) -> None:
     row = session.get_one(DocumentRow, document)
     row.uri = f"erased:{row.public_id}"
     session.add(row)
+    _forget_at_sources(session, document, row.uri)
+
+
+def _forget_at_sources(session: Session, document: int, name: str) -> None:
+    """Leave nothing of what a document is called where it came from; where a listing goes on may be told by a name."""
+    items = select(SourceItemRow).where(col(SourceItemRow.document_id) == document)
+    for item in session.scalars(items).all():
+        for table, source in ((SourceRow, col(SourceRow.id)), (SourceRunRow, col(SourceRunRow.source_id))):
+            told = update(table).where(source == item.source_id, col(table.cursor).contains(item.key, autoescape=True))
+            session.execute(told.values(cursor=None))
+        session.delete(item)
+    seen = select(SourceRunItemRow).where(col(SourceRunItemRow.document_id) == document)
+    for noted in session.scalars(seen).all():
+        said = metadata_to_json(Metadata(uri=name, source=Origin(connector="erased")))
+        noted.key, noted.uri, noted.stated = f"{name}:{noted.id}", name, said
+        if noted.problem:
+            noted.problem = {**noted.problem, "detail": NO_LONGER_KEPT}
+        session.add(noted)
 
 
 def _batched(items: Sequence[int] | Sequence[Digest]) -> "list[list[int]]":
