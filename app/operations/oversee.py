@@ -15,7 +15,7 @@ from app.operations.clear import clear_away
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import handled_documents
 from app.ports import Ports
-from app.store import jobs, publishing
+from app.store import erasing, jobs, publishing
 from app.store.database import reading, recording
 
 ABSENT = "There is no job by that id that you may follow."
@@ -133,6 +133,8 @@ def _check_retry(session: Session, found: Job) -> None:
         raise Conflict("It is not over: it is still queued or running.")
     if found.state is JobState.SUCCEEDED:
         raise Conflict("It succeeded: there is nothing to try again.")
+    if (erased := erasing.erasure_of(session, found.document)) is not None:
+        raise Conflict(f"The document was erased, and its original with it: see GET /v1/erasures/{erased.id}.")
     if jobs.overtaken(session, found.id):
         raise Conflict("The document was submitted again since: trying this again would put older content over newer.")
 
