@@ -177,7 +177,7 @@ class GitSource:
 
     def _leads_on(self, start: Position) -> bool:
         """Whether a cursor is one of this source as it is set up now, at commits that are still there."""
-        known = (word(start, name) for name in ("at", "left"))
+        known = (word(start, name) for name in ("at", "left", "in"))
         return word(start, "plan") == self._plan and all(
             not each or (_COMMIT.fullmatch(each) is not None and self._repository.has(each)) for each in known
         )
@@ -191,15 +191,35 @@ class GitSource:
         return Fetched(content=content, filename=PurePosixPath(item.key).name, etag=item.etag, author=item.author)
 
     def _items(self, walk: "_Walk", head: str, start: Position) -> Iterator[tuple[Item, Position]]:
-        """What each step changed, with where to go on after it; a step that was broken off begins where it was."""
-        for step in self._steps(walk, head):
-            done = count(start, "done") if word(start, "in") == step.commit else 0
-            start = {}
+        """What each step changed, with where to go on after it; a step that was broken off begins where it was.
+
+        If the branch was moved meanwhile, so that the step is no longer on its way, what was told of it is taken back.
+        """
+        into, done = word(start, "in"), count(start, "done")
+        steps = self._steps(walk, head)
+        step = next(steps, None)
+        if done and (step is None or step.commit != into):
+            for item in self._changed(self._taken_back(walk.at, into)):
+                yield item, start
+            if into and not self._repository.is_ancestor(into, head):
+                walk.left = into
+            done, steps = 0, self._steps(walk, head)
+            step = next(steps, None)
+        while step is not None:
             for number, item in enumerate(self._changed(step), start=1):
                 if number > done:
                     yield item, self._position(walk, into=step.commit, done=number)
+            done = 0
             walk.at = step.commit
             walk.left = step.left or walk.left
+            step = next(steps, None)
+
+    def _taken_back(self, at: str, into: str) -> _Step:
+        """From a state that was told in part back to the one that was told whole, dated after both."""
+        time = max(self._repository.time(each) for each in (at, into) if each)
+        dated = [self._dated_after(each, time) for each in (at, into) if each]
+        changes = self._repository.difference(into, at, lambda *paths: max(each(*paths) for each in dated))
+        return _Step(commit=at, author=None, changes=changes)
 
     def _position(self, walk: "_Walk", *, into: str, done: int) -> Position:
         return {"plan": self._plan, "at": walk.at, "left": walk.left, "in": into, "done": done}

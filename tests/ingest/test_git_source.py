@@ -183,6 +183,23 @@ def test_a_forced_push_takes_back_what_is_no_longer_in_the_history(repository: R
     assert repository.source().fetch(items[1]).content == b"first"
 
 
+def test_what_was_told_in_part_is_taken_back_if_the_branch_went_another_way(repository: Repository) -> None:
+    repository.write("a.md", "one")
+    base = repository.commit()
+    repository.news()
+    repository.write("a.md", "dropped")
+    repository.write("b.md", "dropped")
+    repository.commit()
+    repository.cursor = next(
+        iter(repository.source(page_items=1).pages(repository.cursor))
+    ).next  # a.md, and broken off
+    repository.git("reset", "--quiet", "--hard", base)
+    repository.write("c.md", "instead")
+    repository.commit()
+    assert said(repository.news()) == [("a.md", "there", 2), ("b.md", "gone", 2), ("c.md", "there", 3)]
+    assert repository.news() == []
+
+
 def test_a_line_with_older_dates_counts_from_the_end_of_the_one_it_replaced(repository: Repository) -> None:
     repository.write("a.md", "one")
     base = repository.commit()
