@@ -433,7 +433,7 @@ def _normal(address: str) -> httpx.URL | None:
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             return None
         path, mark, query = url.raw_path.decode("ascii").partition("?")
-        url = httpx.URL(f"{url.scheme}://{_host(url)}{_flat(path)}{mark}{query}")
+        url = httpx.URL(f"{url.scheme}://{_host(url)}{_flat(path)}{mark if query else ''}{query}")
     except (httpx.InvalidURL, ValueError, UnicodeError):
         return None
     return url if len(str(url)) <= MAX_URL_CHARS else None

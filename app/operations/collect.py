@@ -493,6 +493,8 @@ def _stated(errand: Errand, item: Item, who: Audience | None, fetched: Fetched |
             connector=errand.registered.settings.connector,
             etag=(fetched.etag if fetched else None) or item.etag,
             author=(fetched.author if fetched else None) or item.author,
+            location=errand.registered.settings.location or None,
+            item=_storable(item.key),
         ),
         attributes=item.attributes,
     )
