@@ -23,7 +23,7 @@ from app.store import runs
 from app.store import sources as store
 from app.store.database import reading, writing
 from ingest.folder_source import look_of
-from ingest.ports import Source
+from ingest.ports import Revalidates, Source
 from ingest.sources import WATCH, open_source
 
 logger = logging.getLogger(__name__)
@@ -165,12 +165,14 @@ class _Carrying:
         for each in todo:
             if not each.same:
                 self._make_room()
-                collect.settle(self._ports, errand, each, lambda item: self._fetch(source, item))
+                collect.settle(self._ports, errand, each, lambda item, held: self._fetch(source, item, held))
 
-    def _fetch(self, source: Source, item: Item) -> Fetched:
+    def _fetch(self, source: Source, item: Item, held: str | None) -> Fetched | None:
         if self._pace_s:
             self._wait(max(0.0, self._fetched + self._pace_s - time.monotonic()))
             self._fetched = time.monotonic()
+        if held is not None and isinstance(source, Revalidates):
+            return source.fetch_unless(item, held)
         return source.fetch(item)
 
     def _make_room(self) -> None:

@@ -38,7 +38,8 @@ from app.ports import Ports
 from app.store import corpus, erasing, jobs, publishing, registry, runs, sources
 from app.store.database import reading, recording, writing
 
-Fetch = Callable[[Item], Fetched]
+Fetch = Callable[[Item, str | None], Fetched | None]
+"""An item's content, given the etag of what is held of it; `None` if that is still it."""
 
 _MAX_KEY_BYTES = 2000
 _MAX_TITLE_CHARS = 500
@@ -296,15 +297,20 @@ def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
 
 def _take(ports: Ports, errand: Errand, standing: Standing, item: Item, known: KnownItem | None, fetch: Fetch) -> None:
     _check_key(item.key)
-    fetched = fetch(item)
+    held = known is not None and not known.gone and not known.broken_off and known.document is not None
+    same = known is not None and held and known.said == _said(errand, item) and known.digest is not None
+    fetched = fetch(item, known.etag if known is not None and same else None)
+    if fetched is None:
+        assert known is not None
+        _unchanged(ports, errand, item, replace(known, token=_token(item), run=errand.run))
+        return
     if len(fetched.content) > MAX_DOCUMENT_BYTES:
         raise TooLarge(f"It is larger than {MAX_DOCUMENT_BYTES // 1_000_000} MB, the most that is taken.")
     if not fetched.content.strip():
         raise Unparseable("The document is empty: there is nothing in it to be found.")
     uri = _uri(errand, item, fetched)
     digest = digest_of(fetched.content)
-    fresh = _known(errand, item, uri, digest)
-    held = known is not None and not known.gone and not known.broken_off and known.document is not None
+    fresh = replace(_known(errand, item, uri, digest), etag=fetched.etag or item.etag)
     if known is not None and held and (known.digest, known.said, known.uri) == (digest, fresh.said, uri):
         _unchanged(ports, errand, item, replace(fresh, document=known.document, job=known.job))
         return

@@ -77,7 +77,7 @@ def _pushed(ports: Ports, errand: Errand, pushed: Pushed) -> Verdict:
     collect.rebind(ports, errand, todo)
     for each in todo:
         if not each.same:
-            collect.settle(ports, errand, each, fetch)
+            collect.settle(ports, errand, each, lambda item, _: fetch(item))
     with reading(ports.engine) as session:
         noted = runs.note_of(session, errand.run, item.key) if todo or before is None else None
         known = store.known_items(session, source, [item.key]).get(item.key)
