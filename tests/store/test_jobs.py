@@ -277,12 +277,17 @@ def test_open_submissions_of_a_document_can_be_restated(shelf: Shelf) -> None:
     changed = replace(running.metadata, readers=frozenset({PrincipalRef("group:board")}))
     with writing(shelf.engine) as session:
         assert jobs.open_jobs_of(session, done.document_row) == [running.job, queued.job]
-        for id, metadata in jobs.open_metadata(session, done.document):
+        for _, id, metadata in jobs.unpublished_metadata(session, [done.document], given_up=False):
             assert metadata == Metadata(uri="a")
             jobs.restate(session, id, changed)
     with reading(shelf.engine) as session:
         assert jobs.submissions_of(session, "batch") == [replace(running, metadata=changed)]
-        assert [metadata for _, metadata in jobs.open_metadata(session, other.document)] == [other.metadata]
+        both = jobs.unpublished_metadata(session, [done.document, other.document], given_up=False)
+        assert both == [
+            (done.document, running.job, changed),
+            (done.document, queued.job, changed),
+            (other.document, other.job, other.metadata),
+        ]
 
 
 @pytest.mark.parametrize(
