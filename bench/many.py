@@ -150,7 +150,9 @@ def _tell_memory(memory: Sequence[tuple[float, float]], out: Console) -> bool:
 def _amend(ports: Ports, server: Server, key: str, count: int, out: Console) -> None:
     """Narrow so many documents in one call, ask at once, and wait until the index says so too."""
     with reading(ports.engine) as session:
-        ids = list(session.scalars(select(col(DocumentRow.public_id)).limit(count)))
+        ids = list(
+            session.scalars(select(col(DocumentRow.public_id)).order_by(col(DocumentRow.id).desc()).limit(count))
+        )
         embedded = session.execute(select(func.count()).select_from(EmbeddingRow)).scalar_one()
     question = {"query": "Paper 17", "mode": "lexical", "top_k": 50}
     with server.connect(key) as owner, server.connect(server.key_of(READER)) as reader:
@@ -163,6 +165,7 @@ def _amend(ports: Ports, server: Server, key: str, count: int, out: Console) -> 
         while _tasks(ports) and time.monotonic() - start < _PATIENCE_S:
             time.sleep(0.1)
         caught_up_s = time.monotonic() - start
+    with server.connect(server.key_of(READER)) as reader:  # the connection before has been idle for too long
         start = time.monotonic()
         caught_up = _cited(reader.ask("POST", "/v1/retrieve", question))
         then_s = time.monotonic() - start

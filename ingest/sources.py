@@ -19,17 +19,13 @@ WATCH = "watch"
 _ENGINE_OPTIONS = (PREFIX, WATCH)
 """What is not the connector's to know."""
 
-_PACE = "requests_per_second"
-"""The engine paces every fetch by it; a site is asked for its listing at that pace too."""
-
 
 def open_source(settings: SourceSettings, scratch: Path) -> Source:
     """The source as its settings have it. Raises `Invalid` where there is none for them, and what its opener raises."""
     opener = OPENERS.get(settings.connector)
     if opener is None:
         raise Invalid(f"This server has no connector named {settings.connector}.")
-    known = (*_ENGINE_OPTIONS, *(() if settings.connector == Connector.WEB else (_PACE,)))
-    options = {name: value for name, value in settings.options.items() if name not in known}
+    options = {name: value for name, value in settings.options.items() if name not in _ENGINE_OPTIONS}
     return opener(replace(settings, options=options), scratch)
 
 

@@ -115,8 +115,9 @@ LONGEST_PAUSE_S = 300.0
 SUSPECT_AFTER_CRASHES = 2
 """A job that was there when so many workers died is done alone, so that one that kills them takes no other along."""
 
-MAX_CRASHES = 5
-"""Then it is set aside. Two of these may have been another's doing, of the rest it was there alone."""
+MAX_CRASHES = 8
+"""Then it is set aside. Two of these may have been another's doing; of the rest it was there alone. Between them it
+waits, so that workers that die for reasons of their own do not die over the same job."""
 
 
 def pause_s(setbacks: int) -> float:

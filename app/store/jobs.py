@@ -204,12 +204,17 @@ def release(session: Session, batch: str, *, crashed: bool, at: Instant) -> list
     published = exists().where(col(VersionRow.job_id) == col(JobRow.id), col(VersionRow.number).is_not(None))
     query = select(col(JobRow.id), col(JobRow.crashes), published).where(*_ours(batch)).with_for_update()
     rows = session.execute(query).all()
-    again = [JobId(id) for id, crashes, out in rows if out or not crashed or crashes + 1 < MAX_CRASHES]
-    crashes = JobRow.crashes + (1 if crashed else 0)
-    _requeue(session, batch, again, crashes=crashes)
-    for id, _, _ in rows:
-        if id not in again:
+    again = []
+    for id, before, out in rows:
+        crashes = before + crashed
+        if crashed and crashes >= MAX_CRASHES and not out:
             fail(session, JobId(id), _KILLS, batch=batch, at=at)
+            continue
+        again.append(JobId(id))
+        values: dict[str, object] = {"crashes": crashes}
+        if crashed and crashes >= SUSPECT_AFTER_CRASHES:
+            values["not_before"] = at + int(pause_s(crashes - SUSPECT_AFTER_CRASHES + 1) * 1000)
+        _requeue(session, batch, [JobId(id)], **values)
     return again
 
 
@@ -341,12 +346,6 @@ def open_jobs_of(session: Session, document_row: int) -> list[JobId]:
 def open_submissions(session: Session, document_row: int) -> list[Submission]:
     """What of a document is not over, in the order in which it was acknowledged."""
     return _submissions(session, col(JobRow.document_id) == document_row, col(JobRow.state).in_(_OPEN))
-
-
-def ended_of(session: Session, batch: str) -> list[JobId]:
-    """The jobs of a batch that are over, however they ended."""
-    rows = session.scalars(select(col(JobRow.id)).where(col(JobRow.batch) == batch, col(JobRow.state).not_in(_OPEN)))
-    return [JobId(id) for id in rows]
 
 
 def unpublished_metadata(

@@ -1,8 +1,9 @@
 """Real places with documents in them, for the contract that every `Source` keeps."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,13 +53,14 @@ def written(count: int) -> dict[str, bytes]:
     return {name: f"# Paper {name}\n\nIt says {name}.\n".encode() for name in names}
 
 
-def git(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
+def git(folder: Path, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
     """Runs git as nobody in particular."""
     done = subprocess.run(
         ["git", "-C", str(folder), "-c", "user.name=Ana", "-c", "user.email=ana@example.org", *arguments],
         input=stdin,
         capture_output=True,
         check=True,
+        env={**os.environ, **(env or {})},
     )
     return done.stdout.decode().strip()
 

@@ -282,8 +282,12 @@ def test_open_submissions_of_a_document_can_be_restated(shelf: Shelf) -> None:
             jobs.restate(session, id, changed)
     with reading(shelf.engine) as session:
         assert jobs.submissions_of(session, "batch") == [replace(running, metadata=changed)]
-        left = jobs.unpublished_metadata(session, [other.document], given_up=False)
-        assert [metadata for *_, metadata in left] == [other.metadata]
+        both = jobs.unpublished_metadata(session, [done.document, other.document], given_up=False)
+        assert both == [
+            (done.document, running.job, changed),
+            (done.document, queued.job, changed),
+            (other.document, other.job, other.metadata),
+        ]
 
 
 @pytest.mark.parametrize(
