@@ -133,7 +133,8 @@ def test_a_label_given_to_an_attachment_of_its_own_is_not_lowered_with_the_mails
     document = put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}))["document"]["id"]
     claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
     office.request("PATCH", f"/v1/documents/{claim}", "user:olga", json={"label": {"level": "restricted"}})
-    office.request("PATCH", f"/v1/documents/{document}", "user:olga", json={"label": {"level": "public"}})
+    lowered = {"label": {"level": "public"}, "reason": "It was published."}
+    assert office.request("PATCH", f"/v1/documents/{document}", "user:olga", json=lowered).status_code == 200
     levels = {uri: each["label"]["level"] for uri, each in listed(office).items()}
     assert levels == {
         "mail-1": "public",

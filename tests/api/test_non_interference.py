@@ -225,7 +225,7 @@ def _change(
         _owner(run, "POST", f"/v1/documents/{ids[uri]}/withdraw", {"reason": "no longer needed"})
         world.in_force.pop(uri, None)
     else:
-        body = {"label": {"level": "restricted"}, "readers": ["user:other"]}
+        body = {"label": {"level": "restricted"}, "readers": ["user:other"], "reason": "it was too wide"}
         _owner(run, "PATCH", f"/v1/documents/{ids[uri]}", body)
         if uri in world.in_force:
             world.in_force[uri] = replace(
