@@ -32,7 +32,7 @@ class Page:
 def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:
     """A job, to whoever submitted it, or curates its collection and may read its document; else `NotFound`.
 
-    Through an assistant only the second holds: it is within the collections that the assistant may use.
+    Through an assistant, both hold within the collections that the assistant may use.
     """
     with reading(ports.engine) as session:
         return _followed_one(ports, session, identify(ports, session, credentials), id)
@@ -42,7 +42,7 @@ def some_jobs(ports: Ports, credentials: Credentials, ids: Sequence[JobId]) -> P
     """Those of these jobs that the principal may follow; the others are left out, as if they were not there."""
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        found = _followed(ports, session, standing, jobs.some_jobs(session, ids))
+        found = _followed(ports, session, standing, jobs.some_jobs(session, ids), named=True)
     return Page(jobs=tuple(found), after=None)
 
 
@@ -68,7 +68,7 @@ def listed(
             )
             if not some:
                 break
-            found += _followed(ports, session, standing, some)
+            found += _followed(ports, session, standing, some, named=False)
             place = some[-1].id
     page = tuple(found[:limit])
     return Page(jobs=page, after=page[-1].id if len(found) > limit else None)
@@ -147,19 +147,29 @@ def _there(session: Session, id: JobId) -> Job:
 
 
 def _followed_one(ports: Ports, session: Session, standing: Standing, id: JobId) -> Job:
-    found = _followed(ports, session, standing, jobs.some_jobs(session, [id]))
+    found = _followed(ports, session, standing, jobs.some_jobs(session, [id]), named=True)
     if not found:
         raise NotFound(ABSENT)
     return found[0]
 
 
-def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence[Job]) -> list[Job]:
-    """Those that the principal submitted itself, and those of documents that it handles."""
-    by = standing.principal.subject.ref if _acts_for_itself(standing) else None
+def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence[Job], *, named: bool) -> list[Job]:
+    """Those that the principal submitted itself, and those of documents that it handles.
+
+    An assistant that acts for the submitter follows what it can name, within the collections that it may use, though
+    it may not read the document: it may have sent it. A list tells it of no more than it handles.
+    """
+    subject = standing.principal.subject
     within = authorize.curated_collections(ports, session, standing)
-    others = {each.document: each.collection for each in some if each.submitted_by != by and each.collection in within}
+    alone = standing.principal.actor is None and subject.profile.active
+    own = {
+        each.id
+        for each in some
+        if each.submitted_by == subject.ref and (alone or (named and each.collection in within))
+    }
+    others = {each.document: each.collection for each in some if each.id not in own and each.collection in within}
     handled = handled_documents(ports, session, standing, others) if others else frozenset()
-    return [each for each in some if each.submitted_by == by or each.document in handled]
+    return [each for each in some if each.id in own or each.document in handled]
 
 
 def _acts_for_itself(standing: Standing) -> bool:
