@@ -354,6 +354,7 @@ def _dbos(settings: Settings, name: str) -> Iterator[None]:
     try:
         yield
     finally:
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)  # that batches under way end without it is meant
         DBOS.destroy(destroy_registry=True)
 
 
