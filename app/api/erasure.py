@@ -36,6 +36,9 @@ class ErasureOut(BaseModel):
     requested_by: str
     certificate: dict[str, Any] | None = Field(description="What was removed, and how it was shown to be gone.")
     certificate_digest: str | None = Field(description="sha256 of the certificate as canonical JSON (RFC 8785).")
+    attachments: list[str] = Field(
+        default=[], description="When a mail is erased: the erasures of what came with it, each with its certificate."
+    )
     signature: None = Field(default=None, description="Null until this server has keys to sign with.")
 
 
@@ -54,12 +57,15 @@ class ErasuresOut(BaseModel):
     },
 )
 def post_erase(id: Text, body: EraseBody, asking: Asking, ports: PortsOf, response: Response) -> ErasureOut:
-    """For owners who may read every version. Under legal hold: 409. Its uri is not taken in again."""
-    done = erase.erase(ports, asking, DocumentId(id), reason=body.reason)
+    """For owners who may read every version. Under legal hold: 409. Its uri is not taken in again.
+
+    The attachments of a mail are erased with it, as far as the owner may read them.
+    """
+    done, attachments = erase.erase(ports, asking, DocumentId(id), reason=body.reason)
     if done.state is not ErasureState.CERTIFIED:
         response.status_code = 202
     response.headers["Location"] = f"/v1/erasures/{done.id}"
-    return erasure_out(done)
+    return erasure_out(done).model_copy(update={"attachments": list(attachments)})
 
 
 @routes.get("/v1/erasures/{id}", summary="An erasure and its certificate", responses=problems(404))

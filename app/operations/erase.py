@@ -25,12 +25,12 @@ from app.domain.evidence import IndexQuery, PointId, chunk_of
 from app.domain.instants import Instant
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
-from app.operations.attest import record
-from app.operations.curate import Amendment, _curator
+from app.operations.attest import record, record_with
+from app.operations.curate import curating, parts_apart
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import curated
 from app.ports import Institution, Ports
-from app.store import boundaries, erasing
+from app.store import boundaries, erasing, publishing
 from app.store.database import reading, recording, rewritten, writing
 from app.store.publishing import NO_BOUNDARY
 
@@ -51,9 +51,12 @@ _INSTANTS: Final = 3
 _DEPTH: Final = 50
 
 
-def erase(ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str) -> Erasure:
+def erase(
+    ports: Ports, credentials: Credentials, document: DocumentId, *, reason: str
+) -> tuple[Erasure, list[ErasureId]]:
     """Erase a document with all of its versions. Raises `NotFound`, `NotPermitted`, and `Conflict` under legal hold.
 
+    The attachments of a mail go with it, as far as the owner may read them, each by an erasure of its own: second.
     1. An owner asks, who may read every version of it.
     2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in.
     3. What can be carried out now is; the rest a worker does. Nothing is certified before it is shown to be gone.
@@ -61,36 +64,38 @@ def erase(ports: Ports, credentials: Credentials, document: DocumentId, *, reaso
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         _not_erased(ports, session, standing, document)
-    standing = _curator(ports, credentials, document, Amendment())
-    id, name = ErasureId(f"era_{ports.new_id()}"), f"api:{ports.new_id()}"
+    standing = curating(ports, credentials, document)
+    apart = parts_apart(ports, standing, document)
+    name = f"api:{ports.new_id()}"
+    asked: dict[DocumentId, ErasureId] = {}
     with recording(ports.engine, ports.now()) as (session, at):
         if erasing.erasure_of(session, document) is not None:
             raise NotFound(read.ABSENT)
-        erasing.request(
-            session,
-            id,
-            document,
-            None,
-            reason=reason,
-            rule=None,
-            pepper=ports.pepper,
-            at=at,
-            by=standing.principal.subject.ref,
-            claim=(name, Instant(ports.now() + CLAIM_MS)),
-        )
-    record(
-        ports,
-        standing.principal,
-        TraceKind.CHANGE,
-        outcome="accepted",
-        request={"what": "erase", "document": document, "erasure": id},
-    )
+        for each in (document, *publishing.parts_of(session, document)):
+            if each in apart or erasing.erasure_of(session, each) is not None:
+                continue
+            asked[each] = ErasureId(f"era_{ports.new_id()}")
+            erasing.request(
+                session,
+                asked[each],
+                each,
+                None,
+                reason=reason,
+                rule=None,
+                pepper=ports.pepper,
+                at=at,
+                by=standing.principal.subject.ref,
+                claim=(name, Instant(ports.now() + CLAIM_MS)),
+            )
+            request = {"what": "erase", "document": each, "erasure": asked[each]}
+            record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="accepted", request=request)
+    id = asked.pop(document)
     with suppress(Unavailable):
         carry_on(ports, name)
     with reading(ports.engine) as session:
         found = erasing.erasure(session, id)
     assert found is not None
-    return found
+    return found, list(asked.values())
 
 
 def erasure(ports: Ports, credentials: Credentials, id: ErasureId) -> Erasure:

@@ -221,3 +221,22 @@ def publish(run: Running, batch: str, *, place: bool = True) -> None:
 def jobs_of(run: Running) -> int:
     with writing(run.ports.engine) as session:
         return sum(jobs.counts(session).values())
+
+
+def test_what_came_with_a_mail_is_erased_with_it_unless_something_is_held(office: Running) -> None:
+    document = put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}))["document"]["id"]
+    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
+    hold = {"title": "Hail", "reason": "a suit", "documents": [claim]}
+    held = office.admin("POST", "/v1/holds", hold)["id"]
+    erase = f"/v1/documents/{document}/erase"
+    assert office.request("POST", erase, "user:olga", json={"reason": "asked for"}).status_code == 409
+    assert len(listed(office)) == 3
+    office.admin("POST", f"/v1/holds/{held}/release", {"reason": "settled"})
+    done = office.request("POST", erase, "user:olga", json={"reason": "asked for"})
+    assert (done.status_code, len(done.json()["attachments"])) == (201, 2)
+    assert listed(office) == {}
+    for id in done.json()["attachments"]:
+        assert office.request("GET", f"/v1/erasures/{id}", "user:olga").json()["state"] == "certified"
+    assert not [
+        each for each in (office.folder / "blobs").rglob("*") if each.is_file() and b"roof" in each.read_bytes()
+    ]
