@@ -54,7 +54,10 @@ class ErasuresOut(BaseModel):
     },
 )
 def post_erase(id: Text, body: EraseBody, asking: Asking, ports: PortsOf, response: Response) -> ErasureOut:
-    """For owners who may read every version. Under legal hold: 409. Its uri is not taken in again."""
+    """For owners who may read every version. Under legal hold: 409. Its uri is not taken in again.
+
+    The attachments of a mail go with it, as far as you may read them: `GET /v1/erasures` lists theirs too.
+    """
     done = erase.erase(ports, asking, DocumentId(id), reason=body.reason)
     if done.state is not ErasureState.CERTIFIED:
         response.status_code = 202

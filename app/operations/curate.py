@@ -81,7 +81,7 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     Raises `NotFound`, `NotPermitted`, `Invalid`.
     """
     standing = _curator(ports, credentials, document, amendment)
-    apart = _parts_apart(ports, standing, document)
+    apart = parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
         versions = amended(session, document, amendment, at=at, by=standing.principal.subject.ref, apart=apart)
     followed_up(ports, standing, {"what": "amend", "document": document}, versions)
@@ -149,7 +149,7 @@ def _restated(metadata: Metadata, amendment: Amendment, stated: Mapping[str, Any
     return restated if amendment.label is UNSTATED else replace(restated, label_reason=amendment.reason)
 
 
-def _parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
+def parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
     """Attachments that the principal may not read, so does nothing to.
 
     One that comes in between is born in the mail's own boundary, which it may: it need not be asked about.
@@ -246,7 +246,7 @@ def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, re
     The attachments of a mail are withdrawn with it, as far as the principal may read them.
     """
     standing = _curator(ports, credentials, document, Amendment())
-    apart = _parts_apart(ports, standing, document)
+    apart = parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
         touched = withdrawn(session, document, reason=reason, at=at, by=standing.principal.subject.ref, apart=apart)
         left = [each.document for each in succession.superseded_by(session, document)]

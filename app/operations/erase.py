@@ -26,13 +26,12 @@ from app.domain.instants import Instant
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record
-from app.operations.curate import Amendment, _curator
+from app.operations.curate import curating, parts_apart
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import curated
 from app.ports import Institution, Ports
-from app.store import boundaries, erasing
+from app.store import boundaries, erasing, publishing
 from app.store.database import reading, recording, rewritten, writing
-from app.store.publishing import NO_BOUNDARY
 
 logger = logging.getLogger(__name__)
 
@@ -55,40 +54,42 @@ def erase(ports: Ports, credentials: Credentials, document: DocumentId, *, reaso
     """Erase a document with all of its versions. Raises `NotFound`, `NotPermitted`, and `Conflict` under legal hold.
 
     1. An owner asks, who may read every version of it.
-    2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in.
+    2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in. What came with it goes
+       too, by an erasure of its own each, as far as the owner may read it: nothing of it may be held either.
     3. What can be carried out now is; the rest a worker does. Nothing is certified before it is shown to be gone.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         _not_erased(ports, session, standing, document)
-    standing = _curator(ports, credentials, document, Amendment())
-    id, name = ErasureId(f"era_{ports.new_id()}"), f"api:{ports.new_id()}"
+    standing = curating(ports, credentials, document)
+    apart = parts_apart(ports, standing, document)
+    ids, name = dict[DocumentId, ErasureId](), f"api:{ports.new_id()}"
     with recording(ports.engine, ports.now()) as (session, at):
         if erasing.erasure_of(session, document) is not None:
             raise NotFound(read.ABSENT)
-        erasing.request(
-            session,
-            id,
-            document,
-            None,
-            reason=reason,
-            rule=None,
-            pepper=ports.pepper,
-            at=at,
-            by=standing.principal.subject.ref,
-            claim=(name, Instant(ports.now() + CLAIM_MS)),
-        )
-    record(
-        ports,
-        standing.principal,
-        TraceKind.CHANGE,
-        outcome="accepted",
-        request={"what": "erase", "document": document, "erasure": id},
-    )
+        for each in (document, *publishing.parts_of(session, document)):
+            if each in apart or erasing.erasure_of(session, each) is not None:
+                continue
+            ids[each] = ErasureId(f"era_{ports.new_id()}")
+            erasing.request(
+                session,
+                ids[each],
+                each,
+                None,
+                reason=reason,
+                rule=None,
+                pepper=ports.pepper,
+                at=at,
+                by=standing.principal.subject.ref,
+                claim=(name, Instant(ports.now() + CLAIM_MS)),
+            )
+    for each, id in ids.items():
+        request = {"what": "erase", "document": each, "erasure": id}
+        record(ports, standing.principal, TraceKind.CHANGE, outcome="accepted", request=request)
     with suppress(Unavailable):
         carry_on(ports, name)
     with reading(ports.engine) as session:
-        found = erasing.erasure(session, id)
+        found = erasing.erasure(session, ids[document])
     assert found is not None
     return found
 
@@ -228,7 +229,10 @@ class _Looking:
         with reading(ports.engine) as session:
             points = erasing.points(session, id)
             sentences = erasing.sentences(session, id, at_most=SENTENCES, max_chars=SENTENCE_CHARS)
-            everywhere = [NO_BOUNDARY, *(each for each, _ in boundaries.boundaries_after(session, NO_BOUNDARY))]
+            everywhere = [
+                publishing.NO_BOUNDARY,
+                *(each for each, _ in boundaries.boundaries_after(session, publishing.NO_BOUNDARY)),
+            ]
         vectors = ports.embedder.embed_queries([each.text for each in sentences]) if sentences else []
         return cls(
             id=id,

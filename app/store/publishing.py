@@ -334,6 +334,12 @@ def attachments(session: Session, version: VersionId) -> list[tuple[int, StagedA
     ]
 
 
+def add_finding(session: Session, version: VersionId, finding: Finding) -> None:
+    row = session.get_one(VersionRow, version)
+    row.findings = [*row.findings, *findings_to_json([finding])]
+    session.add(row)
+
+
 def name_attached(session: Session, version: VersionId, ordinal: int, document: int, job: JobId | None) -> None:
     """Say which document an attachment became, and by which job if it brings something new."""
     row = session.get_one(AttachmentRow, (version, ordinal))
