@@ -22,6 +22,7 @@ from app.domain.jobs import (
     Stage,
     pause_s,
 )
+from app.store.database import in_pieces
 from app.store.metadata import findings_from_json, findings_to_json, metadata_from_json, metadata_to_json
 from app.store.tables import DocumentRow, JobRow, VersionRow
 
@@ -343,25 +344,23 @@ def open_submissions(session: Session, document_row: int) -> list[Submission]:
     return _submissions(session, col(JobRow.document_id) == document_row, col(JobRow.state).in_(_OPEN))
 
 
-def ended_of(session: Session, batch: str) -> list[JobId]:
-    """The jobs of a batch that are over, however they ended."""
-    rows = session.scalars(select(col(JobRow.id)).where(col(JobRow.batch) == batch, col(JobRow.state).not_in(_OPEN)))
-    return [JobId(id) for id in rows]
-
-
 def unpublished_metadata(
     session: Session, documents: Sequence[DocumentId], *, given_up: bool
 ) -> list[tuple[DocumentId, JobId, Metadata]]:
     """What was said of the submissions of these documents that are not over; with `given_up`, of those too that
     failed or were cancelled, and so may be tried again. In the order in which they were acknowledged."""
     states = (*_OPEN, *_GIVEN_UP) if given_up else _OPEN
-    rows = session.execute(
-        select(col(DocumentRow.public_id), col(JobRow.id), col(JobRow.metadata_json))
-        .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
-        .where(col(DocumentRow.public_id).in_(list(documents)), col(JobRow.state).in_(states))
-        .order_by(col(JobRow.seq))
-    )
-    return [(DocumentId(document), JobId(id), metadata_from_json(value)) for document, id, value in rows]
+    found = []
+    for some in in_pieces(documents):
+        rows = session.execute(
+            select(col(JobRow.seq), col(DocumentRow.public_id), col(JobRow.id), col(JobRow.metadata_json))
+            .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
+            .where(col(DocumentRow.public_id).in_(some), col(JobRow.state).in_(states))
+        )
+        found += [
+            (seq or 0, DocumentId(document), JobId(id), metadata_from_json(value)) for seq, document, id, value in rows
+        ]
+    return [(document, job, metadata) for _, document, job, metadata in sorted(found, key=lambda each: each[0])]
 
 
 def metadata_of(session: Session, id: JobId) -> Metadata | None:
