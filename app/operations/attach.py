@@ -6,11 +6,20 @@ from collections.abc import Iterator
 from sqlalchemy.orm import Session
 
 from app.domain.access import Boundary
-from app.domain.corpus import ATTACHMENTS_OF, PART_OF, DocumentId, Metadata, Origin, VersionId
+from app.domain.corpus import (
+    ATTACHMENTS_OF,
+    PART_OF,
+    DocumentId,
+    Finding,
+    FindingCode,
+    Metadata,
+    Origin,
+    VersionId,
+)
 from app.domain.instants import Instant
 from app.domain.jobs import JobId
 from app.ports import Ports
-from app.store import corpus, jobs, publishing
+from app.store import corpus, erasing, jobs, publishing
 from app.store.jobs import Submission
 from app.store.metadata import metadata_digest
 
@@ -24,12 +33,17 @@ def attach(
     """Submit what came with a version of a mail, within the transaction that publishes it: all of it, or nothing.
 
     Each is born in the mail's boundary as it is now; from there on it is a document like any other, named after the
-    mail. One that an earlier version had and this one has not is withdrawn.
+    mail. One that an earlier version had and this one has not is withdrawn. One that was erased does not come back
+    with its mail.
     """
     before = publishing.attached(session, mail.document_row)
     still: set[int] = set()
     for ordinal, each in publishing.attachments(session, version):
-        row, document, uri = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+        place = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+        if place is None:
+            _leave_out(ports, session, version, ordinal, each)
+            continue
+        row, document, uri = place
         still.add(row)
         metadata = _metadata(mail, boundary, uri)
         said = metadata_digest(metadata)
@@ -66,20 +80,33 @@ def _safe(name: str) -> str:
 
 def _place(
     ports: Ports, session: Session, mail: Submission, name: str, own: frozenset[int], *, at: Instant
-) -> tuple[int, DocumentId, str]:
-    """The document that an attachment becomes: the mail's own by that name, else a new one under a free uri.
+) -> tuple[int, DocumentId, str] | None:
+    """The document that an attachment becomes: the mail's own by that name, else a new one under a free uri; None if
+    what had that uri was erased, and not readmitted.
 
     INVARIANT: what somebody else put under such a uri is never given another version from here.
     """
     for uri in _uris(f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}"):
         found = publishing.document_row(session, collection=mail.collection, uri=uri)
         if found is None:
+            if erasing.barred_by(session, erasing.mark_of(mail.collection, uri, pepper=ports.pepper)) is not None:
+                return None
             document = DocumentId(f"doc_{ports.new_id()}")
             row = publishing.add_document(session, id=document, collection=mail.collection, uri=uri, at=at)
             return row, document, uri
         if found[0] in own:
             return found[0], found[1], uri
     raise AssertionError("some uri is free")
+
+
+def _leave_out(
+    ports: Ports, session: Session, version: VersionId, ordinal: int, left: publishing.StagedAttachment
+) -> None:
+    """Say that an attachment is left out; its bytes, which its mail's staging stored, go as the erasure had them go."""
+    detail = f"Attachment {ordinal} was erased here before. It is taken in again only once an owner readmits it."
+    publishing.add_finding(session, version, Finding(code=FindingCode.PARTIAL, detail=detail))
+    if not erasing.original_is_wanted(session, left.digest):
+        ports.blobs.remove(left.digest)
 
 
 def _uris(wanted: str) -> Iterator[str]:

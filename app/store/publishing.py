@@ -32,7 +32,7 @@ from app.domain.jobs import JobId
 from app.domain.labels import Cause, Label
 from app.store.boundaries import boundary_of
 from app.store.corpus import boxes_to_json
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.jobs import Submission
 from app.store.metadata import causes_to_json, findings_from_json, findings_to_json, source_to_json
 from app.store.recorded import close, holds, replace_state
@@ -332,6 +332,12 @@ def attachments(session: Session, version: VersionId) -> list[tuple[int, StagedA
         (row.ordinal, StagedAttachment(name=row.name, media_type=row.media_type, digest=Digest(row.digest)))
         for row in rows
     ]
+
+
+def add_finding(session: Session, version: VersionId, finding: Finding) -> None:
+    row = session.get_one(VersionRow, version)
+    row.findings = [*row.findings, *findings_to_json([finding])]
+    session.add(row)
 
 
 def name_attached(session: Session, version: VersionId, ordinal: int, document: int, job: JobId | None) -> None:
@@ -778,16 +784,20 @@ def index_tasks(session: Session, *, limit: int) -> list[tuple[int, VersionId, b
 
 def index_tasks_of(session: Session, versions: Sequence[VersionId]) -> list[tuple[int, VersionId, bool]]:
     """As `index_tasks`, of these versions."""
-    rows = session.execute(
-        select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole))
-        .where(col(IndexTaskRow.version_id).in_(list(versions)))
-        .order_by(col(IndexTaskRow.id))
-    )
-    return [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
+    found: list[tuple[int, VersionId, bool]] = []
+    for some in in_pieces(versions):
+        rows = session.execute(
+            select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole)).where(
+                col(IndexTaskRow.version_id).in_(some)
+            )
+        )
+        found += [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
+    return sorted(found)
 
 
 def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
-    session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(list(ids))))
+    for some in in_pieces(ids):
+        session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(some)))
 
 
 def published_chunks(session: Session) -> int:

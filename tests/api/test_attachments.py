@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from app.bootstrap import new_id
-from app.store import jobs
-from app.store.database import writing
+from app.domain.corpus import DocumentId, digest_of
+from app.domain.errors import NotFound
+from app.store import erasing, jobs
+from app.store.database import reading, writing
 from ingest import pipeline
 from tests.running import Running
 
@@ -201,6 +203,57 @@ def test_somebody_elses_document_under_an_attachments_uri_is_left_alone(office: 
         1,
     )
     assert found["mail-1#attachments/1-claim.md~2"]["attributes"]["part_of"] == [found["mail-1"]["document_id"]]
+
+
+def test_a_mail_erased_before_it_is_published_leaves_none_of_its_attachments_bytes(office: Running) -> None:
+    response = office.submit_file("user:olga", "post", mail({"claim.md": CLAIM}), "mail.eml", uri="mail-1")
+    batch = claimed(office)
+    pipeline.stage_batch(office.ports, office.parser, office.readers, batch)
+    erased = erase(office, response.json()["document"]["id"])
+    assert (erased["state"], erased["certificate"]["removed"]["originals"]) == ("certified", 2)
+    with pytest.raises(NotFound):
+        office.ports.blobs.get(digest_of(CLAIM))
+
+
+def test_erasing_a_mail_takes_its_attachments_along_unless_one_is_held(office: Running) -> None:
+    papers = mail({"claim.md": CLAIM, "plan.md": b"# Plan\nThe plan."}, inner=RATES)
+    document = put(office, papers, readers=["user:ana"])["document"]["id"]
+    found = {uri.rpartition("/")[2]: each["document_id"] for uri, each in listed(office).items()}
+    label = {"label": {"level": "restricted", "categories": ["privileged"]}}
+    assert office.request("PATCH", f"/v1/documents/{found['2-plan.md']}", "user:olga", json=label).status_code == 200
+    order = {"title": "Roof", "reason": "a dispute", "documents": [found["1-rates.csv"]]}
+    hold = office.request("POST", "/v1/holds", "admin", json=order).json()["id"]
+    refused = office.request("POST", f"/v1/documents/{document}/erase", "user:olga", json={"reason": "asked"})
+    assert (refused.status_code, hold in refused.json()["detail"]) == (409, True)
+    assert office.found("user:ana", DAMAGE) != []
+    office.admin("POST", f"/v1/holds/{hold}/release", {"reason": "settled"})
+    assert erase(office, document)["state"] == "certified"
+    with reading(office.ports.engine) as session:
+        there = [id for name, id in found.items() if erasing.erasure_of(session, DocumentId(id)) is None]
+    assert there == [found["2-plan.md"]]  # which olga may not read
+
+
+def test_an_attachment_that_was_erased_does_not_come_back_with_its_mail(office: Running) -> None:
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}))
+    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
+    erasure = erase(office, claim)["id"]
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}, subject="Papers again"))
+    found = listed(office)
+    assert list(found) == ["mail-1", "mail-1#attachments/2-rates.csv"]
+    assert [each["code"] for each in found["mail-1"]["findings"]] == ["attachment", "partial"]
+    with pytest.raises(NotFound):
+        office.ports.blobs.get(digest_of(CLAIM))
+    readmitted = office.request("POST", f"/v1/erasures/{erasure}/readmit", "user:olga", json={"reason": "needed"})
+    assert readmitted.status_code == 200
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}, subject="Once more"))
+    assert "mail-1#attachments/1-claim.md" in listed(office)
+
+
+def erase(run: Running, document: str) -> dict[str, Any]:
+    response = run.request("POST", f"/v1/documents/{document}/erase", "user:olga", json={"reason": "asked"})
+    assert response.status_code == 201, response.text
+    erased: dict[str, Any] = response.json()
+    return erased
 
 
 def claimed(run: Running) -> str:
