@@ -15,6 +15,7 @@ from pathlib import Path
 from app.domain.corpus import MAX_DOCUMENT_BYTES
 from app.domain.errors import Invalid, NotFound, NotPermitted, TooLarge, Unavailable
 from app.domain.sources import Cursor, Fetched, Item, Page, SourceSettings
+from ingest.listing import Options, Paths
 
 PAGE_ITEMS = 500
 
@@ -35,11 +36,14 @@ class _File:
 
 
 def open_folder(settings: SourceSettings, *, page_items: int = PAGE_ITEMS) -> "FolderSource":
-    """The `Source` of a folder. Its option `watch` is the engine's to see to."""
+    """The `Source` of a folder. Its option `watch` is the engine's to see to. Raises `Invalid`."""
+    options = Options(settings)
+    paths = options.paths()
+    options.refuse_others()
     path = settings.location.removeprefix("file://")
     if not os.path.isabs(path):
         raise Invalid("The location of a folder is a path from the root of the file system.")
-    return FolderSource(Path(os.path.realpath(path)), page_items=page_items)
+    return FolderSource(Path(os.path.realpath(path)), paths=paths, page_items=page_items)
 
 
 class FolderSource:
@@ -47,8 +51,8 @@ class FolderSource:
 
     lists_all = True
 
-    def __init__(self, root: Path, *, page_items: int = PAGE_ITEMS) -> None:
-        self._root, self._page_items = root, page_items
+    def __init__(self, root: Path, *, paths: Paths, page_items: int = PAGE_ITEMS) -> None:
+        self._root, self._paths, self._page_items = root, paths, page_items
 
     def pages(self, since: Cursor | None) -> Iterator[Page]:
         """As the port has it. A folder below that cannot be listed is told of at the end: the rest was listed."""
@@ -56,6 +60,8 @@ class FolderSource:
         unlisted: list[str] = []
         items: list[Item] = []
         for file in _files(self._root, str(self._root), (), after, unlisted):
+            if not self._paths.wants(file.key):
+                continue
             items.append(Item(key=file.key, etag=file.etag, locator=file.place))
             if len(items) == self._page_items:
                 yield Page(items=tuple(items), next=_cursor(file.parts))

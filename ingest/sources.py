@@ -14,9 +14,9 @@ Opener = Callable[[SourceSettings, Path], Source]
 """Given the settings and a folder of the worker's own, to keep things in between two runs."""
 
 WATCH = "watch"
-"""The option of a folder that is looked at all the time: `true`, or not given."""
+"""The option of a folder, and of nothing else, that is looked at all the time: `true`."""
 
-_ENGINE_OPTIONS = (PREFIX, WATCH)
+_ENGINE_OPTIONS = frozenset({PREFIX})
 """What is not the connector's to know."""
 
 
@@ -25,7 +25,10 @@ def open_source(settings: SourceSettings, scratch: Path) -> Source:
     opener = OPENERS.get(settings.connector)
     if opener is None:
         raise Invalid(f"This server has no connector named {settings.connector}.")
-    options = {name: value for name, value in settings.options.items() if name not in _ENGINE_OPTIONS}
+    own = _ENGINE_OPTIONS | ({WATCH} if settings.connector == Connector.FOLDER else set())
+    if WATCH in own and settings.options.get(WATCH, "true") not in ("true", "false"):
+        raise Invalid(f"The option {WATCH!r} is either true or false.")
+    options = {name: value for name, value in settings.options.items() if name not in own}
     return opener(replace(settings, options=options), scratch)
 
 

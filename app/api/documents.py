@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.credentials import Asking
@@ -155,6 +164,14 @@ class AmendmentIn(Wire):
     A label that is less strict than today's, in its level or for want of a category, wants a `reason`.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "readers": ["group:legal", "user:ana"],
+                "label": {"level": "confidential", "categories": ["pii"]},
+            }
+        }
+    )
     label: LabelWire | None = None
     readers: list[Ref] | None = Field(default=None, max_length=1000)
     denied: list[Ref] | None = Field(default=None, max_length=1000)
@@ -194,6 +211,9 @@ _BOUNDARY_FIELDS = ("label", "readers", "denied", "jurisdictions", "purposes", "
 class AmendSeveralIn(AmendmentIn):
     """Which documents, by id or by uri, and what of their boundary is to be otherwise."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"uris": ["hr/handbook", "hr/leave-policy"], "readers": ["group:hr"]}}
+    )
     documents: list[Annotated[str, StringConstraints(max_length=100), Storable]] = Field(
         default_factory=list, max_length=curate.MAX_AMENDED
     )
@@ -215,6 +235,7 @@ class AmendedOut(BaseModel):
 
 
 class WithdrawBody(Wire):
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "It was sent to the wrong collection."}})
     reason: Title
 
 

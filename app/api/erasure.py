@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -18,6 +18,9 @@ routes = APIRouter(tags=["erasure"], responses=ASKED)
 
 
 class EraseBody(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"reason": "Request of the person it is about, case 2026-114."}}
+    )
     reason: Title
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.api.credentials import Asking
 from app.api.documents import DocumentRef, SubmittedOut, acknowledged, cursor_of, place_of
@@ -26,6 +26,11 @@ routes = APIRouter(tags=["documents in time"], responses=ASKED)
 class CorrectionIn(Wire):
     """What is to be otherwise; what is left out stays. `null` takes `valid_to` or `review_by` away."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"valid_from": "2026-01-31T00:00:00Z", "reason": "It was signed a month earlier."}
+        }
+    )
     valid_from: InstantIn | None = None
     valid_to: InstantIn | None = None
     review_by: InstantIn | None = None
@@ -217,12 +222,14 @@ def _hunk(hunk: Hunk, old: str, new: str) -> HunkOut:
 
 
 class RollbackBody(Wire):
-    to: int = Field(ge=1, examples=[1])
+    model_config = ConfigDict(json_schema_extra={"example": {"to": 1, "reason": "Version 2 was a draft."}})
+    to: int = Field(ge=1, description="A version's number.")
     reason: Title
 
 
 class SupersedeBody(Wire):
-    by: Text = Field(examples=["doc_ycm4hswkclbmkpkltlte2st7ae"])
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "doc_ycm4hswkclbmkpkltlte2st7ae"}})
+    by: Text = Field(description="The id of the document that takes its place.")
     begins: InstantIn | None = Field(
         default=None,
         description="From when on. Unset: from when the successor began, or now if the document began later.",
@@ -276,6 +283,9 @@ def post_supersede(id: Text, body: SupersedeBody, asking: Asking, ports: PortsOf
 
 
 class ReviewedBody(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"next": "2027-01-31T00:00:00Z", "note": "Still so, says Legal."}}
+    )
     next: InstantIn | None = Field(
         default=None,
         description="When it is due again; null for never. Left out: after the collection's term, if it has one.",

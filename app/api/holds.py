@@ -1,7 +1,7 @@
 """Legal holds: placed, seen, released."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -19,14 +19,26 @@ routes = APIRouter(tags=["legal holds"], responses=ASKED)
 class HoldBody(Wire):
     """On documents, or on collections with all that is put in later."""
 
-    title: Title = Field(examples=["Northlight litigation"])
-    reason: Title = Field(examples=["Counsel expects a claim."])
-    matter: Title | None = Field(default=None, examples=["2026-114"])
-    documents: list[Title] = Field(default_factory=list, max_length=10_000)
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "title": "Northlight litigation",
+                "reason": "Counsel expects a claim.",
+                "matter": "2026-114",
+                "documents": ["doc_ycm4hswkclbmkpkltlte2st7ae"],
+                "collections": [],
+            }
+        }
+    )
+    title: Title
+    reason: Title
+    matter: Title | None = None
+    documents: list[Title] = Field(default_factory=list, max_length=10_000, description="Ids.")
     collections: list[Name] = Field(default_factory=list, max_length=1000)
 
 
 class ReleaseBody(Wire):
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "The claim was settled."}})
     reason: Title
 
 

@@ -38,6 +38,16 @@ class IdentityWire(Wire):
 
 
 class IdentitiesBody(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "identities": [
+                    {"kind": "user", "value": "e811976d-83df-4cbd-8b9b-5215b18aa874", "principal": "user:ana"},
+                    {"kind": "everyone", "principal": "group:all-staff"},
+                ]
+            }
+        }
+    )
     identities: list[IdentityWire] = Field(max_length=100_000)
 
     def domain(self) -> dict[ForeignName, PrincipalRef]:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -39,6 +39,9 @@ class LabelRuleWire(Wire):
 
 
 class LabelRulesWire(Wire):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"rules": [{"path": "hr/*", "level": "confidential", "categories": ["pii"]}]}}
+    )
     rules: list[LabelRuleWire] = Field(max_length=200)
 
     def domain(self) -> list[LabelRule]:

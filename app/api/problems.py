@@ -1,6 +1,7 @@
 """Every error as RFC 9457 problem+json. The only place that knows an HTTP status."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -70,7 +71,7 @@ class Problem(BaseModel):
                 "detail": "The request is not of the form that the contract gives: see errors.",
                 "instance": "/v1/retrieve",
                 "trace_id": "tr_4wrij62whllid6p5he5q545sfe",
-                "errors": [{"detail": "Input should be less than or equal to 50.", "pointer": "/top_k"}],
+                "errors": [{"detail": "It should be less than or equal to 50.", "pointer": "/top_k"}],
             }
         },
     )
@@ -183,6 +184,9 @@ def faults_of(errors: Sequence[Any], prefix: str = "") -> tuple[Fault, ...]:
     return tuple(Fault(detail=_sentence(each), pointer=prefix + _pointer(each)) for each in errors)
 
 
+_OUR_WORDS = re.compile(r"^(Input|String|List|Dictionary|Tuple|Set|Data|Value) should ")
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     context = error.get("ctx", {})
     match error["type"]:
@@ -196,7 +200,13 @@ def _sentence(error: Mapping[str, Any]) -> str:
             return "It should be a JSON object."
         case "json_invalid":
             return f"It is not JSON: {context['error']}."
-    text = str(error["msg"]).removeprefix("Value error, ")
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "It should be a whole number."
+        case "bool_type" | "bool_parsing":
+            return "It should be true or false."
+        case "string_type":
+            return "It should be text."
+    text = _OUR_WORDS.sub("It should ", str(error["msg"]).removeprefix("Value error, "))
     return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."
 
 

@@ -1,7 +1,7 @@
 """Retention rules by collection: set, tried, carried out."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
@@ -24,9 +24,10 @@ class RuleWire(Wire):
 
 
 class RetentionBody(Wire):
-    rules: list[RuleWire] = Field(
-        max_length=20, examples=[[{"when": "superseded", "after_days": 365, "action": "erase"}]]
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"rules": [{"when": "superseded", "after_days": 365, "action": "erase"}]}}
     )
+    rules: list[RuleWire] = Field(max_length=20)
 
     def domain(self) -> tuple[RetentionRule, ...]:
         for place, rule in enumerate(self.rules):
@@ -42,7 +43,8 @@ class RetentionOut(BaseModel):
     rules: list[RuleWire]
 
 
-class RunBody(Wire):
+class RetentionRunBody(Wire):
+    model_config = ConfigDict(json_schema_extra={"example": {"dry_run": True}})
     dry_run: bool = Field(description="True: only say what would be done.")
 
 
@@ -63,7 +65,7 @@ class DisposedOut(BaseModel):
     erasure: str | None = Field(description="The erasure that it went by.")
 
 
-class RunOut(BaseModel):
+class RetentionRunOut(BaseModel):
     dry_run: bool
     versions: list[DisposedOut]
 
@@ -89,10 +91,10 @@ def get_retention(name: Name, asking: Asking, ports: PortsOf) -> RetentionOut:
     summary="Try a collection's retention rules, or carry them out now",
     responses={**problems(404), **SENT},
 )
-def post_run(name: Name, body: RunBody, asking: Asking, ports: PortsOf) -> RunOut:
+def post_run(name: Name, body: RetentionRunBody, asking: Asking, ports: PortsOf) -> RetentionRunOut:
     """For owners, and of the documents that they may read. The daily run is about all of the collection's."""
     found = retain.run(ports, asking, name, dry_run=body.dry_run)
-    return RunOut(dry_run=body.dry_run, versions=[_disposed(each) for each in found])
+    return RetentionRunOut(dry_run=body.dry_run, versions=[_disposed(each) for each in found])
 
 
 def _rule(rule: RetentionRule) -> RuleWire:

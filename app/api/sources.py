@@ -69,6 +69,7 @@ class SourceBody(Wire):
 
 
 class RunBody(Wire):
+    model_config = ConfigDict(json_schema_extra={"example": {"confirm_withdrawals": False}})
     confirm_withdrawals: bool = Field(
         default=False, description="Withdraw what is gone, however much it is: after a run that needs confirmation."
     )

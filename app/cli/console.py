@@ -64,11 +64,11 @@ def word(outcome: str) -> Text:
     return plain(outcome, style=STYLES.get(outcome, ""))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Columns that need no lines; the last takes the room that is left."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, whole: str | None = None) -> Table:
+    """Columns that need no lines; the last takes the room that is left. What is in `whole` is never broken: an id."""
     made = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns[:-1]:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column == whole)
     made.add_column(columns[-1], overflow="fold", ratio=1)
     for row in rows:
         made.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))

@@ -33,7 +33,11 @@ def show(
         say("There is no such job.")
         return
     out().print(
-        table(("job", "state", "tried", "document", "what is wrong, and what to do"), [_row(each) for each in found])
+        table(
+            ("job", "state", "tried", "document", "what is wrong, and what to do"),
+            [_row(each) for each in found],
+            whole="job",
+        )
     )
     if more:
         say()

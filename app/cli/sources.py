@@ -138,7 +138,7 @@ def runs(settings: Settings, named: Named, run: str | None) -> bool:
             (each["id"], each["started_at"] or each["requested_at"], each["triggered_by"], each["state"], _counts(each))
             for each in found["runs"]
         ]
-        out().print(table(("run", "at", "asked for by", "state", "what it came to"), rows))
+        out().print(table(("run", "at", "asked for by", "state", "what it came to"), rows, whole="run"))
     else:
         say(f"{named.name} was never run.")
     return True

@@ -87,6 +87,8 @@ class Job:
 _ADVICE = {
     "unparseable-document": "Mend the document, or save it in another format, and submit it again.",
     "unsupported-media-type": "Save the document in a format that is read here, and submit that.",
+    "no-text": "Submit a document that holds text, or a sharper picture of it.",
+    "needs-ocr": "Have Tesseract installed where the worker runs and retry it, or submit a document that holds text.",
     "too-large": "Split the document, or leave out its images, and submit the parts.",
     "not-found": "The original is not there any more: submit the document again.",
     "unavailable": "Retry it once the server is ready again (GET /readyz names what is not).",

@@ -7,10 +7,12 @@ from app.domain.errors import Conflict, Fault, Invalid
 from app.domain.instants import Instant
 from app.operations.curate import curating, followed_up
 from app.operations.identify import Credentials
-from app.operations.submit import NOT_YOURS, named
+from app.operations.submit import named
 from app.ports import Ports
 from app.store import corpus, succession
 from app.store.database import reading, recording
+
+_NO_SUCH_SUCCESSOR = "It is no other document that you own and may read. Name one by its id: doc_..."
 
 
 def supersede(
@@ -25,7 +27,7 @@ def supersede(
     standing = curating(ports, credentials, document)
     with reading(ports.engine) as session:
         if named(ports, session, standing, "", [successor]).get(successor) in (None, document):
-            fault = Fault(detail=NOT_YOURS, pointer="/by")
+            fault = Fault(detail=_NO_SUCH_SUCCESSOR, pointer="/by")
             raise Invalid("That document cannot take the place of this one; nothing was changed.", faults=(fault,))
     with recording(ports.engine, ports.now()) as (session, at):
         if succession.leads_to(session, document, successor):

@@ -187,7 +187,9 @@ def test_only_what_one_handles_is_superseded(shelf: Running) -> None:
     assert all(each == refusals[0] for each in refusals)
     assert refusals[0][1][0]["pointer"] == "/metadata/supersedes/1"
     for name in (hidden, foreign, "doc_" + "a" * 26, own):
-        assert post(shelf, f"/v1/documents/{own}/supersede", "user:clerk", by=name).status_code == 422, name
+        refused = post(shelf, f"/v1/documents/{own}/supersede", "user:clerk", by=name)
+        assert refused.status_code == 422, name
+        assert "by its id" in refused.json()["errors"][0]["detail"]
     assert post(shelf, f"/v1/documents/{hidden}/supersede", "user:clerk", by=own).status_code == 404
     assert post(shelf, f"/v1/documents/{foreign}/supersede", "user:clerk", by=own).status_code == 403
 

@@ -152,6 +152,19 @@ def test_links_that_lead_out_and_hidden_and_lock_files_are_passed_over(run: Runn
     assert [each["uri"] for each in listed] == ["horses.md", "in.md"]
 
 
+def test_a_folder_is_narrowed_by_its_options_and_one_that_means_nothing_takes_nothing_in(run: Running) -> None:
+    _founded(run)
+    for path in ("horses.md", "private/pay.md", "horses.csv"):
+        _write(run, path, DRAUGHT)
+    for options in ({"exlude": "private/**"}, {"watch": "yes"}):
+        _put(run, options=options)
+        report = _run(run)
+        assert (report["state"], report["problem"]["status"], report["counts"]["listed"]) == ("failed", 422, 0)
+        assert next(iter(options)) in report["problem"]["detail"]
+    _put(run, options={"include": "**/*.md", "exclude": "private/**"})
+    assert _counts(_run(run)) == {"listed": 1, "new": 1}
+
+
 @pytest.mark.parametrize("place", ["/etc", "{places}/../secret", "{places}/link", "{places}-other", "file:///etc"])
 def test_nothing_is_fetched_from_where_the_operator_has_not_allowed_it(run: Running, place: str) -> None:
     _founded(run)

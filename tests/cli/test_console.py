@@ -38,6 +38,13 @@ def test_without_a_terminal_an_outcome_is_its_word_alone() -> None:
     assert "\x1b" not in shown.getvalue()
 
 
+def test_an_id_is_never_broken_however_narrow_the_terminal() -> None:
+    id, shown = "job_3wkbe6vfvibzutnwjqw6bngrxp", StringIO()
+    rows = [(id, "failed", "shelf: " + "a-long-name/" * 9, "What is wrong, and what to do. " * 9)]
+    Console(file=shown, width=80).print(table(("job", "state", "document", "what"), rows, whole="job"))
+    assert id in shown.getvalue().split()
+
+
 def test_the_telling_sentence_is_whole_and_not_a_heading() -> None:
     text = (
         "3. Sharing with a partner for analysis\n\nThis is new. Totals may be shared with a partner once approved. Ask."
