@@ -372,15 +372,16 @@ def attached(session: Session, document: int) -> dict[int, DocumentId]:
 
 def with_attachments(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
     """Those of these documents that something came with."""
-    rows = session.scalars(
-        select(col(DocumentRow.public_id))
-        .distinct()
-        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
-        .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
-        .where(col(DocumentRow.public_id).in_(list(documents)))
-        .order_by(col(DocumentRow.public_id))
-    )
-    return [DocumentId(id) for id in rows]
+    found: list[str] = []
+    for some in in_pieces(documents):
+        found += session.scalars(
+            select(col(DocumentRow.public_id))
+            .distinct()
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
+            .where(col(DocumentRow.public_id).in_(some))
+        )
+    return [DocumentId(id) for id in sorted(found)]
 
 
 def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
@@ -393,6 +394,11 @@ def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
         found.update(inner)
         waiting.extend(inner)
     return list(found.values())
+
+
+def parts_of_several(session: Session, documents: Sequence[DocumentId]) -> dict[DocumentId, list[DocumentId]]:
+    """As `parts_of`, of those of these documents that something came with."""
+    return {mail: parts_of(session, mail) for mail in with_attachments(session, documents)}
 
 
 def label_of_newest(session: Session, document: int) -> Label | None:
