@@ -38,7 +38,8 @@ def attach(
     """
     before = publishing.attached(session, mail.document_row)
     still: set[int] = set()
-    for ordinal, each in publishing.attachments(session, version):
+    attachments = publishing.attachments(session, version)
+    for ordinal, each in attachments:
         place = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
         if place is None:
             _leave_out(ports, session, version, ordinal, each)
@@ -63,6 +64,8 @@ def attach(
             metadata=metadata,
             metadata_digest=said,
             submitted_by=mail.submitted_by,
+            size_bytes=mail.size_bytes // len(attachments),  # together they weigh what the mail does
+            submitted_through=mail.submitted_through,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()

@@ -7,6 +7,7 @@ is written in the transaction that acts on it, so a run that is broken off anywh
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -241,14 +242,27 @@ def rederive(
     """Let the items of these sources be read by whom their access lists now mean. Within a recording; says which
     documents that moved. Those that are not `handled` (None: all are) are moved as far as that narrows them."""
     moved = []
-    for item in sources.items_with_acl(session, [each.id for each in registered]):
+    items = [each for each in sources.items_with_acl(session, [each.id for each in registered]) if each.document]
+    parts = _unhandled_parts(session, [each.document for each in items if each.document], handled)
+    for item in items:
         if item.document is None or item.acl is None:
             continue
         limited = handled is not None and item.document not in handled
         within = collection.default_readers if collection else None
-        if _move(session, item.document, audience(item.acl, known), at=at, by=by, within=within, limited=limited):
+        wanted, apart = audience(item.acl, known), parts.get(item.document, ())
+        if _move(session, item.document, wanted, at=at, by=by, within=within, limited=limited, apart=apart):
             moved.append(item.document)
     return moved
+
+
+def _unhandled_parts(
+    session: Session, documents: Sequence[DocumentId], handled: frozenset[DocumentId] | None
+) -> dict[DocumentId, list[DocumentId]]:
+    """Of those of these documents that something came with: what of that is not `handled` (None: all is)."""
+    if handled is None:
+        return {}
+    parts = publishing.parts_of_several(session, documents)
+    return {mail: [each for each in several if each not in handled] for mail, several in parts.items()}
 
 
 def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequence[tuple[Item, KnownItem]]) -> None:
@@ -268,20 +282,22 @@ def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequ
 
 
 def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
+    documents = [_document_of(each) for each in todo]
     with reading(ports.engine) as session:
         standing = authority(ports, session, errand.registered)
-        handled = handled_documents(
-            ports, session, standing, dict.fromkeys([_document_of(each) for each in todo], errand.collection)
-        )
+        concerned = [*documents, *itertools.chain(*publishing.parts_of_several(session, documents).values())]
+        handled = handled_documents(ports, session, standing, dict.fromkeys(concerned, errand.collection))
     with recording(ports.engine, ports.now()) as (session, at):
         foreign = _foreign(session, errand)
         home = registry.collection(session, errand.collection)
+        parts = _unhandled_parts(session, documents, handled)
+        within = home.default_readers if home else None
         moved = []
         for each in todo:
             assert each.known is not None
             document, wanted = _document_of(each), _audience(each.item.acl, foreign)
-            within = home.default_readers if home and document not in handled else None
-            if _move(session, document, wanted, at=at, by=standing, within=within, limited=document not in handled):
+            limited, apart = document not in handled, parts.get(document, ())
+            if _move(session, document, wanted, at=at, by=standing, within=within, limited=limited, apart=apart):
                 moved.append(document)
             known = replace(each.known, acl=each.item.acl)
             if each.same:
@@ -400,12 +416,31 @@ def _move(
     by: Standing,
     within: frozenset[PrincipalRef] | None = None,
     limited: bool = False,
+    apart: Sequence[DocumentId] = (),
 ) -> bool:
     """Move the boundary of every version of a document, and of what is coming, to an audience; whether it moved.
 
-    `limited`: no further than what narrows it. What a boundary leaves to its collection is `within` then.
+    `limited`: no further than what narrows it. What a boundary leaves to its collection is `within` then. `apart` is
+    what came with it and is moved so far alone.
     """
-    subject = by.principal.subject.ref
+    subject, moved = by.principal.subject.ref, False
+    for part in apart:
+        own = publishing.parts_of(session, part)
+        moved |= _moved(session, part, wanted, at=at, by=subject, within=within, limited=True, apart=own)
+    return _moved(session, document, wanted, at=at, by=subject, within=within, limited=limited, apart=apart) or moved
+
+
+def _moved(
+    session: Session,
+    document: DocumentId,
+    wanted: Audience | None,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    within: frozenset[PrincipalRef] | None,
+    limited: bool,
+    apart: Sequence[DocumentId],
+) -> bool:
     boundaries = [each.boundary for each in corpus.versions_of(session, document)]
     stated = [(each.readers, each.denied) for each in boundaries]
     stated += [
@@ -420,7 +455,7 @@ def _move(
     readers, denied = _bounds(wanted)
     if all(each == (readers, denied) for each in stated):
         return False
-    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=subject)
+    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=by, apart=frozenset(apart))
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -254,14 +254,14 @@ def _forget(session: Session, ids: Sequence[int | None]) -> None:
 
 def left_behind(session: Session, job: JobId | None = None, *, limit: int) -> list[VersionId]:
     """Versions that are staged, though the job that staged them is over: of one job, or of any."""
-    query = (
-        select(col(VersionRow.id))
-        .join(JobRow, col(JobRow.id) == col(VersionRow.job_id))
-        .where(col(VersionRow.number).is_(None), col(JobRow.state).in_(("failed", "cancelled", "succeeded")))
+    over = exists().where(
+        col(JobRow.id) == col(VersionRow.job_id), col(JobRow.state).in_(("failed", "cancelled", "succeeded"))
     )
+    query = select(col(VersionRow.id)).where(col(VersionRow.number).is_(None), over)
     if job is not None:
         query = query.where(col(VersionRow.job_id) == job)
-    return [VersionId(id or 0) for id in session.scalars(query.order_by(col(VersionRow.id)).limit(limit))]
+    # in the order of the index of what is staged, so that it is gone through: few are, and very many jobs are over
+    return [VersionId(id or 0) for id in session.scalars(query.order_by(col(VersionRow.job_id)).limit(limit))]
 
 
 def forget(session: Session, versions: Sequence[VersionId]) -> None:
@@ -372,15 +372,16 @@ def attached(session: Session, document: int) -> dict[int, DocumentId]:
 
 def with_attachments(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
     """Those of these documents that something came with."""
-    rows = session.scalars(
-        select(col(DocumentRow.public_id))
-        .distinct()
-        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
-        .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
-        .where(col(DocumentRow.public_id).in_(list(documents)))
-        .order_by(col(DocumentRow.public_id))
-    )
-    return [DocumentId(id) for id in rows]
+    found: list[str] = []
+    for some in in_pieces(documents):
+        found += session.scalars(
+            select(col(DocumentRow.public_id))
+            .distinct()
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
+            .where(col(DocumentRow.public_id).in_(some))
+        )
+    return [DocumentId(id) for id in sorted(found)]
 
 
 def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
@@ -393,6 +394,11 @@ def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
         found.update(inner)
         waiting.extend(inner)
     return list(found.values())
+
+
+def parts_of_several(session: Session, documents: Sequence[DocumentId]) -> dict[DocumentId, list[DocumentId]]:
+    """As `parts_of`, of those of these documents that something came with."""
+    return {mail: parts_of(session, mail) for mail in with_attachments(session, documents)}
 
 
 def label_of_newest(session: Session, document: int) -> Label | None:

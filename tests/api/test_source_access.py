@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from app.operations.synchronize import synchronize
 from app.store.database import reading
 from app.store.tables import EmbeddingRow, JobRow
+from tests.api.test_attachments import mail
 from tests.running import Running
 
 AT = "/v1/collections/intranet/sources/crawl"
@@ -243,3 +244,25 @@ def test_whoever_may_not_read_a_document_narrows_it_by_its_source_and_never_wide
     assert _readers(run) == ["user:ana"]
     assert _states(run, _item([BO])) == ["refused"]
     assert _readers(run) == []
+
+
+def test_an_access_list_opens_no_attachment_that_whoever_registered_the_source_may_not_read(run: Running) -> None:
+    _founded(run)
+    run.put_principal("user:boss", groups=["group:owners"], clearance="restricted", categories=["privileged"])
+    run.put_principal("user:ana", clearance="restricted", categories=["privileged"])
+    run.put_principal("user:bo", clearance="restricted", categories=["privileged"])
+    papers = {"claim.md": b"# Claim\nThe draught horse pulls the cart.", "rates.csv": b"Tariff;Premium\nBasic;120\n"}
+    letter = {"content": mail(papers).decode(), "media_type": "message/rfc822", "key": "mail"}
+    assert _states(run, {**letter, "acl": [ANA]}) == ["new"]
+    found = run.request("GET", "/v1/documents?collection=intranet", "user:boss").json()["documents"]
+    claim = next(each["document_id"] for each in found if each["uri"].endswith("claim.md"))
+    label = {"label": {"level": "restricted", "categories": ["privileged"]}}
+    assert run.request("PATCH", f"/v1/documents/{claim}", "user:boss", json=label).status_code == 200
+    assert _states(run, {**letter, "acl": [ANA, BO]}) == ["boundary-only"]
+    wider = ["mail", "mail#attachments/2-rates.csv"]
+    for who, uris in {"user:ana": [*wider, "mail#attachments/1-claim.md"], "user:bo": wider}.items():
+        listed = run.request("GET", "/v1/documents?collection=intranet", who).json()["documents"]
+        assert sorted(each["uri"] for each in listed) == sorted(uris)
+    assert _states(run, {**letter, "acl": [BO]}) == ["boundary-only"]
+    listed = run.request("GET", "/v1/documents?collection=intranet", "user:ana").json()["documents"]
+    assert listed == []  # what only narrows is done to all of it
