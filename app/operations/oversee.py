@@ -15,7 +15,7 @@ from app.operations.clear import clear_away
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import handled_documents
 from app.ports import Ports
-from app.store import erasing, jobs, publishing
+from app.store import erasing, jobs, publishing, runs
 from app.store.database import reading, recording
 
 ABSENT = "There is no job by that id that you may follow."
@@ -30,7 +30,7 @@ class Page:
 
 
 def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:
-    """A job, to whoever submitted it, or curates its collection and may read its document; else `NotFound`.
+    """A job, to whoever submitted it themselves, or curates its collection and may read its document; else `NotFound`.
 
     Through an assistant only the second holds: it is within the collections that the assistant may use.
     """
@@ -154,12 +154,17 @@ def _followed_one(ports: Ports, session: Session, standing: Standing, id: JobId)
 
 
 def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence[Job]) -> list[Job]:
-    """Those that the principal submitted itself, and those of documents that it handles."""
+    """Those that the principal submitted itself, and those of documents that it handles.
+
+    What a source brought in its name it has not seen by that.
+    """
     by = standing.principal.subject.ref if _acts_for_itself(standing) else None
     within = authorize.curated_collections(ports, session, standing)
-    others = {each.document: each.collection for each in some if each.submitted_by != by and each.collection in within}
+    own = {each.id for each in some if each.submitted_by == by}
+    own -= runs.brought(session, own) if own else frozenset()
+    others = {each.document: each.collection for each in some if each.id not in own and each.collection in within}
     handled = handled_documents(ports, session, standing, others) if others else frozenset()
-    return [each for each in some if each.submitted_by == by or each.document in handled]
+    return [each for each in some if each.id in own or each.document in handled]
 
 
 def _acts_for_itself(standing: Standing) -> bool:
