@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -10,7 +11,7 @@ from app.domain.corpus import ATTACHMENTS_OF, PART_OF, DocumentId, Metadata, Ori
 from app.domain.instants import Instant
 from app.domain.jobs import JobId
 from app.ports import Ports
-from app.store import corpus, jobs, publishing
+from app.store import corpus, erasing, jobs, publishing
 from app.store.jobs import Submission
 from app.store.metadata import metadata_digest
 
@@ -24,17 +25,27 @@ def attach(
     """Submit what came with a version of a mail, within the transaction that publishes it: all of it, or nothing.
 
     Each is born in the mail's boundary as it is now; from there on it is a document like any other, named after the
-    mail. One that an earlier version had and this one has not is withdrawn.
+    mail. What one was given of its own since, its next version keeps. One that an earlier version had and this one has
+    not is withdrawn; one that was erased is not taken in again.
     """
     before = publishing.attached(session, mail.document_row)
+    earlier = next((each for each in corpus.versions_of(session, mail.document) if each.id != version), None)
     still: set[int] = set()
     for ordinal, each in publishing.attachments(session, version):
-        row, document, uri = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+        name = f"{ordinal}-{_safe(each.name)}"
+        if _was_erased(ports, session, mail, name):
+            continue
+        row, document, uri = _place(ports, session, mail, name, frozenset(before), at=at)
         still.add(row)
-        metadata = _metadata(mail, boundary, uri)
+        own = next(iter(corpus.versions_of(session, document)), None)
+        born = _born(boundary, earlier.boundary, own.boundary) if earlier and own else boundary
+        metadata = _metadata(mail, born, uri)
+        if born.label != boundary.label:
+            metadata = replace(metadata, label_reason=None)  # it was given for the mail's label
         said = metadata_digest(metadata)
+        as_the_mail = metadata_digest(_metadata(mail, boundary, uri))
         newest = publishing.latest(session, row)
-        same = newest is not None and (newest.digest, newest.metadata_digest) == (each.digest, said)
+        same = newest is not None and newest.digest == each.digest and newest.metadata_digest in (said, as_the_mail)
         if same and not jobs.open_jobs_of(session, row):
             publishing.name_attached(session, version, ordinal, row, None)
             continue
@@ -49,6 +60,7 @@ def attach(
             metadata=metadata,
             metadata_digest=said,
             submitted_by=mail.submitted_by,
+            submitted_through=mail.submitted_through,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()
@@ -57,6 +69,24 @@ def attach(
         if row not in still:
             for part in (document, *publishing.parts_of(session, document)):
                 _withdraw(session, part, mail, at=at)
+
+
+def _was_erased(ports: Ports, session: Session, mail: Submission, name: str) -> bool:
+    mark = erasing.mark_of(mail.collection, f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}", pepper=ports.pepper)
+    return erasing.barred_by(session, mark) is not None
+
+
+def _born(boundary: Boundary, earlier: Boundary, own: Boundary) -> Boundary:
+    """The mail's boundary, but for what sets the attachment apart from how the mail was before."""
+    apart = {name: getattr(own, name) for name in _OF_ITS_OWN if getattr(own, name) != getattr(earlier, name)}
+    if "denied" in apart:
+        apart["denied"] = own.denied | boundary.denied
+    if own.label != earlier.label:
+        apart["label"] = own.label.join(boundary.label)
+    return replace(boundary, **apart)
+
+
+_OF_ITS_OWN = ("readers", "denied", "jurisdictions", "purposes", "consents")
 
 
 def _safe(name: str) -> str:

@@ -26,11 +26,11 @@ from app.domain.instants import Instant
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record
-from app.operations.curate import Amendment, _curator
+from app.operations.curate import Amendment, _curator, _parts_apart
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import curated
 from app.ports import Institution, Ports
-from app.store import boundaries, erasing
+from app.store import boundaries, erasing, publishing
 from app.store.database import reading, recording, rewritten, writing
 from app.store.publishing import NO_BOUNDARY
 
@@ -56,35 +56,43 @@ def erase(ports: Ports, credentials: Credentials, document: DocumentId, *, reaso
 
     1. An owner asks, who may read every version of it.
     2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in.
-    3. What can be carried out now is; the rest a worker does. Nothing is certified before it is shown to be gone.
+    3. What came with a mail goes with it, each part by an erasure of its own, as far as the owner may read it.
+    4. What can be carried out now is; the rest a worker does. Nothing is certified before it is shown to be gone.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         _not_erased(ports, session, standing, document)
     standing = _curator(ports, credentials, document, Amendment())
+    apart = _parts_apart(ports, standing, document)
     id, name = ErasureId(f"era_{ports.new_id()}"), f"api:{ports.new_id()}"
     with recording(ports.engine, ports.now()) as (session, at):
         if erasing.erasure_of(session, document) is not None:
             raise NotFound(read.ABSENT)
-        erasing.request(
-            session,
-            id,
-            document,
-            None,
-            reason=reason,
-            rule=None,
-            pepper=ports.pepper,
-            at=at,
-            by=standing.principal.subject.ref,
-            claim=(name, Instant(ports.now() + CLAIM_MS)),
+        going = {document: id}
+        for part in publishing.parts_of(session, document):
+            if part not in apart and erasing.erasure_of(session, part) is None:
+                going[part] = ErasureId(f"era_{ports.new_id()}")
+        for each, erasure_id in going.items():
+            erasing.request(
+                session,
+                erasure_id,
+                each,
+                None,
+                reason=reason,
+                rule=None,
+                pepper=ports.pepper,
+                at=at,
+                by=standing.principal.subject.ref,
+                claim=(name, Instant(ports.now() + CLAIM_MS)),
+            )
+    for each, erasure_id in going.items():
+        record(
+            ports,
+            standing.principal,
+            TraceKind.CHANGE,
+            outcome="accepted",
+            request={"what": "erase", "document": each, "erasure": erasure_id},
         )
-    record(
-        ports,
-        standing.principal,
-        TraceKind.CHANGE,
-        outcome="accepted",
-        request={"what": "erase", "document": document, "erasure": id},
-    )
     with suppress(Unavailable):
         carry_on(ports, name)
     with reading(ports.engine) as session:

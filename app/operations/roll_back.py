@@ -56,6 +56,7 @@ def roll_back(ports: Ports, credentials: Credentials, document: DocumentId, numb
             metadata=metadata,
             metadata_digest=metadata_digest(metadata),
             submitted_by=standing.principal.subject.ref,
+            submitted_through=standing.principal.actor.ref if standing.principal.actor else None,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()

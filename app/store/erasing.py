@@ -99,6 +99,7 @@ def request(
         _cancel(session, row.id, at=at)
     going = _going(session, row.id, versions)
     whole = versions is None or not _remains(session, row.id, going)
+    originals = {each.digest for each in going} | _unclaimed(session, going)
     session.add(
         ErasureRow(
             id=id,
@@ -110,7 +111,7 @@ def request(
             requested_at=at,
             requested_by=by,
             state=ErasureState.REQUESTED,
-            originals=sorted({each.digest for each in going} | (_submitted(session, row.id) if whole else set())),
+            originals=sorted(originals | (_submitted(session, row.id) if whole else set())),
             removed={},
             kept={},
             probes={},
@@ -415,6 +416,14 @@ def _submitted(session: Session, document: int) -> set[str]:
     return set(session.scalars(select(col(JobRow.blob)).where(col(JobRow.document_id) == document)))
 
 
+def _unclaimed(session: Session, going: Sequence[VersionRow]) -> set[str]:
+    """The originals of what came with these versions and became no document: they are kept for no other reason."""
+    query = select(col(AttachmentRow.digest)).where(
+        col(AttachmentRow.version_id).in_([each.id for each in going]), col(AttachmentRow.document_id).is_(None)
+    )
+    return set(session.scalars(query))
+
+
 def _digests(session: Session, ids: Sequence[int]) -> list[tuple[str, Digest]]:
     rows = session.execute(
         select(col(ErasedVersionRow.digest), col(ErasedVersionRow.text_digest)).where(
@@ -475,9 +484,12 @@ def _left(session: Session, table: type[TextRow | EmbeddingRow], digests: set[Di
 
 
 def _scrub_versions(session: Session, ids: Sequence[int]) -> None:
+    staged = select(col(VersionRow.id)).where(col(VersionRow.id).in_(ids), col(VersionRow.number).is_(None))
+    came = delete(AttachmentRow).where(col(AttachmentRow.version_id).in_(staged))
+    session.execute(came.execution_options(synchronize_session=False))
     session.execute(
         delete(VersionRow).where(col(VersionRow.id).in_(ids), col(VersionRow.number).is_(None))
-    )  # nothing points at what was never published
+    )  # nothing else points at what was never published
     session.execute(
         update(VersionRow)
         .where(col(VersionRow.id).in_(ids))
