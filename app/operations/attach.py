@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -33,10 +34,11 @@ def attach(
     """Submit what came with a version of a mail, within the transaction that publishes it: all of it, or nothing.
 
     Each is born in the mail's boundary as it is now; from there on it is a document like any other, named after the
-    mail. One that an earlier version had and this one has not is withdrawn. One that was erased does not come back
-    with its mail.
+    mail. What one was given of its own since, its next version keeps. One that an earlier version had and this one has
+    not is withdrawn. One that was erased does not come back with its mail.
     """
     before = publishing.attached(session, mail.document_row)
+    earlier = next((each for each in corpus.versions_of(session, mail.document) if each.id != version), None)
     still: set[int] = set()
     attachments = publishing.attachments(session, version)
     for ordinal, each in attachments:
@@ -46,10 +48,15 @@ def attach(
             continue
         row, document, uri = place
         still.add(row)
-        metadata = _metadata(mail, boundary, uri)
+        own = next(iter(corpus.versions_of(session, document)), None)
+        born = _born(boundary, earlier.boundary, own.boundary) if earlier and own else boundary
+        metadata = _metadata(mail, born, uri)
+        if born.label != boundary.label:
+            metadata = replace(metadata, label_reason=None)  # it was given for the mail's label
         said = metadata_digest(metadata)
+        as_the_mail = metadata_digest(_metadata(mail, boundary, uri))
         newest = publishing.latest(session, row)
-        same = newest is not None and (newest.digest, newest.metadata_digest) == (each.digest, said)
+        same = newest is not None and newest.digest == each.digest and newest.metadata_digest in (said, as_the_mail)
         if same and not jobs.open_jobs_of(session, row):
             publishing.name_attached(session, version, ordinal, row, None)
             continue
@@ -74,6 +81,24 @@ def attach(
         if row not in still:
             for part in (document, *publishing.parts_of(session, document)):
                 _withdraw(session, part, mail, at=at)
+
+
+def _was_erased(ports: Ports, session: Session, mail: Submission, name: str) -> bool:
+    mark = erasing.mark_of(mail.collection, f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}", pepper=ports.pepper)
+    return erasing.barred_by(session, mark) is not None
+
+
+def _born(boundary: Boundary, earlier: Boundary, own: Boundary) -> Boundary:
+    """The mail's boundary, but for what sets the attachment apart from how the mail was before."""
+    apart = {name: getattr(own, name) for name in _OF_ITS_OWN if getattr(own, name) != getattr(earlier, name)}
+    if "denied" in apart:
+        apart["denied"] = own.denied | boundary.denied
+    if own.label != earlier.label:
+        apart["label"] = own.label.join(boundary.label)
+    return replace(boundary, **apart)
+
+
+_OF_ITS_OWN = ("readers", "denied", "jurisdictions", "purposes", "consents")
 
 
 def _safe(name: str) -> str:

@@ -7,14 +7,13 @@ is written in the transaction that acts on it, so a run that is broken off anywh
 """
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Collection, PrincipalRef
+from app.domain.access import PrincipalRef
 from app.domain.corpus import (
     MAX_DOCUMENT_BYTES,
     Digest,
@@ -236,33 +235,17 @@ def rederive(
     *,
     at: Instant,
     by: Standing,
-    collection: Collection | None = None,
     handled: frozenset[DocumentId] | None = None,
 ) -> list[DocumentId]:
     """Let the items of these sources be read by whom their access lists now mean. Within a recording; says which
     documents that moved. Those that are not `handled` (None: all are) are moved as far as that narrows them."""
     moved = []
-    items = [each for each in sources.items_with_acl(session, [each.id for each in registered]) if each.document]
-    parts = _unhandled_parts(session, [each.document for each in items if each.document], handled)
-    for item in items:
+    for item in sources.items_with_acl(session, [each.id for each in registered]):
         if item.document is None or item.acl is None:
             continue
-        limited = handled is not None and item.document not in handled
-        within = collection.default_readers if collection else None
-        wanted, apart = audience(item.acl, known), parts.get(item.document, ())
-        if _move(session, item.document, wanted, at=at, by=by, within=within, limited=limited, apart=apart):
+        if _move(session, item.document, audience(item.acl, known), at=at, by=by, handled=handled):
             moved.append(item.document)
     return moved
-
-
-def _unhandled_parts(
-    session: Session, documents: Sequence[DocumentId], handled: frozenset[DocumentId] | None
-) -> dict[DocumentId, list[DocumentId]]:
-    """Of those of these documents that something came with: what of that is not `handled` (None: all is)."""
-    if handled is None:
-        return {}
-    parts = publishing.parts_of_several(session, documents)
-    return {mail: [each for each in several if each not in handled] for mail, several in parts.items()}
 
 
 def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequence[tuple[Item, KnownItem]]) -> None:
@@ -282,22 +265,17 @@ def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequ
 
 
 def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
-    documents = [_document_of(each) for each in todo]
     with reading(ports.engine) as session:
         standing = authority(ports, session, errand.registered)
-        concerned = [*documents, *itertools.chain(*publishing.parts_of_several(session, documents).values())]
-        handled = handled_documents(ports, session, standing, dict.fromkeys(concerned, errand.collection))
+        wholes = whole(session, [_document_of(each) for each in todo])
+        handled = handled_documents(ports, session, standing, dict.fromkeys(wholes, errand.collection))
     with recording(ports.engine, ports.now()) as (session, at):
         foreign = _foreign(session, errand)
-        home = registry.collection(session, errand.collection)
-        parts = _unhandled_parts(session, documents, handled)
-        within = home.default_readers if home else None
         moved = []
         for each in todo:
             assert each.known is not None
             document, wanted = _document_of(each), _audience(each.item.acl, foreign)
-            limited, apart = document not in handled, parts.get(document, ())
-            if _move(session, document, wanted, at=at, by=standing, within=within, limited=limited, apart=apart):
+            if _move(session, document, wanted, at=at, by=standing, handled=handled):
                 moved.append(document)
             known = replace(each.known, acl=each.item.acl)
             if each.same:
@@ -407,6 +385,16 @@ def _end(session: Session, document: DocumentId, ended: Instant, *, at: Instant,
     return True
 
 
+def whole(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
+    """These documents, and what came with each that is a mail."""
+    parts = publishing.parts_of_several(session, documents)
+    return [one for each in documents for one in (each, *parts.get(each, ()))]
+
+
+_Stated = tuple[frozenset[PrincipalRef], frozenset[PrincipalRef]]
+"""Readers and denied."""
+
+
 def _move(
     session: Session,
     document: DocumentId,
@@ -414,49 +402,52 @@ def _move(
     *,
     at: Instant,
     by: Standing,
-    within: frozenset[PrincipalRef] | None = None,
-    limited: bool = False,
-    apart: Sequence[DocumentId] = (),
+    handled: frozenset[DocumentId] | None,
 ) -> bool:
     """Move the boundary of every version of a document, and of what is coming, to an audience; whether it moved.
 
-    `limited`: no further than what narrows it. What a boundary leaves to its collection is `within` then. `apart` is
-    what came with it and is moved so far alone.
+    One that is not `handled` (None: all are) is moved no further than what narrows it. So is what came with a mail and
+    was given other readers than the mail since: no list in another directory opens what an owner set apart here.
     """
-    subject, moved = by.principal.subject.ref, False
-    for part in apart:
-        own = publishing.parts_of(session, part)
-        moved |= _moved(session, part, wanted, at=at, by=subject, within=within, limited=True, apart=own)
-    return _moved(session, document, wanted, at=at, by=subject, within=within, limited=limited, apart=apart) or moved
+    stated = _stated_of(session, document)
+    moved = False
+    for each in whole(session, [document]):
+        apart = each != document and not _stated_of(session, each) <= stated
+        limited = apart or (handled is not None and each not in handled)
+        moved |= _move_one(session, each, wanted, at=at, by=by.principal.subject.ref, limited=limited)
+    return moved
 
 
-def _moved(
+def _move_one(
     session: Session,
     document: DocumentId,
     wanted: Audience | None,
     *,
     at: Instant,
     by: PrincipalRef,
-    within: frozenset[PrincipalRef] | None,
     limited: bool,
-    apart: Sequence[DocumentId],
 ) -> bool:
-    boundaries = [each.boundary for each in corpus.versions_of(session, document)]
-    stated = [(each.readers, each.denied) for each in boundaries]
-    stated += [
-        (each.readers, each.denied) for *_, each in jobs.unpublished_metadata(session, [document], given_up=True)
-    ]
+    stated = _stated_of(session, document)
     if limited:
         if wanted is None:
             return False
+        home = registry.collection(session, publishing.collection_of(session, document) or "")
+        within = (home.default_readers if home else None) or OWNERS_ALONE
         for readers, denied in stated:
-            now = Audience(readers=readers or within or OWNERS_ALONE, denied=denied)
-            wanted = wanted.narrowed_to(now)
+            wanted = wanted.narrowed_to(Audience(readers=readers or within, denied=denied))
     readers, denied = _bounds(wanted)
     if all(each == (readers, denied) for each in stated):
         return False
-    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=by, apart=frozenset(apart))
+    parts = frozenset(publishing.parts_of(session, document))
+    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=by, apart=parts)
     return True
+
+
+def _stated_of(session: Session, document: DocumentId) -> set[_Stated]:
+    """By every version of a document, and by what is coming."""
+    boundaries = [each.boundary for each in corpus.versions_of(session, document)]
+    coming = [each for *_, each in jobs.unpublished_metadata(session, [document], given_up=True)]
+    return {(each.readers, each.denied) for each in boundaries} | {(each.readers, each.denied) for each in coming}
 
 
 def _stands(errand: Errand, item: Item, known: KnownItem | None) -> bool:

@@ -22,7 +22,7 @@ from app.operations.schedule import next_due
 from app.operations.submit import handled_documents
 from app.ports import Institution, Ports
 from app.store import boundaries as boundary_store
-from app.store import directory, publishing, runs
+from app.store import directory, runs
 from app.store import sources as store
 from app.store.database import reading, recording, writing
 
@@ -62,8 +62,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         concerned = []
         if before is not None and before.settings.namespace != settings.namespace:
             concerned = [each.document for each in store.items_with_acl(session, [before.id]) if each.document]
-            for parts in publishing.parts_of_several(session, concerned).values():
-                concerned += parts
+        concerned = collect.whole(session, concerned)
         handled = handled_documents(ports, session, standing, dict.fromkeys(concerned, home.name))
     scheduled = settings.schedule is not None and not settings.paused
     due = next_due(settings.schedule, ports.now()) if scheduled and settings.schedule else None
@@ -73,7 +72,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         assert registered is not None
         if concerned:
             known = store.foreign_principals(session, settings.namespace)
-            collect.rederive(session, [registered], known, at=at, by=standing, collection=home, handled=handled)
+            collect.rederive(session, [registered], known, at=at, by=standing, handled=handled)
     _on_record(ports, standing, "put-source", f"{settings.collection}/{settings.name}")
     return registered
 
