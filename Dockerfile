@@ -1,5 +1,7 @@
 FROM python:3.11-slim
-RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+# Programs that sources and readers need. For DOC, PPT and RTF add libreoffice-writer-nogui and libreoffice-impress-nogui.
+ARG PROGRAMS="git tesseract-ocr tesseract-ocr-eng"
+RUN apt-get update && apt-get install --yes --no-install-recommends ${PROGRAMS} && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/muniment
 COPY requirements.lock pyproject.toml README.md ./
 RUN pip install --no-cache-dir --requirement requirements.lock

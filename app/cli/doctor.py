@@ -1,12 +1,13 @@
 """`muniment doctor`: what is configured, what is reachable, what is wrong and how to mend it. It changes nothing."""
 
+import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def configured(settings: Settings) -> dict[str, str]:
 def findings(settings: Settings) -> Iterator[Finding]:
     """Each part in turn, from the ground up."""
     serving = _is_held(settings.home)
+    yield from _misspelt(os.environ)
     yield _folder(settings.home)
     yield _disk(settings.home)
     yield _secrets(settings.home)
@@ -92,6 +94,22 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _git()
     yield _server_here(settings.home, serving=serving)
     yield from _server_there(settings)
+
+
+def _misspelt(environment: Iterable[str]) -> Iterator[Finding]:
+    """Names in the environment that look like settings and are none: what they were to change is as if unset."""
+    known = {*Settings.model_fields, "bench"}
+    named = [name for name in environment if name.startswith("MUNIMENT_")]
+    if strange := sorted(name for name in named if _setting(name) not in known):
+        mend = "Correct the names, as the README has them, or take them away."
+        detail = f"These mean nothing to Muniment, so they are passed over: {', '.join(strange)}."
+        yield Finding(part="environment", state="warned", detail=detail, mend=mend)
+
+
+def _setting(name: str) -> str:
+    """The setting that a variable is of; what only measurements read is `bench`."""
+    stated = name.removeprefix("MUNIMENT_").lower()
+    return "bench" if stated.startswith("bench_") else stated.partition("__")[0]
 
 
 def _folder(home: Path) -> Finding:

@@ -183,6 +183,8 @@ def tell(report: Json) -> None:
     say(f"{report['id']}, {report['state']}: {_counts(report)}.")
     if report["problem"]:
         say(report["problem"]["detail"])
+    if report["state"] == "needs-confirmation":
+        say("Here that is --confirm-withdrawals.")
     if report["setbacks"]:
         say()
         rows = [(each["uri"], each["problem"]["detail"]) for each in report["setbacks"]]

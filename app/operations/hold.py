@@ -79,7 +79,7 @@ def release(ports: Ports, credentials: Credentials, id: HoldId, *, reason: str) 
         administers = authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
         _shown(ports, session, standing, holds.hold(session, id))
         if not administers:
-            raise NotPermitted(f"Only administrators release a hold. {ADMINISTRATORS_ONLY}")
+            raise NotPermitted(ADMINISTRATORS_ONLY)
     with recording(ports.engine, ports.now()) as (session, at):
         if not holds.release(session, id, reason=reason, at=at, by=standing.principal.subject.ref):
             raise Conflict("This hold was released before.")

@@ -43,7 +43,7 @@ def begin_push(ports: Ports, credentials: Credentials, collection: str, name: So
     if registered.settings.connector != Connector.PUSH:
         raise Conflict("This source fetches what it has. Register another one with the connector push.")
     if registered.settings.paused:
-        raise Conflict("This source is paused. Register it again without paused first.")
+        raise Conflict("This source is paused. Register it again with paused false, or muniment source pause --resume.")
     id = RunId(f"run_{ports.new_id()}")
     at = ports.now()
     with writing(ports.engine) as session:

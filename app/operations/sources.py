@@ -109,7 +109,7 @@ def request_run(ports: Ports, credentials: Credentials, collection: str, name: S
     if registered.settings.connector == Connector.PUSH:
         raise Conflict("This source is pushed to: POST its documents to .../push. There is nothing to run.")
     if registered.settings.paused:
-        raise Conflict("This source is paused. Register it again without paused first.")
+        raise Conflict("This source is paused. Register it again with paused false, or muniment source pause --resume.")
     with writing(ports.engine) as session:
         going_on = runs.open_run(session, registered.id)
         if going_on is not None and confirmed:

@@ -136,6 +136,15 @@ def test_a_server_is_wrong_when_it_is_not_there_not_ours_or_not_ready(started: S
         assert list(at(url)) == ["MUNIMENT_URL: index", "MUNIMENT_KEY"]
 
 
+def test_a_setting_that_is_misspelt_is_told_of(started: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUNIMENT_SOURCE__ALLOW", "/srv")
+    monkeypatch.setenv("MUNIMENT_INGEST__MAX_QUEUED", "9")
+    (told,) = [each for each in findings(started) if each.part == "environment"]
+    assert told.state == "warned"
+    assert "MUNIMENT_SOURCE__ALLOW." in told.detail
+    assert "MAX_QUEUED" not in told.detail
+
+
 def test_every_setting_is_shown() -> None:
     shown = {name.removeprefix("MUNIMENT_").lower().split("__")[0] for name in configured(Settings())}
     assert shown == set(Settings.model_fields)
