@@ -93,8 +93,8 @@ def measure(folder: Path, extent: Extent, out: Console, targets: Targets) -> Non
 
         reader, curator = server.key_of(READER), server.key_of(CURATOR)
         questions = list(dict.fromkeys(writer.question() for _ in range(extent.questions)))
-        caller = opened.enter_context(server.connect(reader))
-        retrieval = asking.retrieval(ports, caller, reader, questions)
+        with server.connect(reader) as caller:
+            retrieval = asking.retrieval(ports, caller, reader, questions)
         decision = asking.decision(ports, reader, times=extent.decisions)
         _tell_retrieval(out, retrieval, targets)
         _tell_decision(out, decision, retrieval, targets)
@@ -106,8 +106,9 @@ def measure(folder: Path, extent: Extent, out: Console, targets: Targets) -> Non
             )
         _tell_ingest(out, rounds, targets)
         time.sleep(RESTED_AFTER_S)
-        for question in questions[:20]:
-            caller.ask("POST", "/v1/retrieve", {"query": question})
+        with server.connect(reader) as caller:  # anew: a server closes what is idle
+            for question in questions[:20]:
+                caller.ask("POST", "/v1/retrieve", {"query": question})
         _tell_memory(out, server.taken(shared=True), peak[0], targets)
 
 

@@ -16,10 +16,13 @@ from ingest.blocks import hidden
 
 Style = Mapping[str, str]
 
-_NEVER_SHOWN: Final = frozenset({"template", "noscript", "noframes", "noembed", "datalist"})
+_NEVER_SHOWN: Final = frozenset({"template", "noscript", "noframes", "noembed", "datalist", "rp"})
 _NO_TEXT: Final = frozenset({"script", "style", "head", "title"})
 _FAR_PX: Final = 500.0
 """Text moved this far left of or above its place is off every screen."""
+_FAR_RIGHT_PX: Final = 5_000.0
+_NEAR: Final = 12
+"""Colours that differ by no more in red, green and blue each cannot be told apart."""
 _TINY_PX: Final = 2.0
 _PX: Final[Mapping[str, float]] = {"px": 1.0, "": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "ex": 8.0, "%": 0.16,
                                    "vw": 10.0, "vh": 10.0, "in": 96.0, "cm": 38.0, "mm": 3.8}  # fmt: skip
@@ -29,6 +32,11 @@ _COLOURS: Final[Mapping[str, str]] = {
     "gray": "808080", "grey": "808080", "silver": "c0c0c0", "snow": "fffafa",
 }  # fmt: skip
 _RGB: Final = re.compile(r"rgba?\(\s*(\d{1,3})\s*[, ]\s*(\d{1,3})\s*[, ]\s*(\d{1,3})\s*(?:[,/]\s*([\d.]{1,9}%?)\s*)?\)")
+_GREY: Final = re.compile(
+    r"rgb\(\s*(\d{1,3})%[\s,]+\1%[\s,]+\1%\s*\)|hsl\([^,\s]{1,9}[\s,]+(?:0%[\s,]+(?=\d)|\d{1,3}%[\s,]+(?=0%|100%))(\d{1,3})%\s*\)"
+)
+"""Greys, white and black written in shares; other colours written so are none that is known."""
+_ESCAPE: Final = re.compile(r"\\([0-9A-Fa-f]{1,6})\s?")
 _RULE: Final = re.compile(r"([^{}@]{1,2000})\{([^{}]{0,5000})\}")
 _SIMPLE: Final = re.compile(r"([a-z][a-z0-9]*)?(?:([.#])([A-Za-z_][\w-]*))?")
 _MAX_RULES: Final = 5_000
@@ -78,7 +86,10 @@ def _walk(element: Any, ground: _Ground, sheets: "_Sheets", count: _Count) -> No
     if not isinstance(element.tag, str) or element.tag in _NO_TEXT:
         return
     style = sheets.of(element)
-    colour = _stated(style.get("color") or (element.get("color") if element.tag == "font" else None), "some ink")
+    filled = style.get("-webkit-text-fill-color")
+    colour = _stated(
+        filled or style.get("color") or (element.get("color") if element.tag == "font" else None), "some ink"
+    )
     background = _background(style) or _stated(element.get("bgcolor"), "some paint")
     ground = _Ground(colour=colour or ground.colour, background=background or ground.background)
     if element.tag in _NEVER_SHOWN or (element.tag not in ("html", "body") and _hides(element, style)):
@@ -87,7 +98,7 @@ def _walk(element: Any, ground: _Ground, sheets: "_Sheets", count: _Count) -> No
         count.characters += len(text)
         _remove(element)
         return
-    if ground.colour is not None and ground.colour in ("transparent", ground.background):
+    if ground.colour is not None and (ground.colour == "transparent" or _alike(ground.colour, ground.background)):
         _blank(element, count)
     for child in list(element):
         _walk(child, ground, sheets, count)
@@ -124,11 +135,17 @@ def _remove(element: Any) -> None:
 def _hides(element: Any, style: Style) -> bool:
     if "hidden" in element.attrib and element.get("hidden", "").lower() != "until-found":
         return True
+    if element.tag == "dialog" and "open" not in element.attrib:
+        return True
     if style.get("display") == "none" or style.get("visibility") in ("hidden", "collapse"):
         return True
-    if (opacity := _number(style.get("opacity"))) is not None and opacity <= 0.02:
+    if style.get("content-visibility") == "hidden" or _share(style.get("zoom")) == 0:
         return True
-    size = _px(style.get("font-size"))
+    filtered = re.search(r"opacity\(\s*([\d.]{1,9}%?)\s*\)", style.get("filter", ""))
+    shares = [_share(style.get("opacity")), _share(filtered.group(1) if filtered else None)]
+    if any(share is not None and share <= 0.02 for share in shares):
+        return True
+    size = _px(style.get("font-size") or style.get("font", "").partition("/")[0].rpartition(" ")[2])
     if size is not None and size < _TINY_PX:
         return True
     return _out_of_sight(style) or _no_room(style)
@@ -137,6 +154,9 @@ def _hides(element: Any, style: Style) -> bool:
 def _out_of_sight(style: Style) -> bool:
     moved = [_px(style.get("text-indent"))]
     if style.get("position") in ("absolute", "fixed"):
+        away = [_px(style.get(side)) for side in ("left", "right")]
+        if any(px is not None and px >= _FAR_RIGHT_PX for px in away):
+            return True
         moved += [_px(style.get(side)) for side in ("left", "top", "right", "bottom")]
         clip = "".join(style.get("clip", "").split())
         if re.fullmatch(r"rect\(([01](?:px)?,?){4}\)", clip):
@@ -183,11 +203,33 @@ def _colour(value: str | None) -> str | None:
         return named[-6:]
     if re.fullmatch(r"#[0-9a-f]{3}", named):
         return "".join(2 * digit for digit in named[1:])
+    if re.fullmatch(r"#[0-9a-f]{4}", named):
+        named = "#" + "".join(2 * digit for digit in named[1:])
+    if re.fullmatch(r"#[0-9a-f]{8}", named):
+        return "transparent" if int(named[7:], 16) <= 5 else named[1:7]
+    if grey := _GREY.fullmatch(named):
+        return 3 * f"{round(min(100.0, float(grey.group(1) or grey.group(2))) * 2.55):02x}"
     if found := _RGB.fullmatch(named):
         if found.group(4) is not None and (_number(found.group(4).rstrip("%")) or 0.0) <= 0.02:
             return "transparent"
         return "".join(f"{min(255, int(part)):02x}" for part in found.groups()[:3])
     return None
+
+
+def _alike(one: str, other: str | None) -> bool:
+    if one == other or other is None:
+        return one == other
+    if not (re.fullmatch(r"[0-9a-f]{6}", one) and re.fullmatch(r"[0-9a-f]{6}", other)):
+        return False
+    return all(abs(int(one[at : at + 2], 16) - int(other[at : at + 2], 16)) <= _NEAR for at in (0, 2, 4))
+
+
+def _share(value: str | None) -> float | None:
+    """A number, or a percentage as one."""
+    if value is not None and value.endswith("%"):
+        percent = _number(value[:-1])
+        return None if percent is None else percent / 100
+    return _number(value)
 
 
 def _number(value: str | None) -> float | None:
@@ -202,6 +244,7 @@ def _px(value: str | None) -> float | None:
 def _declarations(text: str) -> dict[str, str]:
     """Of the same property, the last; `!important` is taken as said."""
     found: dict[str, str] = {}
+    text = _ESCAPE.sub(lambda code: chr(min(int(code.group(1), 16), 0xFFFF)), text)
     for declaration in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).split(";"):
         name, colon, value = declaration.partition(":")
         if colon:
@@ -243,11 +286,14 @@ class _Sheets:
                     self._rules.setdefault(key, {}).update(_declarations(rule.group(2)))
 
 
+_EVERY_SCREEN: Final = re.compile(r"@media\s+(?:all|screen|only screen)\s*\{", re.IGNORECASE)
+
+
 def _without_conditions(sheet: str) -> str:
     """A sheet without what holds on some screens only, or on paper."""
     kept: list[str] = []
     depth = skipped = 0
-    for piece in re.split(r"(@[^{};]*\{|[{}])", sheet):
+    for piece in re.split(r"(@[^{};]*\{|[{}])", _EVERY_SCREEN.sub("{", sheet)):
         if piece.startswith("@"):
             depth += 1
             skipped = skipped or depth

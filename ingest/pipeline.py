@@ -329,6 +329,7 @@ def _publish(ports: Ports, session: Session, batch: str, job: JobId, *, at: Inst
         rules=registry.label_rules(session, submission.collection),
         detected=staged.detected,
         before=publishing.label_of_newest(session, submission.document_row),
+        restated=newest is not None and newest.digest == submission.blob,
     )
     id = boundaries.interned(session, said.boundary, at=at)
     publishing.publish(

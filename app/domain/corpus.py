@@ -240,21 +240,23 @@ def labelled(
     rules: Iterable[LabelRule] = (),
     detected: Iterable[str] = (),
     before: Label | None = None,
+    restated: bool = False,
 ) -> Labelled:
     """What is stated, raised by every rule of the collection that covers the uri and by what was found in the text.
 
     Raising is automatic. Only an owner who states a label and a reason for it is taken at its word. Where no label is
-    stated, a version is no less strict than the one `before` it; where nobody says a level at all, it is the strictest.
+    stated, a version is no less strict than the one `before` it; neither is one that is `restated`: the same content
+    under another label. Where nobody says a level at all, it is the strictest.
     """
     stated = stated_boundary(metadata, collection)
     if metadata.label is not None and metadata.label_reason is not None:
         return Labelled(boundary=stated, causes=(Cause(kind=CauseKind.STATED),), reason=metadata.label_reason)
     matching = [rule for rule in rules if rule.covers(metadata.uri)]
     raising = [(Cause(kind=CauseKind.RULE, detail=rule.path), rule.floor) for rule in matching]
+    earlier = [(Cause(kind=CauseKind.EARLIER), before)] if before is not None else []
     if metadata.label is not None:
-        parts = [(Cause(kind=CauseKind.STATED), metadata.label)]
+        parts = [(Cause(kind=CauseKind.STATED), metadata.label), *(earlier if restated else [])]
     else:
-        earlier = [(Cause(kind=CauseKind.EARLIER), before)] if before is not None else []
         if collection.default_label is not None:
             parts = [(Cause(kind=CauseKind.COLLECTION), collection.default_label), *earlier]
         elif before is None and all(rule.level is None for rule in matching):

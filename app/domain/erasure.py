@@ -105,6 +105,7 @@ class Erasure:
 
 
 NOT_COVERED: Final = (
+    "Other documents that contain it, such as the mail that it came with: each is erased by itself.",
     "Backups and copies of the data folder, the database or the originals that were made before.",
     "Answers, texts and originals that left before, wherever they were taken to.",
     "Questions that people asked: the traces keep those as what was asked, and no text of the document.",

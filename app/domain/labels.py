@@ -94,7 +94,7 @@ class CauseKind(StrEnum):
     UNKNOWN = "unknown"
     """Nobody said a level, so it is the strictest."""
     EARLIER = "earlier-version"
-    """Nothing was stated, and the version before it is labelled so."""
+    """The version before it is labelled so, and nothing was stated, or another label for the same content."""
     RULE = "rule"
     """A rule of the collection; the detail is its path."""
     DETECTED = "detected"

@@ -2,15 +2,25 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
 from app.domain.access import Boundary
-from app.domain.corpus import ATTACHMENTS_OF, PART_OF, DocumentId, Metadata, Origin, VersionId
+from app.domain.corpus import (
+    ATTACHMENTS_OF,
+    PART_OF,
+    DocumentId,
+    Finding,
+    FindingCode,
+    Metadata,
+    Origin,
+    VersionId,
+)
 from app.domain.instants import Instant
 from app.domain.jobs import JobId
 from app.ports import Ports
-from app.store import corpus, jobs, publishing
+from app.store import corpus, erasing, jobs, publishing
 from app.store.jobs import Submission
 from app.store.metadata import metadata_digest
 
@@ -24,17 +34,29 @@ def attach(
     """Submit what came with a version of a mail, within the transaction that publishes it: all of it, or nothing.
 
     Each is born in the mail's boundary as it is now; from there on it is a document like any other, named after the
-    mail. One that an earlier version had and this one has not is withdrawn.
+    mail. What one was given of its own since, its next version keeps. One that an earlier version had and this one has
+    not is withdrawn. One that was erased does not come back with its mail.
     """
     before = publishing.attached(session, mail.document_row)
+    earlier = next((each for each in corpus.versions_of(session, mail.document) if each.id != version), None)
     still: set[int] = set()
-    for ordinal, each in publishing.attachments(session, version):
-        row, document, uri = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+    attachments = publishing.attachments(session, version)
+    for ordinal, each in attachments:
+        place = _place(ports, session, mail, f"{ordinal}-{_safe(each.name)}", frozenset(before), at=at)
+        if place is None:
+            _leave_out(ports, session, version, ordinal, each)
+            continue
+        row, document, uri = place
         still.add(row)
-        metadata = _metadata(mail, boundary, uri)
+        own = next(iter(corpus.versions_of(session, document)), None)
+        born = _born(boundary, earlier.boundary, own.boundary) if earlier and own else boundary
+        metadata = _metadata(mail, born, uri)
+        if born.label != boundary.label:
+            metadata = replace(metadata, label_reason=None)  # it was given for the mail's label
         said = metadata_digest(metadata)
+        as_the_mail = metadata_digest(_metadata(mail, boundary, uri))
         newest = publishing.latest(session, row)
-        same = newest is not None and (newest.digest, newest.metadata_digest) == (each.digest, said)
+        same = newest is not None and newest.digest == each.digest and newest.metadata_digest in (said, as_the_mail)
         if same and not jobs.open_jobs_of(session, row):
             publishing.name_attached(session, version, ordinal, row, None)
             continue
@@ -49,6 +71,8 @@ def attach(
             metadata=metadata,
             metadata_digest=said,
             submitted_by=mail.submitted_by,
+            size_bytes=mail.size_bytes // len(attachments),  # together they weigh what the mail does
+            submitted_through=mail.submitted_through,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()
@@ -59,6 +83,24 @@ def attach(
                 _withdraw(session, part, mail, at=at)
 
 
+def _was_erased(ports: Ports, session: Session, mail: Submission, name: str) -> bool:
+    mark = erasing.mark_of(mail.collection, f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}", pepper=ports.pepper)
+    return erasing.barred_by(session, mark) is not None
+
+
+def _born(boundary: Boundary, earlier: Boundary, own: Boundary) -> Boundary:
+    """The mail's boundary, but for what sets the attachment apart from how the mail was before."""
+    apart = {name: getattr(own, name) for name in _OF_ITS_OWN if getattr(own, name) != getattr(earlier, name)}
+    if "denied" in apart:
+        apart["denied"] = own.denied | boundary.denied
+    if own.label != earlier.label:
+        apart["label"] = own.label.join(boundary.label)
+    return replace(boundary, **apart)
+
+
+_OF_ITS_OWN = ("readers", "denied", "jurisdictions", "purposes", "consents")
+
+
 def _safe(name: str) -> str:
     """A name as the last part of a uri; its end, which tells the format, is kept."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-_MAX_NAME_CHARS:] or "unnamed"
@@ -66,20 +108,33 @@ def _safe(name: str) -> str:
 
 def _place(
     ports: Ports, session: Session, mail: Submission, name: str, own: frozenset[int], *, at: Instant
-) -> tuple[int, DocumentId, str]:
-    """The document that an attachment becomes: the mail's own by that name, else a new one under a free uri.
+) -> tuple[int, DocumentId, str] | None:
+    """The document that an attachment becomes: the mail's own by that name, else a new one under a free uri; None if
+    what had that uri was erased, and not readmitted.
 
     INVARIANT: what somebody else put under such a uri is never given another version from here.
     """
     for uri in _uris(f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}"):
         found = publishing.document_row(session, collection=mail.collection, uri=uri)
         if found is None:
+            if erasing.barred_by(session, erasing.mark_of(mail.collection, uri, pepper=ports.pepper)) is not None:
+                return None
             document = DocumentId(f"doc_{ports.new_id()}")
             row = publishing.add_document(session, id=document, collection=mail.collection, uri=uri, at=at)
             return row, document, uri
         if found[0] in own:
             return found[0], found[1], uri
     raise AssertionError("some uri is free")
+
+
+def _leave_out(
+    ports: Ports, session: Session, version: VersionId, ordinal: int, left: publishing.StagedAttachment
+) -> None:
+    """Say that an attachment is left out; its bytes, which its mail's staging stored, go as the erasure had them go."""
+    detail = f"Attachment {ordinal} was erased here before. It is taken in again only once an owner readmits it."
+    publishing.add_finding(session, version, Finding(code=FindingCode.PARTIAL, detail=detail))
+    if not erasing.original_is_wanted(session, left.digest):
+        ports.blobs.remove(left.digest)
 
 
 def _uris(wanted: str) -> Iterator[str]:

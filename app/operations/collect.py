@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Collection, PrincipalRef
+from app.domain.access import PrincipalRef
 from app.domain.corpus import (
     MAX_DOCUMENT_BYTES,
     Digest,
@@ -235,7 +235,6 @@ def rederive(
     *,
     at: Instant,
     by: Standing,
-    collection: Collection | None = None,
     handled: frozenset[DocumentId] | None = None,
 ) -> list[DocumentId]:
     """Let the items of these sources be read by whom their access lists now mean. Within a recording; says which
@@ -244,9 +243,7 @@ def rederive(
     for item in sources.items_with_acl(session, [each.id for each in registered]):
         if item.document is None or item.acl is None:
             continue
-        limited = handled is not None and item.document not in handled
-        within = collection.default_readers if collection else None
-        if _move(session, item.document, audience(item.acl, known), at=at, by=by, within=within, limited=limited):
+        if _move(session, item.document, audience(item.acl, known), at=at, by=by, handled=handled):
             moved.append(item.document)
     return moved
 
@@ -270,18 +267,15 @@ def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequ
 def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
     with reading(ports.engine) as session:
         standing = authority(ports, session, errand.registered)
-        handled = handled_documents(
-            ports, session, standing, dict.fromkeys([_document_of(each) for each in todo], errand.collection)
-        )
+        wholes = whole(session, [_document_of(each) for each in todo])
+        handled = handled_documents(ports, session, standing, dict.fromkeys(wholes, errand.collection))
     with recording(ports.engine, ports.now()) as (session, at):
         foreign = _foreign(session, errand)
-        home = registry.collection(session, errand.collection)
         moved = []
         for each in todo:
             assert each.known is not None
             document, wanted = _document_of(each), _audience(each.item.acl, foreign)
-            within = home.default_readers if home and document not in handled else None
-            if _move(session, document, wanted, at=at, by=standing, within=within, limited=document not in handled):
+            if _move(session, document, wanted, at=at, by=standing, handled=handled):
                 moved.append(document)
             known = replace(each.known, acl=each.item.acl)
             if each.same:
@@ -391,6 +385,16 @@ def _end(session: Session, document: DocumentId, ended: Instant, *, at: Instant,
     return True
 
 
+def whole(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
+    """These documents, and what came with each that is a mail."""
+    parts = publishing.parts_of_several(session, documents)
+    return [one for each in documents for one in (each, *parts.get(each, ()))]
+
+
+_Stated = tuple[frozenset[PrincipalRef], frozenset[PrincipalRef]]
+"""Readers and denied."""
+
+
 def _move(
     session: Session,
     document: DocumentId,
@@ -398,30 +402,52 @@ def _move(
     *,
     at: Instant,
     by: Standing,
-    within: frozenset[PrincipalRef] | None = None,
-    limited: bool = False,
+    handled: frozenset[DocumentId] | None,
 ) -> bool:
     """Move the boundary of every version of a document, and of what is coming, to an audience; whether it moved.
 
-    `limited`: no further than what narrows it. What a boundary leaves to its collection is `within` then.
+    One that is not `handled` (None: all are) is moved no further than what narrows it. So is what came with a mail and
+    was given other readers than the mail since: no list in another directory opens what an owner set apart here.
     """
-    subject = by.principal.subject.ref
-    boundaries = [each.boundary for each in corpus.versions_of(session, document)]
-    stated = [(each.readers, each.denied) for each in boundaries]
-    stated += [
-        (each.readers, each.denied) for *_, each in jobs.unpublished_metadata(session, [document], given_up=True)
-    ]
+    stated = _stated_of(session, document)
+    moved = False
+    for each in whole(session, [document]):
+        apart = each != document and not _stated_of(session, each) <= stated
+        limited = apart or (handled is not None and each not in handled)
+        moved |= _move_one(session, each, wanted, at=at, by=by.principal.subject.ref, limited=limited)
+    return moved
+
+
+def _move_one(
+    session: Session,
+    document: DocumentId,
+    wanted: Audience | None,
+    *,
+    at: Instant,
+    by: PrincipalRef,
+    limited: bool,
+) -> bool:
+    stated = _stated_of(session, document)
     if limited:
         if wanted is None:
             return False
+        home = registry.collection(session, publishing.collection_of(session, document) or "")
+        within = (home.default_readers if home else None) or OWNERS_ALONE
         for readers, denied in stated:
-            now = Audience(readers=readers or within or OWNERS_ALONE, denied=denied)
-            wanted = wanted.narrowed_to(now)
+            wanted = wanted.narrowed_to(Audience(readers=readers or within, denied=denied))
     readers, denied = _bounds(wanted)
     if all(each == (readers, denied) for each in stated):
         return False
-    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=subject)
+    parts = frozenset(publishing.parts_of(session, document))
+    amended(session, document, Amendment(readers=readers, denied=denied), at=at, by=by, apart=parts)
     return True
+
+
+def _stated_of(session: Session, document: DocumentId) -> set[_Stated]:
+    """By every version of a document, and by what is coming."""
+    boundaries = [each.boundary for each in corpus.versions_of(session, document)]
+    coming = [each for *_, each in jobs.unpublished_metadata(session, [document], given_up=True)]
+    return {(each.readers, each.denied) for each in boundaries} | {(each.readers, each.denied) for each in coming}
 
 
 def _stands(errand: Errand, item: Item, known: KnownItem | None) -> bool:

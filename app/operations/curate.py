@@ -219,9 +219,9 @@ def _parts_of_several(
     ports: Ports, session: Session, standing: Standing, collection: str, documents: Sequence[DocumentId]
 ) -> dict[DocumentId, Label | None]:
     """The attachments that go with these documents and are not among them, each with the label of its mail."""
-    mails = publishing.with_attachments(session, documents)
-    labels = {id: boundary.label for id, _, boundary in corpus.boundaries_of(session, mails)}
-    parts = {part: labels.get(mail) for mail in mails for part in publishing.parts_of(session, mail)}
+    mails = publishing.parts_of_several(session, documents)
+    labels = {id: boundary.label for id, _, boundary in corpus.boundaries_of(session, list(mails))}
+    parts = {part: labels.get(mail) for mail, several in mails.items() for part in several}
     handled = handled_documents(ports, session, standing, dict.fromkeys(parts, collection))
     return {part: label for part, label in parts.items() if part in handled and part not in documents}
 

@@ -32,7 +32,6 @@ from app.operations.submit import curated
 from app.ports import Institution, Ports
 from app.store import boundaries, erasing, publishing
 from app.store.database import reading, recording, rewritten, writing
-from app.store.publishing import NO_BOUNDARY
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +55,9 @@ def erase(
 ) -> tuple[Erasure, list[ErasureId]]:
     """Erase a document with all of its versions. Raises `NotFound`, `NotPermitted`, and `Conflict` under legal hold.
 
-    The attachments of a mail go with it, as far as the owner may read them, each by an erasure of its own: second.
     1. An owner asks, who may read every version of it.
-    2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in.
+    2. Nothing holds it, and from that commit on nobody reads it and its uri is not taken in. What came with it goes
+       too, by an erasure of its own each, as far as the owner may read it: nothing of it may be held either.
     3. What can be carried out now is; the rest a worker does. Nothing is certified before it is shown to be gone.
     """
     with reading(ports.engine) as session:
@@ -233,7 +232,10 @@ class _Looking:
         with reading(ports.engine) as session:
             points = erasing.points(session, id)
             sentences = erasing.sentences(session, id, at_most=SENTENCES, max_chars=SENTENCE_CHARS)
-            everywhere = [NO_BOUNDARY, *(each for each, _ in boundaries.boundaries_after(session, NO_BOUNDARY))]
+            everywhere = [
+                publishing.NO_BOUNDARY,
+                *(each for each, _ in boundaries.boundaries_after(session, publishing.NO_BOUNDARY)),
+            ]
         vectors = ports.embedder.embed_queries([each.text for each in sentences]) if sentences else []
         return cls(
             id=id,

@@ -48,7 +48,7 @@ Place = tuple[str, tuple[str, ...]]
 
 def _place(location: str) -> Place:
     text = location.strip()
-    if "::" in text or "\x00" in text or "\\" in text:
+    if "::" in text or "\\" in text or not text.isprintable():
         raise _no_place("It is no plain path or URL.")
     if "://" not in text:
         if (host := _scp_host(text)) is not None:
@@ -60,8 +60,10 @@ def _place(location: str) -> Place:
     except ValueError:
         raise _no_place("It is no URL.") from None
     if url.scheme.lower() == "file":
+        if url.netloc or "?" in text or "#" in text:  # connectors would take them for a part of the path
+            raise _no_place("A file URL has a path and nothing else.")
         return _path(unquote(url.path))
-    if url.password is not None:
+    if url.password is not None or (url.username is not None and url.scheme.lower() in ("http", "https")):
         raise _no_place("It holds a password. Connectors take secrets from the server's environment.")
     return f"{url.scheme.lower()}://{_host(url)}:{port}", _parts(posixpath.normpath("/" + unquote(url.path)))
 

@@ -15,7 +15,7 @@ from app.operations.clear import clear_away
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import handled_documents
 from app.ports import Ports
-from app.store import erasing, jobs, publishing
+from app.store import erasing, jobs, publishing, runs
 from app.store.database import reading, recording
 
 ABSENT = "There is no job by that id that you may follow."
@@ -30,7 +30,7 @@ class Page:
 
 
 def job(ports: Ports, credentials: Credentials, id: JobId) -> Job:
-    """A job, to whoever submitted it, or curates its collection and may read its document; else `NotFound`.
+    """A job, to whoever submitted it themselves, or curates its collection and may read its document; else `NotFound`.
 
     Through an assistant, both hold within the collections that the assistant may use.
     """
@@ -167,6 +167,7 @@ def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence
         for each in some
         if each.submitted_by == subject.ref and (alone or (named and each.collection in within))
     }
+    own -= runs.brought(session, own) if own else frozenset()  # what a source brought in its name it has not seen
     others = {each.document: each.collection for each in some if each.id not in own and each.collection in within}
     handled = handled_documents(ports, session, standing, others) if others else frozenset()
     return [each for each in some if each.id in own or each.document in handled]

@@ -39,7 +39,9 @@ def roll_back(ports: Ports, credentials: Credentials, document: DocumentId, numb
     except NotFound:
         raise Conflict(GONE) from None
     with recording(ports.engine, ports.now()) as (session, at):
-        newest = corpus.versions_of(session, document)[0]
+        newest = next(iter(corpus.versions_of(session, document)), None)
+        if newest is None:  # erased meanwhile
+            raise NotFound(read.ABSENT)
         if newest.withdrawn:
             raise Conflict("This document is withdrawn. To bring it back, submit the version that is to be in force.")
         if newest.number == number:
@@ -56,6 +58,7 @@ def roll_back(ports: Ports, credentials: Credentials, document: DocumentId, numb
             metadata=metadata,
             metadata_digest=metadata_digest(metadata),
             submitted_by=standing.principal.subject.ref,
+            submitted_through=standing.principal.actor.ref if standing.principal.actor else None,
         )
         jobs.add_job(session, submission, at=at)
         session.flush()

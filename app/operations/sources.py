@@ -63,6 +63,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         concerned = []
         if before is not None and before.settings.namespace != settings.namespace:
             concerned = [each.document for each in store.items_with_acl(session, [before.id]) if each.document]
+        concerned = collect.whole(session, concerned)
         handled = handled_documents(ports, session, standing, dict.fromkeys(concerned, home.name))
     scheduled = settings.schedule is not None and not settings.paused
     due = next_due(settings.schedule, ports.now()) if scheduled and settings.schedule else None
@@ -72,7 +73,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         assert registered is not None
         if concerned:
             known = store.foreign_principals(session, settings.namespace)
-            collect.rederive(session, [registered], known, at=at, by=standing, collection=home, handled=handled)
+            collect.rederive(session, [registered], known, at=at, by=standing, handled=handled)
     _on_record(ports, standing, "put-source", f"{settings.collection}/{settings.name}")
     return registered
 

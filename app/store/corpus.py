@@ -26,6 +26,7 @@ from app.domain.errors import Unavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
 from app.store.boundaries import boundary_of
+from app.store.database import in_pieces
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
 from app.store.recorded import holds
 from app.store.tables import (
@@ -254,19 +255,23 @@ def collections_within(session: Session, boundaries: Iterable[BoundaryId], *, no
 
 def boundaries_of(session: Session, documents: Sequence[DocumentId]) -> list[tuple[DocumentId, BoundaryId, Boundary]]:
     """Today's boundaries of the published versions of these documents, each once a document."""
-    lying = (
-        select(col(DocumentRow.public_id), col(VersionBoundaryRow.boundary_id))
-        .distinct()
-        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
-        .join(
-            VersionBoundaryRow,
-            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+    pairs: list[tuple[str, int]] = []
+    for some in in_pieces(documents):
+        lying = (
+            select(col(DocumentRow.public_id), col(VersionBoundaryRow.boundary_id))
+            .distinct()
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(
+                VersionBoundaryRow,
+                and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+            )
+            .where(col(DocumentRow.public_id).in_(some), col(VersionRow.number).is_not(None))
         )
-        .where(col(DocumentRow.public_id).in_(list(documents)), col(VersionRow.number).is_not(None))
-    )
-    pairs = session.execute(lying).all()
-    rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id).in_({id for _, id in pairs})))
-    known = {row.id: boundary_of(row) for row in rows}
+        pairs += [(document, id) for document, id in session.execute(lying)]
+    known: dict[int | None, Boundary] = {}
+    for these in in_pieces({id for _, id in pairs}):
+        rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id).in_(these)))
+        known |= {row.id: boundary_of(row) for row in rows}
     return [(DocumentId(document), BoundaryId(id), known[id]) for document, id in pairs]
 
 

@@ -2,10 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -21,6 +21,8 @@ from sqlmodel import SQLModel, col
 from app.domain.errors import DatabaseUnavailable, Invalid
 from app.domain.instants import Instant
 from app.store.tables import EpochsRow
+
+T = TypeVar("T")
 
 Moving = Literal["policies", "directory", "boundaries"]
 
@@ -183,6 +185,16 @@ def _rebuilt(engine: Engine) -> None:
         raise DatabaseUnavailable("The database is busy. Try again in a moment.") from error
     finally:
         connection.close()
+
+
+_IN_ONE_STATEMENT = 500
+
+
+def in_pieces(items: Iterable[T]) -> Iterator[list[T]]:
+    """These items, as many at a time as one statement may name: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
+    several = list(items)
+    for start in range(0, len(several), _IN_ONE_STATEMENT):
+        yield several[start : start + _IN_ONE_STATEMENT]
 
 
 def insert_absent(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -110,7 +110,11 @@ def request(
             requested_at=at,
             requested_by=by,
             state=ErasureState.REQUESTED,
-            originals=sorted({each.digest for each in going} | (_submitted(session, row.id) if whole else set())),
+            originals=sorted(
+                {each.digest for each in going}
+                | _never_submitted(session, [each.id or 0 for each in going])
+                | (_submitted(session, row.id) if whole else set())
+            ),
             removed={},
             kept={},
             probes={},
@@ -277,8 +281,9 @@ def original_is_wanted(session: Session, digest: Digest) -> bool:
     )
     attachment = exists().where(
         col(AttachmentRow.digest) == digest,
-        col(AttachmentRow.document_id).is_(None),  # it is submitted when its mail is published
-        _stays(col(AttachmentRow.version_id)),
+        col(VersionRow.id) == col(AttachmentRow.version_id),
+        col(VersionRow.number).is_(None),  # it is submitted when its mail is published
+        _stays(col(VersionRow.id)),
     )
     return bool(session.execute(select(or_(version, job, attachment))).scalar_one())
 
@@ -415,6 +420,17 @@ def _submitted(session: Session, document: int) -> set[str]:
     return set(session.scalars(select(col(JobRow.blob)).where(col(JobRow.document_id) == document)))
 
 
+def _never_submitted(session: Session, ids: Sequence[int]) -> set[str]:
+    """What came with these versions and became no document: nobody else removes its bytes."""
+    found: set[str] = set()
+    for some in _batched(ids):
+        unnamed = select(col(AttachmentRow.digest)).where(
+            col(AttachmentRow.version_id).in_(some), col(AttachmentRow.document_id).is_(None)
+        )
+        found |= set(session.scalars(unnamed))
+    return found
+
+
 def _digests(session: Session, ids: Sequence[int]) -> list[tuple[str, Digest]]:
     rows = session.execute(
         select(col(ErasedVersionRow.digest), col(ErasedVersionRow.text_digest)).where(
@@ -475,9 +491,16 @@ def _left(session: Session, table: type[TextRow | EmbeddingRow], digests: set[Di
 
 
 def _scrub_versions(session: Session, ids: Sequence[int]) -> None:
+    session.execute(delete(TransformationRow).where(col(TransformationRow.version_id).in_(ids)))
+    staged = select(col(VersionRow.id)).where(col(VersionRow.id).in_(ids), col(VersionRow.number).is_(None))
+    session.execute(
+        delete(AttachmentRow)
+        .where(col(AttachmentRow.version_id).in_(staged))
+        .execution_options(synchronize_session=False)
+    )
     session.execute(
         delete(VersionRow).where(col(VersionRow.id).in_(ids), col(VersionRow.number).is_(None))
-    )  # nothing points at what was never published
+    )  # nothing else points at what was never published
     session.execute(
         update(VersionRow)
         .where(col(VersionRow.id).in_(ids))
@@ -496,7 +519,6 @@ def _scrub_versions(session: Session, ids: Sequence[int]) -> None:
         session.execute(reasoned.values(reason=NO_LONGER_KEPT))
     session.execute(update(ReviewRow).where(col(ReviewRow.version_id).in_(ids)).values(note=NO_LONGER_KEPT))
     session.execute(update(AttachmentRow).where(col(AttachmentRow.version_id).in_(ids)).values(name=""))
-    session.execute(delete(TransformationRow).where(col(TransformationRow.version_id).in_(ids)))
 
 
 def _scrub_jobs(session: Session, document: int, ids: Sequence[int], *, whole: bool) -> int:

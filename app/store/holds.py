@@ -1,7 +1,7 @@
 """Legal holds: placed, released, and asked for before anything is erased."""
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
 from app.domain.access import PrincipalRef
@@ -9,7 +9,7 @@ from app.domain.corpus import DocumentId
 from app.domain.erasure import Hold, HoldId
 from app.domain.instants import FOREVER, Instant
 from app.store.recorded import holds as still_holds
-from app.store.tables import HoldRow
+from app.store.tables import AttachmentRow, DocumentRow, HoldRow, VersionRow
 
 
 def place(session: Session, hold: Hold) -> None:
@@ -55,8 +55,27 @@ def in_force(session: Session) -> list[Hold]:
 
 
 def covering(session: Session, document: DocumentId, collection: str) -> list[Hold]:
-    """The holds in force on a document, oldest first."""
-    return [each for each in in_force(session) if each.covers(document, collection)]
+    """The holds in force on a document, or on a mail that it came with; oldest first."""
+    found = in_force(session)
+    whole = _with_mails(session, document) if found else []
+    return [each for each in found if any(each.covers(one, collection) for one in whole)]
+
+
+def _with_mails(session: Session, document: DocumentId) -> list[DocumentId]:
+    """A document, the mails that it came with, and those that they came with."""
+    mail, part = aliased(DocumentRow), aliased(DocumentRow)
+    found = [document]
+    for each in found:
+        mails = session.scalars(
+            select(col(mail.public_id))
+            .distinct()
+            .join(VersionRow, col(VersionRow.document_id) == col(mail.id))
+            .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
+            .join(part, col(part.id) == col(AttachmentRow.document_id))
+            .where(col(part.public_id) == each)
+        )
+        found += [DocumentId(id) for id in mails if id not in found]
+    return found
 
 
 def _hold(row: HoldRow) -> Hold:

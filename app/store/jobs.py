@@ -22,6 +22,7 @@ from app.domain.jobs import (
     Stage,
     pause_s,
 )
+from app.store.database import in_pieces
 from app.store.metadata import findings_from_json, findings_to_json, metadata_from_json, metadata_to_json
 from app.store.tables import DocumentRow, JobRow, VersionRow
 
@@ -354,13 +355,17 @@ def unpublished_metadata(
     """What was said of the submissions of these documents that are not over; with `given_up`, of those too that
     failed or were cancelled, and so may be tried again. In the order in which they were acknowledged."""
     states = (*_OPEN, *_GIVEN_UP) if given_up else _OPEN
-    rows = session.execute(
-        select(col(DocumentRow.public_id), col(JobRow.id), col(JobRow.metadata_json))
-        .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
-        .where(col(DocumentRow.public_id).in_(list(documents)), col(JobRow.state).in_(states))
-        .order_by(col(JobRow.seq))
-    )
-    return [(DocumentId(document), JobId(id), metadata_from_json(value)) for document, id, value in rows]
+    found = []
+    for some in in_pieces(documents):
+        rows = session.execute(
+            select(col(JobRow.seq), col(DocumentRow.public_id), col(JobRow.id), col(JobRow.metadata_json))
+            .join(DocumentRow, col(DocumentRow.id) == col(JobRow.document_id))
+            .where(col(DocumentRow.public_id).in_(some), col(JobRow.state).in_(states))
+        )
+        found += [
+            (seq or 0, DocumentId(document), JobId(id), metadata_from_json(value)) for seq, document, id, value in rows
+        ]
+    return [(document, job, metadata) for _, document, job, metadata in sorted(found, key=lambda each: each[0])]
 
 
 def metadata_of(session: Session, id: JobId) -> Metadata | None:

@@ -129,5 +129,11 @@ def findings_to_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
     return [{"code": each.code.value, "detail": each.detail} for each in findings]
 
 
-def findings_from_json(value: Iterable[dict[str, str]]) -> tuple[Finding, ...]:
-    return tuple(Finding(code=FindingCode(each["code"]), detail=each["detail"]) for each in value)
+def findings_from_json(value: Iterable[dict[str, str] | str]) -> tuple[Finding, ...]:
+    """Those from before findings had codes are sentences alone: each said what was not read."""
+    return tuple(
+        Finding(code=FindingCode.PARTIAL, detail=each)
+        if isinstance(each, str)
+        else Finding(code=FindingCode(each["code"]), detail=each["detail"])
+        for each in value
+    )

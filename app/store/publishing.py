@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -32,7 +32,7 @@ from app.domain.jobs import JobId
 from app.domain.labels import Cause, Label
 from app.store.boundaries import boundary_of
 from app.store.corpus import boxes_to_json
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.jobs import Submission
 from app.store.metadata import causes_to_json, findings_from_json, findings_to_json, source_to_json
 from app.store.recorded import close, holds, replace_state
@@ -254,14 +254,14 @@ def _forget(session: Session, ids: Sequence[int | None]) -> None:
 
 def left_behind(session: Session, job: JobId | None = None, *, limit: int) -> list[VersionId]:
     """Versions that are staged, though the job that staged them is over: of one job, or of any."""
-    query = (
-        select(col(VersionRow.id))
-        .join(JobRow, col(JobRow.id) == col(VersionRow.job_id))
-        .where(col(VersionRow.number).is_(None), col(JobRow.state).in_(("failed", "cancelled", "succeeded")))
+    over = exists().where(
+        col(JobRow.id) == col(VersionRow.job_id), col(JobRow.state).in_(("failed", "cancelled", "succeeded"))
     )
+    query = select(col(VersionRow.id)).where(col(VersionRow.number).is_(None), over)
     if job is not None:
         query = query.where(col(VersionRow.job_id) == job)
-    return [VersionId(id or 0) for id in session.scalars(query.order_by(col(VersionRow.id)).limit(limit))]
+    # in the order of the index of what is staged, so that it is gone through: few are, and very many jobs are over
+    return [VersionId(id or 0) for id in session.scalars(query.order_by(col(VersionRow.job_id)).limit(limit))]
 
 
 def forget(session: Session, versions: Sequence[VersionId]) -> None:
@@ -334,6 +334,12 @@ def attachments(session: Session, version: VersionId) -> list[tuple[int, StagedA
     ]
 
 
+def add_finding(session: Session, version: VersionId, finding: Finding) -> None:
+    row = session.get_one(VersionRow, version)
+    row.findings = [*row.findings, *findings_to_json([finding])]
+    session.add(row)
+
+
 def name_attached(session: Session, version: VersionId, ordinal: int, document: int, job: JobId | None) -> None:
     """Say which document an attachment became, and by which job if it brings something new."""
     row = session.get_one(AttachmentRow, (version, ordinal))
@@ -366,15 +372,16 @@ def attached(session: Session, document: int) -> dict[int, DocumentId]:
 
 def with_attachments(session: Session, documents: Sequence[DocumentId]) -> list[DocumentId]:
     """Those of these documents that something came with."""
-    rows = session.scalars(
-        select(col(DocumentRow.public_id))
-        .distinct()
-        .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
-        .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
-        .where(col(DocumentRow.public_id).in_(list(documents)))
-        .order_by(col(DocumentRow.public_id))
-    )
-    return [DocumentId(id) for id in rows]
+    found: list[str] = []
+    for some in in_pieces(documents):
+        found += session.scalars(
+            select(col(DocumentRow.public_id))
+            .distinct()
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(AttachmentRow, col(AttachmentRow.version_id) == col(VersionRow.id))
+            .where(col(DocumentRow.public_id).in_(some))
+        )
+    return [DocumentId(id) for id in sorted(found)]
 
 
 def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
@@ -387,6 +394,11 @@ def parts_of(session: Session, document: DocumentId) -> list[DocumentId]:
         found.update(inner)
         waiting.extend(inner)
     return list(found.values())
+
+
+def parts_of_several(session: Session, documents: Sequence[DocumentId]) -> dict[DocumentId, list[DocumentId]]:
+    """As `parts_of`, of those of these documents that something came with."""
+    return {mail: parts_of(session, mail) for mail in with_attachments(session, documents)}
 
 
 def label_of_newest(session: Session, document: int) -> Label | None:
@@ -778,16 +790,20 @@ def index_tasks(session: Session, *, limit: int) -> list[tuple[int, VersionId, b
 
 def index_tasks_of(session: Session, versions: Sequence[VersionId]) -> list[tuple[int, VersionId, bool]]:
     """As `index_tasks`, of these versions."""
-    rows = session.execute(
-        select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole))
-        .where(col(IndexTaskRow.version_id).in_(list(versions)))
-        .order_by(col(IndexTaskRow.id))
-    )
-    return [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
+    found: list[tuple[int, VersionId, bool]] = []
+    for some in in_pieces(versions):
+        rows = session.execute(
+            select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole)).where(
+                col(IndexTaskRow.version_id).in_(some)
+            )
+        )
+        found += [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
+    return sorted(found)
 
 
 def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
-    session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(list(ids))))
+    for some in in_pieces(ids):
+        session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(some)))
 
 
 def published_chunks(session: Session) -> int:

@@ -17,6 +17,7 @@ from app.store.database import insert_absent
 from app.store.metadata import metadata_from_json, metadata_to_json
 from app.store.recorded import holds
 from app.store.tables import (
+    AttachmentRow,
     DocumentRow,
     JobRow,
     SourceItemRow,
@@ -232,6 +233,31 @@ def open_jobs(session: Session, id: RunId) -> int:
     mine = exists().where(col(SourceRunItemRow.job_id) == col(JobRow.id), col(SourceRunItemRow.run_id) == id)
     query = select(func.count()).select_from(JobRow).where(col(JobRow.state).in_(_OPEN_JOB), mine)
     return session.execute(query).scalar_one()
+
+
+def brought(session: Session, jobs: Iterable[JobId]) -> frozenset[JobId]:
+    """Those of these jobs whose document a source brought, or came with a mail that one brought."""
+    wanted = sorted(jobs)
+    around = {job: {job} for job in wanted}
+    for _ in range(_MAILS_IN_MAILS):  # the jobs of the mails around it, by which it is here
+        asked = {mail for mails in around.values() for mail in mails}
+        rows = session.execute(
+            select(col(JobRow.id), col(VersionRow.job_id))
+            .join(AttachmentRow, col(AttachmentRow.document_id) == col(JobRow.document_id))
+            .join(VersionRow, col(VersionRow.id) == col(AttachmentRow.version_id))
+            .where(col(JobRow.id).in_(asked))
+        ).all()
+        if not rows:
+            break
+        for mails in around.values():
+            mails |= {JobId(mail) for job, mail in rows if job in mails}
+    asked = {mail for mails in around.values() for mail in mails}
+    job_of_item = col(SourceRunItemRow.job_id)
+    by_source = set(session.scalars(select(job_of_item).where(job_of_item.in_(asked))))
+    return frozenset(job for job, mails in around.items() if mails & by_source)
+
+
+_MAILS_IN_MAILS = 3
 
 
 def note(

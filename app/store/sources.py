@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -251,11 +251,6 @@ def touch(session: Session, source: SourceId, keys: Sequence[str], run: RunId) -
             .where(col(SourceItemRow.source_id) == source, col(SourceItemRow.key).in_(some))
             .values(run_id=run)
         )
-
-
-def forget_items(session: Session, source: SourceId) -> None:
-    """Let nothing be remembered of a source's items; their documents stay."""
-    session.execute(delete(SourceItemRow).where(col(SourceItemRow.source_id) == source))
 
 
 def document_row_of(session: Session, document: DocumentId | None) -> int | None:

@@ -267,7 +267,7 @@ class VersionRow(SQLModel, table=True):
     title: str = Field(sa_type=Text)
     media_type: str
     size_bytes: int = _instant()
-    digest: str
+    digest: str = Field(index=True)
     metadata_digest: str
     text_digest: str = Field(foreign_key="texts.digest", index=True)
     parser: str
@@ -442,7 +442,7 @@ class JobRow(SQLModel, table=True):
     document_id: int = _reference("documents.id")
     filename: str = Field(sa_type=Text)
     media_type: str | None
-    blob: str
+    blob: str = Field(index=True)
     metadata_json: dict[str, Any] = Field(sa_column=Column("metadata", JSON, nullable=False))
     metadata_digest: str
     submitted_by: str

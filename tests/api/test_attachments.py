@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from app.bootstrap import new_id
-from app.store import jobs
-from app.store.database import writing
+from app.domain.corpus import DocumentId, digest_of
+from app.domain.errors import NotFound
+from app.store import erasing, jobs
+from app.store.database import reading, writing
 from ingest import pipeline
 from tests.running import Running
 
@@ -203,6 +205,113 @@ def test_somebody_elses_document_under_an_attachments_uri_is_left_alone(office: 
     assert found["mail-1#attachments/1-claim.md~2"]["attributes"]["part_of"] == [found["mail-1"]["document_id"]]
 
 
+def test_what_sets_an_attachment_apart_holds_for_its_next_version_too(office: Running) -> None:
+    stated: dict[str, Any] = {"label": {"level": "public"}, "label_reason": "it was sent to everybody"}
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}), **stated)
+    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
+    apart = {"label": {"level": "restricted"}, "readers": ["user:olga"]}
+    assert office.request("PATCH", f"/v1/documents/{claim}", "user:olga", json=apart).status_code == 200
+    later = mail({"claim.md": CLAIM + b" More was said.", "rates.csv": RATES + b"Luxury;360\n"})
+    put(office, later, readers=["user:ana"], **stated)
+    assert {uri: (each["version"], each["label"]["level"]) for uri, each in listed(office).items()} == {
+        "mail-1": (2, "public"),
+        "mail-1#attachments/1-claim.md": (2, "restricted"),
+        "mail-1#attachments/2-rates.csv": (2, "public"),
+    }
+    office.put_principal("user:ana", clearance="restricted")
+    assert (office.found("user:ana", DAMAGE), len(office.found("user:ana", TARIFF))) == ([], 1)
+
+
+def test_a_mail_erased_before_it_is_published_leaves_none_of_its_attachments_bytes(office: Running) -> None:
+    response = office.submit_file("user:olga", "post", mail({"claim.md": CLAIM}), "mail.eml", uri="mail-1")
+    batch = claimed(office)
+    pipeline.stage_batch(office.ports, office.parser, office.readers, batch)
+    erased = erase(office, response.json()["document"]["id"])
+    assert (erased["state"], erased["certificate"]["removed"]["originals"]) == ("certified", 2)
+    with pytest.raises(NotFound):
+        office.ports.blobs.get(digest_of(CLAIM))
+
+
+def test_erasing_a_mail_takes_its_attachments_along_unless_one_is_held(office: Running) -> None:
+    papers = mail({"claim.md": CLAIM, "plan.md": b"# Plan\nThe plan."}, inner=RATES)
+    document = put(office, papers, readers=["user:ana"])["document"]["id"]
+    found = {uri.rpartition("/")[2]: each["document_id"] for uri, each in listed(office).items()}
+    label = {"label": {"level": "restricted", "categories": ["privileged"]}}
+    assert office.request("PATCH", f"/v1/documents/{found['2-plan.md']}", "user:olga", json=label).status_code == 200
+    order = {"title": "Roof", "reason": "a dispute", "documents": [found["1-rates.csv"]]}
+    hold = office.request("POST", "/v1/holds", "admin", json=order).json()["id"]
+    refused = office.request("POST", f"/v1/documents/{document}/erase", "user:olga", json={"reason": "asked"})
+    assert (refused.status_code, hold in refused.json()["detail"]) == (409, True)
+    assert office.found("user:ana", DAMAGE) != []
+    office.admin("POST", f"/v1/holds/{hold}/release", {"reason": "settled"})
+    assert erase(office, document)["state"] == "certified"
+    with reading(office.ports.engine) as session:
+        there = [id for name, id in found.items() if erasing.erasure_of(session, DocumentId(id)) is None]
+    assert there == [found["2-plan.md"]]  # which olga may not read
+
+
+def test_an_attachment_that_was_erased_does_not_come_back_with_its_mail(office: Running) -> None:
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}))
+    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
+    erasure = erase(office, claim)["id"]
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}, subject="Papers again"))
+    found = listed(office)
+    assert list(found) == ["mail-1", "mail-1#attachments/2-rates.csv"]
+    assert [each["code"] for each in found["mail-1"]["findings"]] == ["attachment", "partial"]
+    with pytest.raises(NotFound):
+        office.ports.blobs.get(digest_of(CLAIM))
+    readmitted = office.request("POST", f"/v1/erasures/{erasure}/readmit", "user:olga", json={"reason": "needed"})
+    assert readmitted.status_code == 200
+    put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}, subject="Once more"))
+    assert "mail-1#attachments/1-claim.md" in listed(office)
+
+
+def erase(run: Running, document: str) -> dict[str, Any]:
+    response = run.request("POST", f"/v1/documents/{document}/erase", "user:olga", json={"reason": "asked"})
+    assert response.status_code == 201, response.text
+    erased: dict[str, Any] = response.json()
+    return erased
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_mail_is_erased_with_all_that_came_with_it(office: Running, published: bool) -> None:
+    response = office.submit_file("user:olga", "post", mail({}, inner=RATES), "mail.eml", uri="mail-1")
+    pipeline.stage_batch(office.ports, office.parser, office.readers, batch := claimed(office))
+    if published:
+        publish(office, batch)
+        office.work()
+    at = f"/v1/documents/{response.json()['document']['id']}/erase"
+    assert office.request("POST", at, "user:olga", json={"reason": "asked for"}).status_code == 201
+    publish(office, batch)
+    office.work()
+    erasures = office.request("GET", "/v1/collections/post/erasures", "user:olga").json()["erasures"]
+    assert [each["state"] for each in erasures] == ["certified"] * (3 if published else 1)
+    assert listed(office) == {}
+    assert office.found("user:olga", TARIFF) == []
+    assert [each for each in (office.folder / "blobs").rglob("*") if each.is_file()] == []
+
+
+def test_a_hold_on_a_mail_holds_what_came_with_it(office: Running) -> None:
+    document = put(office, mail({}, inner=RATES))["document"]["id"]
+    rates = listed(office)["mail-1#attachments/1-Forwarded.eml#attachments/1-rates.csv"]["document_id"]
+    hold = {"title": "Case 17", "reason": "litigation", "documents": [document]}
+    assert office.request("POST", "/v1/holds", "user:olga", json=hold).status_code == 201
+    erase = office.request("POST", f"/v1/documents/{rates}/erase", "user:olga", json={"reason": "asked for"})
+    assert erase.status_code == 409
+    assert "Case 17" in erase.json()["detail"]
+    assert office.found("user:olga", TARIFF) != []
+
+
+def test_a_hold_on_an_attachment_keeps_the_mail_that_it_came_with(office: Running) -> None:
+    document = put(office, mail({"claim.md": CLAIM}))["document"]["id"]
+    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
+    hold = {"title": "Case 17", "reason": "litigation", "documents": [claim]}
+    assert office.request("POST", "/v1/holds", "user:olga", json=hold).status_code == 201
+    erase = office.request("POST", f"/v1/documents/{document}/erase", "user:olga", json={"reason": "asked for"})
+    assert erase.status_code == 409
+    assert len(listed(office)) == 2
+
+
 def claimed(run: Running) -> str:
     batch = f"test:{new_id()}"
     with writing(run.ports.engine) as session:
@@ -221,22 +330,3 @@ def publish(run: Running, batch: str, *, place: bool = True) -> None:
 def jobs_of(run: Running) -> int:
     with writing(run.ports.engine) as session:
         return sum(jobs.counts(session).values())
-
-
-def test_what_came_with_a_mail_is_erased_with_it_unless_something_is_held(office: Running) -> None:
-    document = put(office, mail({"claim.md": CLAIM, "rates.csv": RATES}))["document"]["id"]
-    claim = listed(office)["mail-1#attachments/1-claim.md"]["document_id"]
-    hold = {"title": "Hail", "reason": "a suit", "documents": [claim]}
-    held = office.admin("POST", "/v1/holds", hold)["id"]
-    erase = f"/v1/documents/{document}/erase"
-    assert office.request("POST", erase, "user:olga", json={"reason": "asked for"}).status_code == 409
-    assert len(listed(office)) == 3
-    office.admin("POST", f"/v1/holds/{held}/release", {"reason": "settled"})
-    done = office.request("POST", erase, "user:olga", json={"reason": "asked for"})
-    assert (done.status_code, len(done.json()["attachments"])) == (201, 2)
-    assert listed(office) == {}
-    for id in done.json()["attachments"]:
-        assert office.request("GET", f"/v1/erasures/{id}", "user:olga").json()["state"] == "certified"
-    assert not [
-        each for each in (office.folder / "blobs").rglob("*") if each.is_file() and b"roof" in each.read_bytes()
-    ]

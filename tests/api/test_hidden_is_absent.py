@@ -165,6 +165,10 @@ DOCUMENT_ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/documents/{id}/supersede", {"by": "doc_none"}),
     ("POST", "/v1/documents/{id}/reviewed", {}),
     ("GET", "/v1/documents/{id}/reviews", None),
+    ("GET", "/v1/documents/{id}/versions/1/provenance?verify=true", None),
+    ("GET", "/v1/documents/{id}/versions/1/provenance?format=prov-json", None),
+    ("GET", "/v1/documents/{id}/duplicates", None),
+    ("POST", "/v1/documents/{id}/erase", {"reason": "because"}),
 ]
 
 
@@ -213,11 +217,16 @@ def test_version_that_is_hidden_is_told_as_a_number_that_never_was(house: House,
 @pytest.mark.parametrize("who", [*ASKERS, "user:sunniva"])
 def test_job_of_somebody_else_is_told_as_one_that_never_was(house: House, who: str) -> None:
     for hidden in house.jobs.values():
-        for tail in ("", "/events"):
-            asked = house.told(who, "GET", f"/v1/jobs/{hidden}{tail}", instead_of=hidden)
-            never = house.told(who, "GET", f"/v1/jobs/{ABSENT['job']}{tail}", instead_of=ABSENT["job"])
+        for method, tail in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/retry")):
+            asked = house.told(who, method, f"/v1/jobs/{hidden}{tail}", instead_of=hidden)
+            never = house.told(who, method, f"/v1/jobs/{ABSENT['job']}{tail}", instead_of=ABSENT["job"])
             assert asked == never
             assert asked[0] == 404
+    own = house.told(who, "GET", f"/v1/jobs?id={'&id='.join(house.jobs.values())}", instead_of="-")[2]
+    assert json.loads(own)["jobs"] == []
+    for query in ("", "?state=failed", "?collection=shut"):
+        told = house.told(who, "GET", f"/v1/jobs{query}", instead_of="-")[2]
+        assert not any(each.encode() in told for each in house.jobs.values())
 
 
 @pytest.mark.parametrize("who", [*ASKERS, "user:sunniva"])
@@ -251,12 +260,38 @@ def test_hidden_collection_is_told_as_one_that_never_was(house: House, who: str)
         ("GET", "/v1/documents?collection={id}", {}),
         ("GET", "/v1/documents?collection={id}&state=withdrawn&q=s", {}),
         ("GET", "/v1/collections/{id}/reviews", {}),
+        ("GET", "/v1/collections/{id}/duplicates", {}),
+        ("GET", "/v1/collections/{id}/label-rules", {}),
+        ("PUT", "/v1/collections/{id}/label-rules", {"json": {"rules": []}}),
+        ("POST", "/v1/collections/{id}/label-rules/preview", {"json": {"rules": []}}),
+        ("GET", "/v1/collections/{id}/retention", {}),
+        ("PUT", "/v1/collections/{id}/retention", {"json": {"rules": []}}),
+        ("POST", "/v1/collections/{id}/retention/run", {"json": {"dry_run": True}}),
+        ("POST", "/v1/collections/{id}/documents/amend", {"json": {"uris": ["saltmarsh/hidden"], "readers": []}}),
+        ("GET", "/v1/collections/{id}/sources", {}),
+        ("PUT", "/v1/collections/{id}/sources/x", {"json": {"connector": "push"}}),
+        ("GET", "/v1/collections/{id}/sources/x", {}),
+        ("POST", "/v1/collections/{id}/sources/x/run", {}),
+        ("GET", "/v1/collections/{id}/sources/x/runs", {}),
     ):
         asked = house.told(who, method, path.format(id="shut"), instead_of="shut", **rest)
         never = house.told(who, method, path.format(id="none"), instead_of="none", **rest)
         assert asked == never, (method, path)
     collections = house.told(who, "GET", "/v1/collections", instead_of="-")[2]
     assert b"shut" not in collections
+
+
+@pytest.mark.parametrize("who", ["user:ana", "assistant:herald", "assistant:herald for user:ana"])
+def test_nothing_hidden_is_held_or_told_by_what_was_held_or_erased(house: House, who: str) -> None:
+    """Administrators hold by id what they may not see, so the question is not theirs."""
+    hold, hidden = {"title": "Case", "reason": "because"}, house.documents["above-clearance"]
+    for field, there, absent in (("collections", "shut", "none"), ("documents", hidden, ABSENT["document"])):
+        asked = house.told(who, "POST", "/v1/holds", instead_of=there, json={**hold, field: [there]})
+        never = house.told(who, "POST", "/v1/holds", instead_of=absent, json={**hold, field: [absent]})
+        assert asked == never
+        assert asked[0] == 404
+    asked = house.told(who, "GET", "/v1/collections/shut/erasures", instead_of="shut")
+    assert asked == house.told(who, "GET", "/v1/collections/none/erasures", instead_of="none")
 
 
 @pytest.mark.parametrize("who", [*ASKERS, "user:sunniva"])

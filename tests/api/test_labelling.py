@@ -156,6 +156,15 @@ def test_raising_and_what_is_no_label_need_no_reason_and_are_in_the_history(desk
     assert lone.status_code == 422
 
 
+def test_the_same_bytes_under_a_lower_label_lower_nothing_without_a_reason(desk: Running) -> None:
+    text, strict = "# Trips\nEverybody goes by train.", {"level": "confidential", "categories": []}
+    document = desk.publish("user:boss", "hr", text, uri="trips", label=strict)
+    desk.publish("user:boss", "hr", text, uri="trips", label=INTERNAL)
+    assert _label(desk, document) == strict
+    desk.publish("user:boss", "hr", text, uri="trips", label=INTERNAL, label_reason="The trip is announced.")
+    assert _label(desk, document) == INTERNAL
+
+
 def test_what_is_on_its_way_in_is_lowered_with_a_reason_alone(desk: Running) -> None:
     document = desk.submit("user:boss", "hr", "# Letter\nKettle.", uri="letter", label=CONFIDENTIAL).json()["document"]
     path = f"/v1/documents/{document['id']}"

@@ -9,6 +9,7 @@ from prov.model import ProvActivity, ProvAgent, ProvDocument, ProvEntity
 from sqlalchemy import text
 
 from app.store.database import writing
+from tests.api.test_attachments import mail
 from tests.running import Running
 
 TEXT = "# Sharing\n\nCustomer data is shared with a partner only after the data office agreed in writing.\n"
@@ -146,3 +147,29 @@ def test_provenance_is_metadata_and_hidden_is_absent(office: Running) -> None:
     assert told(office, "user:lena", id, 2)["previous_version"] == 1
     exported = office.request("GET", path.format(2), "user:ana", params={"format": "prov-json"}).text
     assert f"{id}/versions/1" not in exported
+
+
+def test_what_follows_of_a_submission_is_put_down_to_whoever_had_it_follow(office: Running) -> None:
+    """Attachments came as their mail did; a rollback is its own submission."""
+    body = {"text": mail({"rates.csv": b"Tariff;Premium\nBasic;120\n"}).decode(), "media_type": "message/rfc822"}
+    for text_, metadata in ((body["text"], {"uri": "mail"}), (body["text"] + "Yours.", {"uri": "mail"})):
+        brought = office.request(
+            "POST",
+            "/v1/collections/policies/documents",
+            "assistant:scribe",
+            acting_for="user:lena",
+            json={**body, "text": text_, "metadata": metadata},
+        )
+        assert brought.status_code == 202, brought.text
+        office.work()
+    document = brought.json()["document"]["id"]
+    back = office.request(
+        "POST", f"/v1/documents/{document}/rollback", "user:lena", json={"to": 1, "reason": "so it was"}
+    )
+    assert back.status_code == 202
+    office.work()
+    through = [told(office, "user:lena", document, n)["submitted"]["through"] for n in (1, 2, 3)]
+    assert through == ["assistant:scribe", "assistant:scribe", None]
+    listed = office.request("GET", "/v1/documents?collection=policies", "user:lena").json()["documents"]
+    (attached,) = [each["document_id"] for each in listed if each["uri"] != "mail"]
+    assert told(office, "user:lena", attached)["submitted"]["through"] == "assistant:scribe"

@@ -1,7 +1,9 @@
 """Who may read what a source brings: by its access list, in the names of another directory, from one moment on."""
 
+import base64
 import json
 from collections.abc import Callable
+from email.message import EmailMessage
 from typing import Any
 
 from sqlalchemy import func, select
@@ -9,6 +11,7 @@ from sqlalchemy import func, select
 from app.operations.synchronize import synchronize
 from app.store.database import reading
 from app.store.tables import EmbeddingRow, JobRow
+from tests.api.test_attachments import mail
 from tests.running import Running
 
 AT = "/v1/collections/intranet/sources/crawl"
@@ -95,6 +98,30 @@ def test_another_access_list_alone_takes_effect_at_once_and_neither_reads_nor_em
     assert _readers(run) == ["user:ana", "user:lena"]  # the worker has done nothing yet
     run.work()
     assert _work_done(run) == before
+
+
+def test_an_access_list_closes_what_came_with_a_mail_and_opens_nothing_that_was_set_apart(run: Running) -> None:
+    _founded(run)
+    sent = EmailMessage()
+    sent.set_content("The papers come with this message.")
+    for name, content in {"horses.md": b"The draught horse pulls the cart.", "cows.md": b"The cow gives milk."}.items():
+        sent.add_attachment(content, maintype="text", subtype="markdown", filename=name)
+    content = base64.b64encode(bytes(sent)).decode()
+    line = {"key": "mail.eml", "content_base64": content, "media_type": "message/rfc822"}
+    _push(run, {**line, "acl": [ANA, BO]})
+    parts = ["mail.eml#attachments/1-horses.md", "mail.eml#attachments/2-cows.md"]
+    listed = run.request("GET", "/v1/documents?collection=intranet", "user:lena").json()["documents"]
+    horses = next(each["document_id"] for each in listed if each["uri"] == parts[0])
+    apart = run.request("PATCH", f"/v1/documents/{horses}", "user:lena", json={"readers": ["user:ana"]})
+    assert apart.status_code == 200
+
+    def read_by(who: str) -> list[str]:
+        return [each for each in parts if each in run.found(who, "The horse pulls the cart, the cow gives milk.")]
+
+    _push(run, {**line, "acl": [ANA, BO, EVERYONE]})
+    assert (read_by("user:ana"), read_by("user:bo")) == (parts, parts[1:])
+    _push(run, {**line, "acl": [BO]})
+    assert (read_by("user:ana"), read_by("user:bo"), read_by("user:lena")) == ([], parts[1:], parts)
 
 
 def test_an_access_list_and_a_text_that_change_together_close_the_old_version_too(run: Running) -> None:
@@ -243,3 +270,25 @@ def test_whoever_may_not_read_a_document_narrows_it_by_its_source_and_never_wide
     assert _readers(run) == ["user:ana"]
     assert _states(run, _item([BO])) == ["refused"]
     assert _readers(run) == []
+
+
+def test_an_access_list_opens_no_attachment_that_whoever_registered_the_source_may_not_read(run: Running) -> None:
+    _founded(run)
+    run.put_principal("user:boss", groups=["group:owners"], clearance="restricted", categories=["privileged"])
+    run.put_principal("user:ana", clearance="restricted", categories=["privileged"])
+    run.put_principal("user:bo", clearance="restricted", categories=["privileged"])
+    papers = {"claim.md": b"# Claim\nThe draught horse pulls the cart.", "rates.csv": b"Tariff;Premium\nBasic;120\n"}
+    letter = {"content": mail(papers).decode(), "media_type": "message/rfc822", "key": "mail"}
+    assert _states(run, {**letter, "acl": [ANA]}) == ["new"]
+    found = run.request("GET", "/v1/documents?collection=intranet", "user:boss").json()["documents"]
+    claim = next(each["document_id"] for each in found if each["uri"].endswith("claim.md"))
+    label = {"label": {"level": "restricted", "categories": ["privileged"]}}
+    assert run.request("PATCH", f"/v1/documents/{claim}", "user:boss", json=label).status_code == 200
+    assert _states(run, {**letter, "acl": [ANA, BO]}) == ["boundary-only"]
+    wider = ["mail", "mail#attachments/2-rates.csv"]
+    for who, uris in {"user:ana": [*wider, "mail#attachments/1-claim.md"], "user:bo": wider}.items():
+        listed = run.request("GET", "/v1/documents?collection=intranet", who).json()["documents"]
+        assert sorted(each["uri"] for each in listed) == sorted(uris)
+    assert _states(run, {**letter, "acl": [BO]}) == ["boundary-only"]
+    listed = run.request("GET", "/v1/documents?collection=intranet", "user:ana").json()["documents"]
+    assert listed == []  # what only narrows is done to all of it

@@ -3,6 +3,7 @@ told to whoever may know of it."""
 
 import os
 from dataclasses import replace
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,26 @@ def test_a_report_tells_an_owner_nothing_of_documents_that_they_may_not_read(run
         "unchanged": 1,
         "refused": 1,
     }
+
+
+def test_jobs_tell_whoever_registered_a_source_nothing_of_what_it_brought_and_they_may_not_read(run: Running) -> None:
+    _founded(run)
+    letter = EmailMessage()
+    letter.set_content("The merger closes in March.")
+    letter.add_attachment(b"# Terms\nThe price is ten.", maintype="text", subtype="markdown", filename="terms.md")
+    _write(run, "merger.eml", letter.as_string())
+    rules = {"rules": [{"path": "merger*", "level": "restricted"}]}
+    assert run.request("PUT", "/v1/collections/handbooks/label-rules", "user:lena", json=rules).status_code == 200
+    body = {"connector": "folder", "location": str(run.places)}
+    assert run.request("PUT", f"{AT}/shelf", "user:clerk", json=body).status_code == 200
+    assert run.request("POST", f"{AT}/shelf/run", "user:clerk").status_code == 202
+    run.work()
+    known = _get(run, "/v1/jobs", "user:lena")["jobs"]
+    assert len(known) == 2
+    assert _get(run, "/v1/jobs", "user:clerk")["jobs"] == []
+    for each in known:
+        assert run.request("GET", f"/v1/jobs/{each['id']}", "user:clerk").status_code == 404
+        assert run.request("POST", f"/v1/jobs/{each['id']}/cancel", "user:clerk").status_code == 404
 
 
 def test_runs_stop_when_whoever_registered_the_source_is_an_owner_no_longer(run: Running) -> None:

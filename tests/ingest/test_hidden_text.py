@@ -51,6 +51,20 @@ HIDING = [
     f"<!-- {HIDDEN} -->",
     f"<style>.note, p.aside {{ display: none }}</style><p class='big note'>{HIDDEN}</p>",
     f"<style>#x {{ opacity: 0 }}</style><p id=x>{HIDDEN}</p>",
+    f"<style>@media screen {{ .q {{ display: none }} }}</style><p class=q>{HIDDEN}</p>",
+    f"<p style='opacity:1%'>{HIDDEN}</p>",
+    f"<p style='filter: blur(1px) opacity(0)'>{HIDDEN}</p>",
+    f"<p style='content-visibility:hidden'>{HIDDEN}</p>",
+    f"<p style='zoom:0'>{HIDDEN}</p>",
+    f"<p style='font:0/0 a'>{HIDDEN}</p>",
+    f"<p style='d\\69splay:none'>{HIDDEN}</p>",
+    f"<p style='position:absolute;left:99999px'>{HIDDEN}</p>",
+    f"<p style='color:#fffffe'>{HIDDEN}</p>",
+    f"<p style='color:#ffffffff'>{HIDDEN}</p>",
+    f"<p style='color:#000f;background:rgb(0% 0% 0%)'>{HIDDEN}</p>",
+    f"<p style='color:hsl(0, 0%, 100%)'>{HIDDEN}</p>",
+    f"<p style='-webkit-text-fill-color:transparent'>{HIDDEN}</p>",
+    f"<dialog>{HIDDEN}</dialog>",
 ]
 
 

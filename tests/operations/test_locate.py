@@ -49,7 +49,6 @@ def test_what_is_allowed_and_what_lies_below_it_is_fetched(location: str) -> Non
         "http://intranet.example/books",
         "https://intranet.example:8443/books",
         "https://intranet.example.evil.example/books",
-        "https://intranet.example@evil.example/books",
         "s3://bucket/ab",
         "s3://bucket2/a",
         "git@code.example:other/handbook.git",
@@ -62,7 +61,18 @@ def test_nothing_else_is(location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["books", "", "https://a:b@intranet.example/books", "zip::s3://bucket/a", "https://[/", "c:\\books"]
+    "location",
+    [
+        "books",
+        "",
+        "https://a:b@intranet.example/books",
+        "https://a-token@intranet.example/books",
+        "https://intranet.example@evil.example/books",
+        "zip::s3://bucket/a",
+        "https://[/",
+        "c:\\books",
+        "https://intranet.example/books/.\t./secret",
+    ],
 )
 def test_what_is_no_place_is_said_to_be_none(location: str) -> None:
     with pytest.raises(Invalid):
@@ -81,6 +91,12 @@ def test_a_path_counts_where_it_leads(tmp_path: Path) -> None:
     for place in (outside, inside / "way-out", inside / ".." / "outside", tmp_path / "inside-too", tmp_path):
         with pytest.raises(NotPermitted):
             check_location(ports, str(place))
+
+
+@pytest.mark.parametrize("sign", ["?", "#", "?x=", "\t", "\n"])
+def test_no_sign_in_a_file_url_hides_where_its_path_leads(tmp_path: Path, sign: str) -> None:
+    with pytest.raises(Invalid):
+        check_location(_ports(str(tmp_path)), f"file://{tmp_path}{sign}/../../../../../../etc")
 
 
 def test_nothing_is_fetched_where_nothing_is_allowed() -> None:

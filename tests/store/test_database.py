@@ -9,19 +9,33 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
-from sqlalchemy.engine import Engine
+from sqlalchemy import MetaData, inspect, text
+from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
-import app.store.tables  # noqa: F401  (fills SQLModel.metadata)
-from app.domain.access import ALL_STAFF, BOOTSTRAP_ADMINISTRATOR, BUILT_IN_GROUPS, Epochs, PrincipalRef, Purpose
+import app.store.tables
+from app.domain.access import (
+    ALL_STAFF,
+    BOOTSTRAP_ADMINISTRATOR,
+    BUILT_IN_GROUPS,
+    Boundary,
+    Epochs,
+    PrincipalRef,
+    Purpose,
+)
+from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata
 from app.domain.errors import DatabaseUnavailable
 from app.domain.instants import FOREVER, Instant
+from app.domain.jobs import JobId, JobState
+from app.domain.labels import Label, Level
 from app.operations.prepare import prepare
-from app.store import directory, registry
+from app.store import corpus, directory, duplicates, jobs, registry
 from app.store.database import migrate, open_engine, reading, recording, writing
+from app.store.metadata import metadata_to_json
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
 from tests.store.together import meet_at, prepare_together
 
@@ -39,6 +53,88 @@ def empty_engine(empty_database_url: str) -> Iterator[Engine]:
 def test_migrations_make_every_table_of_the_models(empty_engine: Engine) -> None:
     migrate(empty_engine)
     assert set(inspect(empty_engine).get_table_names()) == {*SQLModel.metadata.tables, "alembic_version"}
+
+
+def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_engine: Engine) -> None:
+    with empty_engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(app.store.tables.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "20261122_recorded")
+        _fill_first_schema(connection)
+    migrate(empty_engine)
+    with reading(empty_engine) as session:
+        (version,) = corpus.versions_of(session, DocumentId("doc_1"))
+        job = jobs.job(session, JobId("job_1"))
+        (waiting,) = jobs.open_submissions(session, 1)
+        collection = registry.collection(session, "policies")
+        unsigned = duplicates.unsigned_texts(session, "minhash", limit=2)
+    was_not_read = (Finding(code=FindingCode.PARTIAL, detail="Attachments were not read: x.bin."),)
+    assert (version.number, version.title, version.findings) == (1, "Sharing", was_not_read)
+    assert version.boundary == Boundary(collection="policies", label=Label(level=Level.INTERNAL))
+    assert job is not None
+    assert job.result is not None
+    assert (job.collection, job.state, job.result.version, job.result.findings, job.result.attachments) == (
+        ("policies", JobState.SUCCEEDED, 1, was_not_read, ())
+    )
+    assert (waiting.job, waiting.collection, waiting.metadata) == ("job_2", "policies", Metadata(uri="policy.md"))
+    assert collection is not None
+    assert collection.default_label == Label(level=Level.INTERNAL)
+    assert unsigned == ["sha256:text"]
+
+
+def _fill_first_schema(connection: Connection) -> None:
+    """A published document with a job that is over, and another that waits, as the first release wrote them."""
+    tables = MetaData()
+    tables.reflect(connection)
+    recorded = {"recorded_from": 1, "recorded_to": FOREVER, "recorded_by": "user:steward"}
+    said = metadata_to_json(Metadata(uri="policy.md"))
+    narrow = dict[str, Any](jurisdictions=[], purposes=[])
+    read = {"document": "doc_1", "version": 1, "unchanged": False, "findings": ["Attachments were not read: x.bin."]}
+    version = dict[str, Any](document_id=1, number=1, published_at=1, title="Sharing", media_type="text/markdown")
+    version |= {
+        "size_bytes": 5,
+        "digest": "sha256:x",
+        "metadata_digest": "m",
+        "text_digest": "sha256:text",
+        "parser": "by hand",
+    }
+    version |= {"source": said["source"], "attributes": {}, "findings": read["findings"], "job_id": "job_1"}
+    job = dict[str, Any](
+        kind="ingest", stage=None, document_id=1, filename="policy.md", media_type=None, blob="sha256:x"
+    )
+    job |= {
+        "metadata": said,
+        "metadata_digest": "m",
+        "submitted_by": "user:steward",
+        "submitted_at": 1,
+        "problem": None,
+    }
+    owned = {
+        "name": "policies",
+        "title": "Policies",
+        "owners": [],
+        "default_readers": [],
+        "level": "internal",
+        "categories": [],
+    }
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("collections", {**owned, **narrow, "discoverable": False, "system_of_record": False, **recorded}),
+        (
+            "boundaries",
+            {"id": 1, "digest": "b", "collection": "policies", "level": "internal", "categories": [], "readers": []},
+        ),
+        ("documents", {"id": 1, "public_id": "doc_1", "collection": "policies", "uri": "policy.md", "created_at": 1}),
+        ("texts", {"digest": "sha256:text", "text": "Share"}),
+        ("versions", {"id": 1, **version}),
+        ("version_boundaries", {"version_id": 1, "boundary_id": 1, **recorded}),
+        ("periods", {"version_id": 1, "ordinal": 0, "valid_from": 1, "valid_to": FOREVER, **recorded}),
+        ("jobs", {**job, "id": "job_1", "state": "succeeded", "result": read, "ended_at": 2}),
+        ("jobs", {**job, "id": "job_2", "state": "queued", "result": None}),
+    ]
+    rows[1][1].update(narrow, denied=[], consents=[], created_at=1)
+    for name, row in rows:
+        connection.execute(tables.tables[name].insert().values(row))
 
 
 def test_migrated_schema_is_the_one_that_the_models_describe(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Versions: staged unseen, published whole, superseded and corrected in two times, and never overwritten."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Engine
 from app.domain.access import Boundary, BoundaryId
 from app.domain.corpus import (
     Document,
+    DocumentId,
     Element,
     ElementKind,
     Metadata,
@@ -30,7 +32,7 @@ from app.domain.corpus import (
 from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, chunk_of, point_of
 from app.domain.instants import BEGINNING, FOREVER, Instant
-from app.store import boundaries, corpus, publishing
+from app.store import boundaries, corpus, jobs, publishing
 from app.store.database import reading, recording, writing
 from app.store.metadata import metadata_digest
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
@@ -720,3 +722,21 @@ def _settle_tasks(shelf: Shelf) -> set[VersionId]:
         tasks = publishing.index_tasks(session, limit=100)
         publishing.remove_index_tasks(session, [task for task, _, _ in tasks])
     return {version for _, version, _ in tasks}
+
+
+def test_very_many_are_asked_for_in_statements_that_a_database_takes(sqlite_engine: Engine, clock: Clock) -> None:
+    """SQLite as it is compiled elsewhere takes 32,766 parameters; here it is held to fewer."""
+    shelf = Shelf(sqlite_engine, clock)
+    first, second = (shelf.put(text, uri=text) for text in ("First.", "Second."))
+    late = shelf.submit("First.")
+    versions = [first, *(VersionId(id) for id in range(10_000, 11_000)), second]
+    documents = [DocumentId("doc_1"), *(DocumentId(f"doc_x{id}") for id in range(1_000)), DocumentId("doc_2")]
+    with reading(sqlite_engine) as session:
+        driver = session.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 600)
+        tasks = publishing.index_tasks_of(session, versions)
+        assert [version for _, version, _ in tasks] == [first, second]
+        assert [id for id, _, _ in corpus.boundaries_of(session, documents)] == ["doc_1", "doc_2"]
+        coming = jobs.unpublished_metadata(session, documents, given_up=False)
+        assert [job for _, job, _ in coming][-1] == late.job
