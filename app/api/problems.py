@@ -184,6 +184,7 @@ def faults_of(errors: Sequence[Any], prefix: str = "") -> tuple[Fault, ...]:
     return tuple(Fault(detail=_sentence(each), pointer=prefix + _pointer(each)) for each in errors)
 
 
+_NAME = "[A-Za-z0-9][A-Za-z0-9._@+-]*$"
 _OUR_WORDS = re.compile(r"^(Input|String|List|Dictionary|Tuple|Set|Data|Value) should ")
 
 
@@ -195,7 +196,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             return "There is no such field."
         case "string_pattern_mismatch":
-            return f"It is not of the form {context['pattern']}"
+            return _formed(context["pattern"])
         case "dict_type" | "model_type" | "model_attributes_type":
             return "It should be a JSON object."
         case "json_invalid":
@@ -208,6 +209,19 @@ def _sentence(error: Mapping[str, Any]) -> str:
             return "It should be text."
     text = _OUR_WORDS.sub("It should ", str(error["msg"]).removeprefix("Value error, "))
     return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."
+
+
+def _formed(pattern: str) -> str:
+    """How to write what matches one of the patterns that end as names do."""
+    before, is_name, _ = pattern.removeprefix("^").partition(_NAME)
+    if not is_name:
+        return f"It is not of the form {pattern}"
+    letters = "letters, digits and . _ @ + -, beginning with a letter or a digit"
+    if not before:
+        return f"Write it with {letters}."
+    kinds, _, mark = before.replace("\\", "").removeprefix("(").partition(")")
+    forms = " or ".join(f"{kind}{mark}NAME" for kind in kinds.split("|"))
+    return f"Write {forms}, and NAME with {letters}."
 
 
 def _pointer(error: Mapping[str, Any]) -> str:

@@ -59,6 +59,8 @@ def _candidates(target: str) -> Iterator[Candidate]:
     if target.startswith(("http://", "https://")):
         yield Candidate(uri=target, place=target)
         return
+    if "://" in target:
+        raise Failed(f"Nothing here reads {_text(target.partition('://')[0])}:// addresses.")
     path = Path(target)
     if not path.is_dir():
         yield Candidate(uri=_text(path.name), place=path)
@@ -78,6 +80,8 @@ def _file(place: Path, root: Path | None, metadata: Mapping[str, Any]) -> Docume
             raise Unfit("There is no such file.")
         if not place.is_file():
             raise Unfit("It is not a file.")
+        if place.suffix.lower() == ".mbox":
+            raise Unfit("It is a mailbox: register it as a source, with muniment source add.")
         with place.open("rb") as file:
             content = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:

@@ -205,10 +205,15 @@ def taken_in(
 
 @contextmanager
 def curating(
-    settings: Settings, collection: str, person: PrincipalRef | None, *, fetching: Sequence[str] = ()
+    settings: Settings,
+    collection: str,
+    person: PrincipalRef | None,
+    *,
+    fetching: Sequence[str] = (),
+    founding: bool = True,
 ) -> Iterator[Server]:
-    """The server, to whoever is to own the documents; on the data folder, with a collection that is new if it is, and
-    with leave to fetch from `fetching`."""
+    """The server, to whoever is to own the documents; on the data folder, with leave to fetch from `fetching` and, if
+    `founding`, with a collection that is new where there was none."""
     if settings.url:
         with remote(settings, person) as server:
             yield server
@@ -220,7 +225,7 @@ def curating(
             yield desk.acting_for(person)
             return
         server = desk.operator()
-        if not desk.has_collection(collection):
+        if founding and not desk.has_collection(collection):
             label = {"level": "internal", "categories": []}
             body = {"title": collection, "owners": [OPERATOR], "default_label": label}
             desk.administrator().put(f"/v1/collections/{collection}", body)

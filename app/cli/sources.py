@@ -105,7 +105,7 @@ def show(settings: Settings, named: Named) -> bool:
 
 def run(settings: Settings, named: Named, *, wait: bool, confirmed: bool) -> bool:
     """Run a source; whether all of it went well, where that was waited for."""
-    with curating(settings, named.collection, named.person) as server:
+    with _asking(settings, named.collection, named.person) as server:
         return run_on(server, named, wait=wait or not settings.url, confirmed=confirmed)
 
 
@@ -243,8 +243,8 @@ def _is_scp(location: str) -> bool:
 
 
 def _asking(settings: Settings, collection: str, person: PrincipalRef | None) -> AbstractContextManager[Server]:
-    """The server, to whoever owns the collection."""
-    return curating(settings, collection, person)
+    """The server, to whoever owns the collection, which is there already."""
+    return curating(settings, collection, person, founding=False)
 
 
 def _followed(server: Server, path: str) -> Json:

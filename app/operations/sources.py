@@ -27,6 +27,7 @@ from app.store import sources as store
 from app.store.database import reading, recording, writing
 
 NO_SUCH_SOURCE = "There is no source by that name in a collection that you own."
+_NO_SUCH_COLLECTION = "There is no collection by that name that you own, so no source of it."
 NO_SUCH_RUN = "There is no run by that id of a source in a collection that you own."
 
 SCHEDULE = "schedule"
@@ -221,7 +222,7 @@ def _check(ports: Ports, settings: SourceSettings) -> None:
 def _curated(ports: Ports, session: Session, standing: Standing, name: str) -> Collection:
     """The collection, if the principal curates it. To everybody else its sources are as absent as any."""
     if name not in authorize.curated_collections(ports, session, standing):
-        raise NotFound(NO_SUCH_SOURCE)
+        raise NotFound(_NO_SUCH_COLLECTION)
     return authorize.register(ports, session, standing).collections[name]
 
 

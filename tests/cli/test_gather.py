@@ -33,6 +33,15 @@ def test_a_file_goes_by_its_name(tmp_path: Path) -> None:
     assert [each.uri for each in gather([str(tmp_path / "a" / "bees.md")])] == ["bees.md"]
 
 
+def test_what_is_fetched_otherwise_is_not_taken_for_a_file_and_says_how(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"^Nothing here reads smb:// addresses\.$"):
+        gather(["smb://server/share"])
+    (tmp_path / "ana.mbox").write_text("From ana Tue Nov 10 10:00:00 2026\n")
+    (mailbox,) = gather([str(tmp_path / "ana.mbox")])
+    with pytest.raises(Unfit, match="register it as a source"):
+        mailbox.document({})
+
+
 def test_two_files_that_would_be_one_document_are_not_begun_with(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

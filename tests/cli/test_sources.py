@@ -22,6 +22,10 @@ def test_a_folder_is_registered_and_run_and_what_was_refused_is_told(tmp_path: P
     assert run.returncode == 1
     assert "succeeded: 2 listed, 1 new, 1 refused." in run.stdout
     assert "empty.md" in run.stdout
+    misspelt = muniment("source", "list", "--collection", "hvie", folder=tmp_path, **home)
+    assert misspelt.returncode == 1
+    assert "There is no collection by that name that you own" in misspelt.stderr
+    assert "Created" not in misspelt.stderr
 
 
 @pytest.mark.parametrize(
