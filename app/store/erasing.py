@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, aliased
 from sqlmodel import col
 
@@ -540,12 +540,17 @@ def _scrub_document(session: Session, document: int) -> None:
 def _forget_at_sources(session: Session, document: int, name: str) -> None:
     """Leave nothing of what a document is called where it came from; where a listing goes on may be told by a name."""
     items = select(SourceItemRow).where(col(SourceItemRow.document_id) == document)
+    noted_of = [col(SourceRunItemRow.document_id) == document]
     for item in session.scalars(items).all():
+        runs = select(col(SourceRunRow.id)).where(col(SourceRunRow.source_id) == item.source_id)
+        noted_of.append(  # before it was taken in, it may have been refused
+            and_(col(SourceRunItemRow.key) == item.key, col(SourceRunItemRow.run_id).in_(runs))
+        )
         for table, source in ((SourceRow, col(SourceRow.id)), (SourceRunRow, col(SourceRunRow.source_id))):
             told = update(table).where(source == item.source_id, col(table.cursor).contains(item.key, autoescape=True))
             session.execute(told.values(cursor=None))
         session.delete(item)
-    seen = select(SourceRunItemRow).where(col(SourceRunItemRow.document_id) == document)
+    seen = select(SourceRunItemRow).where(or_(*noted_of))
     for noted in session.scalars(seen).all():
         said = metadata_to_json(Metadata(uri=name, source=Origin(connector="erased")))
         noted.key, noted.uri, noted.stated = f"{name}:{noted.id}", name, said
