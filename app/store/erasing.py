@@ -94,7 +94,8 @@ def request(
     assert row.id is not None
     held = covering(session, document, row.collection)
     if held:
-        raise Conflict(under_hold(held[0].id, held[0].title))
+        own = [each for each in held if each.covers(document, row.collection)]
+        raise Conflict(under_hold(own[0].id, own[0].title) if own else _HELD_WITH_ITS_MAIL)
     if versions is None:
         _cancel(session, row.id, at=at)
     going = _going(session, row.id, versions)
@@ -144,6 +145,13 @@ def under_hold(id: str, title: str) -> str:
         f"This is under legal hold {id}, {title!r}: nothing of it is erased, by anybody. Ask an administrator, who "
         "alone can release the hold."
     )
+
+
+_HELD_WITH_ITS_MAIL: Final = (
+    "This came with a mail that is under legal hold: nothing of it is erased, by anybody. Ask an administrator, who "
+    "alone can release the hold."
+)
+"""Which hold is told to whoever may read the mail, by `GET /v1/holds`."""
 
 
 def barred_by(session: Session, mark: str) -> ErasureId | None:
