@@ -60,7 +60,9 @@ class DisposedOut(BaseModel):
     version: int
     rule: RuleWire
     since: str = Field(description="What the days are counted from.")
-    held_by: list[HeldByOut] = Field(description="The legal holds on it. While there is one, it is not erased.")
+    held_by: list[HeldByOut] = Field(
+        description="The legal holds on it; those on a mail that it came with are not told."
+    )
     done: bool = Field(description="Whether the rule acts on it: what is held is not erased.")
     erasure: str | None = Field(description="The erasure that it went by.")
 
@@ -110,7 +112,11 @@ def _disposed(each: retain.Disposed) -> DisposedOut:
         version=version.number,
         rule=_rule(each.due.rule),
         since=iso(each.due.since),
-        held_by=[HeldByOut(id=hold.id, title=hold.title) for hold in each.held_by],
+        held_by=[
+            HeldByOut(id=hold.id, title=hold.title)
+            for hold in each.held_by
+            if hold.covers(version.document.id, version.document.collection)
+        ],
         done=each.done,
         erasure=each.erasure,
     )

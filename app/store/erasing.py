@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, aliased
 from sqlmodel import col
 
@@ -94,7 +94,8 @@ def request(
     assert row.id is not None
     held = covering(session, document, row.collection)
     if held:
-        raise Conflict(under_hold(held[0].id, held[0].title))
+        own = [each for each in held if each.covers(document, row.collection)]
+        raise Conflict(under_hold(own[0].id, own[0].title) if own else _HELD_WITH_ITS_MAIL)
     if versions is None:
         _cancel(session, row.id, at=at)
     going = _going(session, row.id, versions)
@@ -147,6 +148,13 @@ def under_hold(id: str, title: str) -> str:
         f"This is under legal hold {id}, {title!r}: nothing of it is erased, by anybody. Ask an administrator, who "
         "alone can release the hold."
     )
+
+
+_HELD_WITH_ITS_MAIL: Final = (
+    "This came with a mail that is under legal hold: nothing of it is erased, by anybody. Ask an administrator, who "
+    "alone can release the hold."
+)
+"""Which hold is told to whoever may read the mail, by `GET /v1/holds`."""
 
 
 def barred_by(session: Session, mark: str) -> ErasureId | None:
@@ -550,12 +558,17 @@ def _scrub_document(session: Session, document: int) -> None:
 def _forget_at_sources(session: Session, document: int, name: str) -> None:
     """Leave nothing of what a document is called where it came from; where a listing goes on may be told by a name."""
     items = select(SourceItemRow).where(col(SourceItemRow.document_id) == document)
+    noted_of = [col(SourceRunItemRow.document_id) == document]
     for item in session.scalars(items).all():
+        runs = select(col(SourceRunRow.id)).where(col(SourceRunRow.source_id) == item.source_id)
+        noted_of.append(  # before it was taken in, it may have been refused
+            and_(col(SourceRunItemRow.key) == item.key, col(SourceRunItemRow.run_id).in_(runs))
+        )
         for table, source in ((SourceRow, col(SourceRow.id)), (SourceRunRow, col(SourceRunRow.source_id))):
             told = update(table).where(source == item.source_id, col(table.cursor).contains(item.key, autoescape=True))
             session.execute(told.values(cursor=None))
         session.delete(item)
-    seen = select(SourceRunItemRow).where(col(SourceRunItemRow.document_id) == document)
+    seen = select(SourceRunItemRow).where(or_(*noted_of))
     for noted in session.scalars(seen).all():
         said = metadata_to_json(Metadata(uri=name, source=Origin(connector="erased")))
         noted.key, noted.uri, noted.stated = f"{name}:{noted.id}", name, said

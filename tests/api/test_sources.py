@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import inspect, text
 
 from app.domain.instants import Instant, parse_instant
 from app.operations import sources
@@ -245,6 +246,35 @@ def test_jobs_tell_whoever_registered_a_source_nothing_of_what_it_brought_and_th
     for each in known:
         assert run.request("GET", f"/v1/jobs/{each['id']}", "user:clerk").status_code == 404
         assert run.request("POST", f"/v1/jobs/{each['id']}/cancel", "user:clerk").status_code == 404
+
+
+def test_nothing_is_left_of_what_was_erased_where_its_source_tells_of_it(run: Running) -> None:
+    """Its name neither: it was refused at first, then taken in, then refused as erased."""
+    _founded(run)
+    _write(run, "quetzal.md", "")
+    _put(run)
+    _run(run)
+    _write(run, "quetzal.md", "# Quetzal\nThe quetzal is green.")
+    _run(run)
+    [document] = _get(run, "/v1/documents?collection=handbooks")["documents"]
+    path = f"/v1/documents/{document['document_id']}"
+    reviewed = run.request("POST", f"{path}/reviewed", "user:lena", json={"note": "The quetzal stays."})
+    assert reviewed.status_code == 200
+    lower = {"label": {"level": "public"}, "reason": "The quetzal is known."}
+    assert run.request("PATCH", path, "user:lena", json=lower).status_code == 200
+    assert "quetzal" in _all_rows(run)
+    assert run.request("POST", f"{path}/erase", "user:lena", json={"reason": "asked for"}).status_code == 201
+    _run(run)
+    assert [line for line in _all_rows(run).splitlines() if "quetzal" in line] == []
+
+
+def _all_rows(run: Running) -> str:
+    with run.ports.engine.connect() as connection:
+        return "\n".join(
+            f"{table}: {tuple(row)!r}".lower()
+            for table in inspect(run.ports.engine).get_table_names()
+            for row in connection.execute(text(f"SELECT * FROM {table}"))
+        )
 
 
 def test_runs_stop_when_whoever_registered_the_source_is_an_owner_no_longer(run: Running) -> None:
