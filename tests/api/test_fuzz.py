@@ -73,6 +73,7 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/identities": {"namespace": "directory"},
         "/v1/documents/{id}/withdraw": {"id": victim},
         "/v1/documents/{id}/versions/{n}/withdraw": {"id": victim, "n": 1},
+        "/v1/documents/{id}/erase": {"id": victim},
         "/v1/documents/{id}/rollback": {"id": victim},
         "/v1/documents/{id}/supersede": {"id": victim},
         "/v1/documents/{id}/reviewed": {"id": victim},
