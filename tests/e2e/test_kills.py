@@ -222,7 +222,7 @@ def _look(served: Muniment, number: int, over: threading.Event, acknowledged: Ac
     """All the time, as a reader: whatever is shown of a document is whole."""
     chance = random.Random(number)
     while not over.wait(0.05):
-        known = list(acknowledged.documents.items())
+        known = list(acknowledged.documents.copy().items())  # others add to it: a copy is made in one go
         if not known:
             continue
         uri, document = chance.choice(known)
