@@ -257,7 +257,7 @@ class _Roads(httpcore.NetworkBackend):
         raise NoFurther("not a place to go to")
 
     def sleep(self, seconds: float) -> None:
-        raise NotImplementedError  # only asked for between retries, and there are none
+        time.sleep(seconds)
 
     def _left(self, timeout: float | None) -> float:
         return left_until(self.deadline, timeout)

@@ -9,6 +9,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -194,14 +195,12 @@ async def post_push(
     media_type = request.headers.get("content-type", _LINES).partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise UnsupportedMedia(f"Send items as JSON lines, with Content-Type: {_LINES}.")
-    body = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 (read and closed by the answer)
-    try:
+    with ExitStack() as unless_answered:
+        body = unless_answered.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES))
         async for piece in request.stream():
             await run_in_threadpool(body.write, piece)
         body.seek(0)
-    except BaseException:
-        body.close()
-        raise
+        unless_answered.pop_all()  # the answer reads it and closes it
     return StreamingResponse(_answers(ports, errand, body), media_type=_LINES, headers={"Muniment-Run": errand.run})
 
 
