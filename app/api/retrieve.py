@@ -43,6 +43,8 @@ class RetrieveBody(Wire):
         examples=["Can we share this customer dataset with our partner for analysis?"]
     )
     purpose: Name | None = Field(default=None, examples=["customer-support"])
+    client: Name | None = Field(default=None, description="Whose data it is about, if that matters to the rules.")
+    destination: Name | None = Field(default=None, description="The jurisdiction where the answer will be used.")
     collections: list[Name] | None = Field(default=None, max_length=200)
     top_k: int = Field(default=8, ge=1, le=50)
     max_tokens: int | None = Field(default=None, ge=1, le=100_000)
@@ -66,6 +68,8 @@ class RetrieveBody(Wire):
         return Query(
             text=self.query,
             purpose=self.purpose,
+            client=self.client,
+            destination=self.destination,
             collections=frozenset(self.collections) if self.collections is not None else None,
             top_k=self.top_k,
             max_tokens=self.max_tokens,

@@ -73,6 +73,9 @@ class Party:
 
     profile: Profile
     groups: frozenset[PrincipalRef]
+    receives: frozenset[str] = frozenset()
+    """The jurisdictions whose data may be used where the party is: those it is in, and those that a transfer rule
+    opens to one of them."""
 
     @property
     def ref(self) -> PrincipalRef:
@@ -91,16 +94,34 @@ class Proof(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a credential is good for, whatever its holder may do. Empty sets are no limit of that kind."""
+
+    actions: frozenset["Action"] = frozenset()
+    collections: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """The identity a decision is about: a subject, and the actor if an assistant acts for it (RFC 8693 `act`)."""
+    """The identity a decision is about: a subject, and the actors if assistants act for it (RFC 8693 `act`)."""
 
     subject: Party
-    actor: Party | None = None
+    actors: tuple[Party, ...] = ()
+    """Whoever sends the request, then for whom that one acts, and so on. Each is a ceiling of its own."""
     proof: Proof = Proof.PROVEN
+    second_factor: bool = False
+    """The subject's token says that it was obtained with more than one factor."""
+    scopes: frozenset[Scope] = frozenset()
+    """Of the credentials that were sent: each of them is a limit."""
+
+    @property
+    def actor(self) -> Party | None:
+        """Whoever sends the request for the subject; None if the subject does so itself."""
+        return self.actors[0] if self.actors else None
 
     @property
     def label(self) -> str:
-        return self.subject.ref if self.actor is None else f"{self.subject.ref} through {self.actor.ref}"
+        return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
 
 
 class Action(StrEnum):
@@ -204,15 +225,72 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """The policy's answer about one resource. `policies` determined it: permits if allowed, forbids if denied."""
+    """The policy's answer about one resource. `policies` determined it: permits if allowed, forbids if denied.
+
+    One that is not allowed escalates if each forbid that determined it names who may waive it.
+    """
 
     allowed: bool
     policies: tuple[PolicyId, ...] = ()
     obligations: tuple[str, ...] = ()
+    escalate_to: tuple[str, ...] = ()
+    """Whom the forbids name, in their order: groups, or `owner`."""
 
 
 DENIED = Ruling(allowed=False)
 """No policy permits it, or deciding failed: the default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What grants and registers say of a question at this instant. Being part of the question, it is never stale."""
+
+    granted: frozenset[str] = frozenset()
+    """Collections that a grant in force opens to the subject for this purpose."""
+    waived: frozenset[str] = frozenset()
+    """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
+    consents: frozenset[str] = frozenset()
+    """What boundaries may name among their `consents` and is in force for this purpose where the subject is."""
+    consent_needed: bool = False
+    """The purpose wants the consent of whomever the data is about."""
+    consented: bool = False
+    """A consent of the stated client to this purpose is in force."""
+    transferable: bool = True
+    """Where the answer will be used, data may go from where the subject is; so too if nothing was stated."""
+    purpose_categories: frozenset[str] | None = None
+    """The categories that the purpose was registered for; None if it was registered without saying."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """An expiring widening given to a subject by a person, or taken by it when it breaks the glass.
+
+    It opens collections, or waives rules that may be waived; it never beats another forbid.
+    """
+
+    id: str
+    kind: "GrantKind"
+    subject: PrincipalRef
+    collections: frozenset[str] = frozenset()
+    waives: frozenset[str] = frozenset()
+    """Codes of rules."""
+    purpose: str | None = None
+    """The one it is bound to; None for one that opens collections: whichever is stated. One that waives rules covers
+    questions that state exactly this."""
+    client: str | None = None
+    destination: str | None = None
+    obligations: tuple[str, ...] = ()
+    """What must be done with every answer that it made possible."""
+    begins: Instant
+    ends: Instant
+    because: str
+    """The escalation that it answers, or the ticket that the glass was broken for."""
+    granted_by: PrincipalRef
+
+
+class GrantKind(StrEnum):
+    ESCALATION = "escalation"
+    BREAK_GLASS = "break-glass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +301,11 @@ class Question:
     action: Action
     purpose: str | None
     interface: str = "rest"
+    client: str | None = None
+    """Whose data it is about, if that was stated."""
+    destination: str | None = None
+    """The jurisdiction where the answer will be used, if that was stated."""
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +317,9 @@ class Epochs:
 
     policies: int
     directory: int
+    """Principals, groups, keys, collections, purposes, jurisdictions and consents."""
     boundaries: int
+    grants: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,10 @@ class Query:
 
     text: str
     purpose: str | None = None
+    client: str | None = None
+    """Whose data it is about."""
+    destination: str | None = None
+    """The jurisdiction where the answer will be used."""
     collections: frozenset[str] | None = None
     top_k: int = 8
     max_tokens: int | None = None

@@ -50,6 +50,11 @@ class Rule:
     check: CheckName | None
     reason: str
     permits: bool
+    code: str = ""
+    """What programs know the rule by, and grants waive it by; its id unless the author gave another."""
+    escalate_to: str = ""
+    """Of a forbid that a person may waive: a group, or `owner`. Empty: nobody may."""
+    obligations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,8 @@ def _asked(query: Query) -> dict[str, Any]:
     return {
         "query": query.text,
         "purpose": query.purpose,
+        "client": query.client,
+        "destination": query.destination,
         "collections": sorted(query.collections) if query.collections is not None else None,
         "top_k": query.top_k,
         "max_tokens": query.max_tokens,

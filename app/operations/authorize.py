@@ -19,6 +19,7 @@ from app.domain.access import (
     Question,
     Reach,
     Ruling,
+    Terms,
 )
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
@@ -70,13 +71,15 @@ def reach(
     *,
     action: Action = Action.READ,
     purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
     valid_at: Instant | None = None,
     known_at: Instant | None = None,
 ) -> Reach:
     """All that the principal may read (or describe) for this purpose. The only place where a `Reach` is made."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, action, purpose)
+    question = _question(standing, action, purpose, client=client, destination=destination)
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
@@ -93,11 +96,28 @@ def reach(
     )
 
 
-def asked(ports: Ports, session: Session, standing: Standing, *, purpose: str | None) -> Ruling:
+def stands(standing: Standing, principal_reach: Reach) -> bool:
+    """Whether a reach is what would be decided now: no counter moved, and no grant began or ended meanwhile."""
+    before = principal_reach.grounds
+    question = before.question
+    terms = _terms(standing, question.purpose, question.client, question.destination)
+    return standing.epochs == before.epochs and (standing.principal, terms) == (question.principal, question.terms)
+
+
+def asked(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    *,
+    purpose: str | None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Ruling:
     """Whether this principal may put any question for this purpose. Raises `Invalid` for an unregistered purpose."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    return _one(ports, standing, laid_down, _question(standing, Action.ASK, purpose), Institution())
+    question = _question(standing, Action.ASK, purpose, client=client, destination=destination)
+    return _one(ports, standing, laid_down, question, Institution())
 
 
 def require(
@@ -203,8 +223,34 @@ def _registered(laid_down: Register, purpose: str | None) -> None:
         )
 
 
-def _question(standing: Standing, action: Action, purpose: str | None) -> Question:
-    return Question(principal=standing.principal, action=action, purpose=purpose, interface=INTERFACE)
+def _question(
+    standing: Standing,
+    action: Action,
+    purpose: str | None,
+    *,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    return Question(
+        principal=standing.principal,
+        action=action,
+        purpose=purpose,
+        interface=INTERFACE,
+        client=client,
+        destination=destination,
+        terms=_terms(standing, purpose, client, destination),
+    )
+
+
+def _terms(standing: Standing, purpose: str | None, client: str | None, destination: str | None) -> Terms:
+    """What the grants in force come to for this question."""
+    opening = [each for each in standing.grants if each.purpose in (None, purpose)]
+    asked_for = (purpose, client, destination)
+    waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    return Terms(
+        granted=frozenset(name for each in opening for name in each.collections),
+        waived=frozenset(code for each in waiving for code in each.waives),
+    )
 
 
 def _one(

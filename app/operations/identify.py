@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Epochs, Kind, Party, Principal, PrincipalRef, Proof, kind_of
+from app.domain.access import Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, kind_of
 from app.domain.errors import Invalid, NotPermitted, Unauthenticated
 from app.domain.instants import Instant
 from app.ports import Ports
-from app.store import directory
+from app.store import directory, grants
 
 _PERSON = re.compile(r"user:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 
@@ -35,6 +35,8 @@ class Standing:
     principal: Principal
     epochs: Epochs
     now: Instant
+    grants: tuple[Grant, ...] = ()
+    """Those of the subject that are in force now."""
 
 
 def identify(ports: Ports, session: Session, credentials: Credentials) -> Standing:
@@ -50,7 +52,7 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
     sender = _party(ports, session, holder, epochs)
 
     if credentials.subject_token is None and credentials.on_behalf_of is None:
-        return Standing(principal=Principal(subject=sender), epochs=epochs, now=now)
+        return _standing(ports, session, Principal(subject=sender), epochs, now)
 
     if credentials.subject_token is not None and credentials.on_behalf_of is not None:
         raise Invalid("Name the person once: by Muniment-Subject-Token or by Muniment-On-Behalf-Of, not by both.")
@@ -66,7 +68,8 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
         person = _asserted(sender, credentials.on_behalf_of or "")
         proof = Proof.ASSERTED
     subject = _party(ports, session, person, epochs)
-    return Standing(principal=Principal(subject=subject, actor=sender, proof=proof), epochs=epochs, now=now)
+    principal = Principal(subject=subject, actors=(sender,), proof=proof)
+    return _standing(ports, session, principal, epochs, now)
 
 
 def standing_of(
@@ -78,8 +81,16 @@ def standing_of(
     acting = _party(ports, session, actor, epochs) if actor is not None else None
     if acting is not None and proof is Proof.ASSERTED and not acting.profile.may_assert:
         acting = replace(acting, profile=replace(acting.profile, active=False))
-    principal = Principal(subject=_party(ports, session, subject, epochs), actor=acting, proof=proof)
-    return Standing(principal=principal, epochs=epochs, now=Instant(max(ports.now(), recorded)))
+    actors = (acting,) if acting is not None else ()
+    principal = Principal(subject=_party(ports, session, subject, epochs), actors=actors, proof=proof)
+    return _standing(ports, session, principal, epochs, Instant(max(ports.now(), recorded)))
+
+
+def _standing(ports: Ports, session: Session, principal: Principal, epochs: Epochs, now: Instant) -> Standing:
+    subject = principal.subject.ref
+    given = ports.memo.recall(("grants", subject, epochs.grants), lambda: grants.grants_of(session, subject))
+    in_force = tuple(each for each in given if each.begins <= now < each.ends)
+    return Standing(principal=principal, epochs=epochs, now=now, grants=in_force)
 
 
 def key_digest(key: str, *, pepper: bytes) -> str:

@@ -71,7 +71,9 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         laid_down = authorize.register(ports, session, standing)
 
         # 1. reach
-        asked = authorize.asked(ports, session, standing, purpose=query.purpose)
+        asked = authorize.asked(
+            ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
+        )
         reach = _reach(ports, session, standing, query)
         recourse = _recourse(ports, session, standing, query)
         records = _systems_of_record(ports, session, standing)
@@ -152,7 +154,14 @@ class _Confirmed:
 def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> Reach:
     """What may be read, at the two instants asked for. What lies ahead is under embargo: its owners alone see it."""
     reach = authorize.reach(
-        ports, session, standing, purpose=query.purpose, valid_at=query.as_of, known_at=query.known_at
+        ports,
+        session,
+        standing,
+        purpose=query.purpose,
+        client=query.client,
+        destination=query.destination,
+        valid_at=query.as_of,
+        known_at=query.known_at,
     )
     if reach.valid_at > standing.now:
         reach = reach & reach.curated
@@ -230,7 +239,7 @@ def _confirmed(
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
-            current = reach if standing.epochs == reach.grounds.epochs else _reach(ports, session, standing, query)
+            current = reach if authorize.stands(standing, reach) else _reach(ports, session, standing, query)
             collections = authorize.register(ports, session, standing).collections
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at

@@ -24,7 +24,7 @@ from app.store.tables import EpochsRow
 
 T = TypeVar("T")
 
-Moving = Literal["policies", "directory", "boundaries"]
+Moving = Literal["policies", "directory", "boundaries", "grants"]
 
 _BUSY_TIMEOUT_S = 30
 _BUSY_PAUSE_S = 0.01

@@ -27,7 +27,9 @@ from app.store.tables import EpochsRow, KeyRow, MembershipRow, PrincipalRow
 
 def begin_epochs(session: Session) -> None:
     """Start the recorded clock and the counters, if they are not running."""
-    insert_absent(session, EpochsRow, [{"id": 1, "instant": 0, "policies": 1, "directory": 1, "boundaries": 1}])
+    insert_absent(
+        session, EpochsRow, [{"id": 1, "instant": 0, "policies": 1, "directory": 1, "boundaries": 1, "grants": 1}]
+    )
 
 
 def epochs_and_instant(session: Session) -> tuple[Epochs, Instant]:
@@ -169,13 +171,14 @@ def revoke_keys(
 
 
 def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
-    return Epochs(policies=row.policies, directory=row.directory, boundaries=row.boundaries)
+    return Epochs(policies=row.policies, directory=row.directory, boundaries=row.boundaries, grants=row.grants)
 
 
 _COUNTERS = (
     col(EpochsRow.policies),
     col(EpochsRow.directory),
     col(EpochsRow.boundaries),
+    col(EpochsRow.grants),
     col(EpochsRow.instant),
 )
 _EPOCHS = select(*_COUNTERS)

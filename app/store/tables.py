@@ -71,6 +71,7 @@ class EpochsRow(SQLModel, table=True):
     policies: int = _instant()
     directory: int = _instant()
     boundaries: int = _instant()
+    grants: int = Field(default=1, sa_column=Column(BigInteger, nullable=False, server_default="1"))
 
 
 class PrincipalRow(SQLModel, table=True):
@@ -187,6 +188,41 @@ class PolicyActivationRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+
+
+class GrantRow(SQLModel, table=True):
+    """An expiring widening. In force between `begins` and `ends`, until it is revoked: `recorded_to` has come then."""
+
+    __tablename__ = "grants"
+    __table_args__ = (_one_open("grants", "id"),)
+    id: str = Field(primary_key=True)
+    kind: str
+    subject: str = Field(index=True)
+    collections: list[str] = _json()
+    waives: list[str] = _json()
+    purpose: str | None
+    client: str | None
+    destination: str | None
+    obligations: list[str] = _json()
+    begins: int = _instant()
+    ends: int = _instant()
+    because: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    revoked_by: str | None = None
+
+
+class NoticeRow(SQLModel, table=True):
+    """Something that somebody is to hear of: a row of its own transaction's, told afterwards."""
+
+    __tablename__ = "notices"
+    id: int | None = _row_id()
+    public_id: str = Field(unique=True)
+    recipient: str = Field(index=True)
+    kind: str
+    about: dict[str, Any] = _json()
+    created_at: int = _instant()
 
 
 class BoundaryRow(SQLModel, table=True):

@@ -48,7 +48,9 @@ def party(ref: str, *groups: str, **profile: Any) -> Party:
 def asked(
     subject: Party, action: Action = Action.READ, *, actor: Party | None = None, purpose: str | None = None
 ) -> Question:
-    return Question(principal=Principal(subject=subject, actor=actor), action=action, purpose=purpose)
+    return Question(
+        principal=Principal(subject=subject, actors=(actor,) if actor else ()), action=action, purpose=purpose
+    )
 
 
 def collection(name: str = "files", *owners: str) -> Collection:
@@ -309,15 +311,15 @@ def test_policies_see_proof_purpose_interface_and_actor(engine: CedarPolicyEngin
     when { !context.proven && context.interface == "mcp" && context has purpose && context.purpose == "support" }
     when { context has actor && context.actor == Muniment::Assistant::"assistant:bot" };
     """
-    principal = Principal(subject=ANA, actor=party("assistant:bot"), proof=Proof.ASSERTED)
+    principal = Principal(subject=ANA, actors=(party("assistant:bot"),), proof=Proof.ASSERTED)
     question = Question(principal=principal, action=Action.READ, purpose="support", interface="mcp")
     others = [
         replace(question, interface="rest"),
         replace(question, purpose=None),
         replace(question, purpose="other"),
         replace(question, principal=replace(principal, proof=Proof.PROVEN)),
-        replace(question, principal=replace(principal, actor=None)),
-        replace(question, principal=replace(principal, actor=party("assistant:other"))),
+        replace(question, principal=replace(principal, actors=())),
+        replace(question, principal=replace(principal, actors=(party("assistant:other"),))),
     ]
     assert allowed(engine, policies, question) == [True]
     assert [allowed(engine, policies, other) for other in others] == [[False]] * len(others)
@@ -440,6 +442,12 @@ def test_rules_are_those_of_the_text_in_its_order(engine: CedarPolicyEngine) -> 
     @id("first") @reason("One; \\"quoted\\" // and not a comment.") permit (principal, action, resource);
     """
     assert engine.rules(policies) == (
-        Rule(id=PolicyId("second"), check=CheckName.CLEARANCE, reason="Two.", permits=False),
-        Rule(id=PolicyId("first"), check=None, reason='One; "quoted" // and not a comment.', permits=True),
+        Rule(id=PolicyId("second"), check=CheckName.CLEARANCE, reason="Two.", permits=False, code="second"),
+        Rule(
+            id=PolicyId("first"),
+            check=None,
+            reason='One; "quoted" // and not a comment.',
+            permits=True,
+            code="first",
+        ),
     )

@@ -874,7 +874,14 @@ def test_trace_of_an_answer_is_ones_own_and_tells_what_was_asked_and_shown(offic
     assert (trace["id"], trace["kind"], trace["outcome"]) == (answer["trace_id"], "retrieve", "answered")
     assert (trace["subject"], trace["actor"], trace["proof"]) == ("user:ana", None, "proven")
     assert in_utc(trace["at"])
-    assert trace["request"] == {"query": QUESTION, **FULL, "as_of": None, "known_at": None}
+    assert trace["request"] == {
+        "query": QUESTION,
+        "client": None,
+        "destination": None,
+        **FULL,
+        "as_of": None,
+        "known_at": None,
+    }
     assert trace["grounds"] is None
     assert [each["citation"] for each in trace["response"]["passages"]] == [
         passage["citation"]["id"] for passage in answer["passages"]

@@ -66,7 +66,7 @@ def party(ref: str) -> Party:
 
 GROUNDS = Grounds(
     question=Question(principal=Principal(subject=party("user:ana")), action=Action.READ, purpose=None),
-    epochs=Epochs(policies=1, directory=1, boundaries=1),
+    epochs=Epochs(policies=1, directory=1, boundaries=1, grants=1),
     rulings={},
 )
 
@@ -190,4 +190,4 @@ def test_what_is_not_kind_and_id_is_invalid(ref: str) -> None:
 def test_principal_is_called_by_its_subject_and_actor() -> None:
     ana, bot = party("user:ana"), party("assistant:bot")
     assert Principal(subject=ana).label == "user:ana"
-    assert Principal(subject=ana, actor=bot, proof=Proof.ASSERTED).label == "user:ana through assistant:bot"
+    assert Principal(subject=ana, actors=(bot,), proof=Proof.ASSERTED).label == "user:ana through assistant:bot"

@@ -104,7 +104,7 @@ def test_groups_of_the_principal_are_not_told() -> None:
         (Principal(subject=ANA), NARROWED, "Cleared up to confidential, for no special category."),
         (Principal(subject=CHIEF), PASS, "Cleared up to restricted, for phi, pii."),
         (
-            Principal(subject=CHIEF, actor=BOT),
+            Principal(subject=CHIEF, actors=(BOT,)),
             NARROWED,
             "Cleared up to internal, for no special category (the lower of subject and actor).",
         ),
@@ -121,11 +121,11 @@ def test_clearance_is_the_lower_of_subject_and_actor(principal: Principal, outco
     [
         (Principal(subject=ANA), "user:ana, proven by its own key."),
         (
-            Principal(subject=ANA, actor=BOT, proof=Proof.PROVEN),
+            Principal(subject=ANA, actors=(BOT,), proof=Proof.PROVEN),
             "user:ana (proven by its own credential), through assistant:bot.",
         ),
         (
-            Principal(subject=ANA, actor=BOT, proof=Proof.ASSERTED),
+            Principal(subject=ANA, actors=(BOT,), proof=Proof.ASSERTED),
             "user:ana (asserted by the assistant, not proven), through assistant:bot.",
         ),
     ],
@@ -146,7 +146,7 @@ def test_purpose_that_is_not_stated_narrows() -> None:
 
 
 def test_boundary_names_the_subject_and_the_collections_of_the_actor() -> None:
-    alone, through = checks(Principal(subject=ANA)), checks(Principal(subject=ANA, actor=BOT))
+    alone, through = checks(Principal(subject=ANA)), checks(Principal(subject=ANA, actors=(BOT,)))
     assert "include user:ana," in alone[CheckName.BOUNDARY].reason
     assert "assistant:bot" not in alone[CheckName.BOUNDARY].reason
     assert through[CheckName.BOUNDARY].reason.endswith("in the collections that assistant:bot may use.")
@@ -157,7 +157,7 @@ def test_jurisdiction_names_where_each_is() -> None:
     person, anywhere = checks(Principal(subject=ANA)), checks(Principal(subject=BOT))
     assert (person[CheckName.JURISDICTION].outcome, anywhere[CheckName.JURISDICTION].outcome) == (NARROWED, PASS)
     assert "user:ana (CH, EU)" in person[CheckName.JURISDICTION].reason
-    nowhere = checks(Principal(subject=CHIEF, actor=BOT))[CheckName.JURISDICTION]
+    nowhere = checks(Principal(subject=CHIEF, actors=(BOT,)))[CheckName.JURISDICTION]
     assert "user:chief (none)" in nowhere.reason
     assert "assistant:bot" not in nowhere.reason
 

@@ -484,6 +484,8 @@ NOT_CONTENT = {
     "purposes": {"*"},
     "policy_texts": {"*"},
     "policy_activations": {"*"},
+    "grants": {"*"},
+    "notices": {"*"},
     "traces": {"*"},
 }
 """Ids, digests, people, and what was asked: no text of a document. `*` is every column."""

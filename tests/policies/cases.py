@@ -19,6 +19,7 @@ from app.domain.access import (
     Profile,
     Proof,
     Question,
+    Terms,
 )
 from app.domain.labels import Label, parse_level
 from app.ports import Bounded, Institution, Resource
@@ -73,11 +74,12 @@ def _row(case: Written, parties: Mapping[str, Party]) -> Row:
         question=Question(
             principal=Principal(
                 subject=parties[case["who"]],
-                actor=parties[through] if through else None,
+                actors=(parties[through],) if through else (),
                 proof=Proof.ASSERTED if case.get("asserted") else Proof.PROVEN,
             ),
             action=Action(case["asks"]),
             purpose=case.get("for"),
+            terms=Terms(granted=frozenset(case.get("granted", ()))),
         ),
         sees=tuple(case.get("sees", ())),
         misses=tuple(case.get("misses", ())),

@@ -25,6 +25,7 @@ from app.domain.access import (
     Profile,
     Proof,
     Question,
+    Terms,
 )
 from app.domain.errors import Unavailable
 from app.domain.labels import Label, Level
@@ -89,6 +90,9 @@ def expected(question: Question, resource: Resource) -> bool:
 
 def permitted(question: Question, resource: Resource) -> bool:
     subject, action = question.principal.subject, question.action
+    home = resource.collection if isinstance(resource, Bounded) else resource
+    if isinstance(home, Collection) and home.name in question.terms.granted and action in (*SEE, Action.DISCOVER):
+        return True
     if isinstance(resource, Bounded):
         auditor = action is Action.DESCRIBE and AUDITORS in subject.groups
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
@@ -194,9 +198,10 @@ def questions(draw: st.DrawFn) -> Question:
     actor = draw(st.none() | parties([ref for ref in ASSISTANTS if ref != subject.ref]))
     proof = Proof.PROVEN if actor is None else draw(st.sampled_from(Proof))
     return Question(
-        principal=Principal(subject=subject, actor=actor, proof=proof),
+        principal=Principal(subject=subject, actors=(actor,) if actor else (), proof=proof),
         action=draw(st.sampled_from([*Action, Action.READ, Action.READ])),
         purpose=draw(st.sampled_from([*REASONS, None])),
+        terms=Terms(granted=draw(some(COLLECTIONS, at_most=1))),
     )
 
 
@@ -283,7 +288,7 @@ def test_taking_from_a_party_never_allows_more(
         return
     with_less = data.draw(st.sampled_from(lessenings(party)))
     principal = (
-        replace(question.principal, actor=with_less)
+        replace(question.principal, actors=(with_less,))
         if side == "actor"
         else replace(question.principal, subject=with_less)
     )
@@ -318,8 +323,8 @@ def test_leaving_a_group_that_is_not_denied_never_allows_more(
 @given(cases, parties(ASSISTANTS))
 def test_asking_through_an_assistant_never_allows_more(case: tuple[Question, list[Resource]], actor: Party) -> None:
     question, resources = case
-    alone = replace(question, principal=replace(question.principal, actor=None))
-    through = replace(question, principal=replace(question.principal, actor=actor))
+    alone = replace(question, principal=replace(question.principal, actors=()))
+    through = replace(question, principal=replace(question.principal, actors=(actor,)))
     if actor.ref != question.principal.subject.ref:
         assert_narrower(allowed(through, resources), allowed(alone, resources))
 

@@ -212,7 +212,7 @@ def test_clock_is_started_once_by_whoever_comes_first(empty_engine: Engine) -> N
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(begin, range(8))) == [None] * 8
-    assert _epochs(empty_engine) == Epochs(policies=1, directory=1, boundaries=1)
+    assert _epochs(empty_engine) == Epochs(policies=1, directory=1, boundaries=1, grants=1)
 
 
 def test_recorded_instants_follow_the_clock_while_it_rises(engine: Engine) -> None:
@@ -247,7 +247,7 @@ def test_recordings_by_eight_threads_each_get_an_instant_of_their_own(engine: En
     with reading(engine) as session:
         assert set(registry.purposes(session)) == {purpose.id for share in shares for purpose in share}
     assert _epochs(engine) == Epochs(
-        policies=before.policies + 64, directory=before.directory, boundaries=before.boundaries
+        policies=before.policies + 64, directory=before.directory, boundaries=before.boundaries, grants=before.grants
     )
 
 
@@ -262,6 +262,7 @@ def test_recording_moves_the_counters_that_it_names_and_no_other(engine: Engine,
         policies=before.policies + ("policies" in moving),
         directory=before.directory + ("directory" in moving),
         boundaries=before.boundaries + ("boundaries" in moving),
+        grants=before.grants + ("grants" in moving),
     )
 
 

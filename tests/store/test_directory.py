@@ -287,7 +287,7 @@ def test_key_lookup_tells_epochs_and_the_last_instant_whether_it_finds_one_or_no
         assert directory.holder_of_key(session, "digest of first") == (ANA.ref, epochs, at)
         assert directory.holder_of_key(session, "no such") == (None, epochs, at)
     assert last == at
-    assert epochs == Epochs(policies=2, directory=3, boundaries=1)
+    assert epochs == Epochs(policies=2, directory=3, boundaries=1, grants=1)
 
 
 def test_revoking_without_an_id_ends_every_key_of_that_principal_alone(engine: Engine, clock: Clock) -> None:
