@@ -19,6 +19,7 @@ from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record
+from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify, key_digest
 from app.ports import Institution, Ports
 from app.store import directory, registry
@@ -54,7 +55,7 @@ def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> N
             for name in sorted(profile.collections - frozenset(laid_down.collections))
         ]
     _raise_for(faults)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         directory.record_principal(session, profile, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-principal", profile.ref)
 
@@ -142,7 +143,7 @@ def put_collection(ports: Ports, credentials: Credentials, collection: Collectio
     if not collection.owners:
         faults.append(Fault(detail="A collection has at least one owner.", pointer="/owners"))
     _raise_for(faults)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         registry.record_collection(session, collection, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-collection", collection.name)
 

@@ -272,6 +272,13 @@ def foreign_principals(session: Session, namespace: str, *, at: Instant | None =
     return {(ForeignKind(row.kind), row.value): PrincipalRef(row.ref) for row in rows}
 
 
+def names_of(session: Session, refs: frozenset[PrincipalRef]) -> frozenset[tuple[str, ForeignName]]:
+    """By which names, of which directories, these principals are meant."""
+    row = ForeignPrincipalRow
+    found = session.scalars(select(row).where(col(row.ref).in_(refs), holds(row)))
+    return frozenset((each.namespace, (ForeignKind(each.kind), each.value)) for each in found)
+
+
 def record_foreign_principals(
     session: Session,
     namespace: str,
