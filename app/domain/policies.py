@@ -95,8 +95,10 @@ class RemarkCode(StrEnum):
     """It can err while deciding, and then denies what it applies to."""
     LOSES_GUARD = "loses-guard"
     """The set in force forbids something by a rule that this one lacks."""
-    UNKNOWN_GROUP = "unknown-group"
-    """It speaks of a group that is not in the directory."""
+    UNKNOWN_NAME = "unknown-name"
+    """It speaks of somebody who is not in the directory."""
+    UNREAD = "unread"
+    """It is too intricate for any of this to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,24 @@ class Remark:
     line: int | None
     """Where the policy starts, from 1; None if it is not in the text."""
     sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """That a policy's text names a principal."""
+
+    policy: PolicyId
+    line: int
+    ref: PrincipalRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found in a set that has no faults."""
+
+    remarks: tuple[Remark, ...]
+    mentions: tuple[Mention, ...]
+    """Every principal that a policy names, to be held against the directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
