@@ -323,10 +323,12 @@ def _unread(written: Sequence[Written], readings: Sequence[_Reading]) -> Iterato
 
 
 def _mentions(readings: Iterable[_Reading]) -> Iterator[Mention]:
+    """In scopes and conditions, and in what annotations send people to."""
     for reading in readings:
-        for uid in sorted(pst.entity_uids(reading.policy), key=str):
-            if uid.type.basename in _PRINCIPALS:
-                yield Mention(policy=reading.name, line=reading.written.line, ref=PrincipalRef(uid.id))
+        uids = sorted(pst.entity_uids(reading.policy), key=str)
+        named = [uid.id for uid in uids if uid.type.basename in _PRINCIPALS]
+        for ref in dict.fromkeys((*named, *reading.written.rule.turns_to)):
+            yield Mention(policy=reading.name, line=reading.written.line, ref=PrincipalRef(ref))
 
 
 def _nodes(roots: Iterable[object]) -> Iterator[object]:

@@ -31,6 +31,10 @@ def _widened(forbid: str) -> str:
 
 def _activate(run: Running, policies: str) -> None:
     assert run.ports.policy_engine.validate(policies) == []
+    _in_force(run, policies)
+
+
+def _in_force(run: Running, policies: str) -> None:
     with recording(run.ports.engine, run.ports.now(), "policies") as (session, at):
         registry.record_policies(session, policies, reason="a test", at=at, by=PrincipalRef("test"))
 
