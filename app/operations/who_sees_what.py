@@ -7,7 +7,7 @@ is written stands at the head of fixtures/policies/default-policy-cases.yaml.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -241,8 +241,10 @@ def read_table(name: str, text: str) -> Table:
 
 
 def _written(name: str, text: str) -> _WrittenTable:
+    """INVARIANT: read by Python's own loader. The one in C is eight times as fast, and 100,000 brackets overflow its
+    stack, which kills the process."""
     try:
-        return _WrittenTable.model_validate(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a safe loader
+        return _WrittenTable.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"See line {mark.line + 1}." if mark else "It may hold a character that YAML does not have."
@@ -255,9 +257,6 @@ def _written(name: str, text: str) -> _WrittenTable:
         raise _invalid(name, faults) from None
     except (RecursionError, ValueError, TypeError):
         raise _invalid(name, [Fault(detail="This cannot be read as YAML.", pointer=f"/{name}")]) from None
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _invalid(name: str, faults: list[Fault]) -> Invalid:

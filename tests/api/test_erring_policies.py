@@ -79,7 +79,7 @@ def test_an_obligation_that_nobody_can_discharge_is_a_denial(run: Running) -> No
     policies = default_policies()
     for permit in ("readers-see", "owners-see"):
         policies = policies.replace(f'@id("{permit}")', f'@id("{permit}")\n@obligation("encrypt-for-the-moon")')
-    _activate(run, policies)
+    _in_force(run, policies)
     assert run.retrieve("user:ana", "When is the meeting?")["outcome"] == "empty"
 
 
