@@ -75,6 +75,7 @@ def open_ports(
                 max_setbacks=settings.ingest.max_setbacks,
                 dead_after_s=settings.ingest.dead_after_s,
             ),
+            policy_approvals=settings.policies.approvals,
             source_locations=settings.sources.locations,
         )
 

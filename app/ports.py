@@ -17,6 +17,7 @@ from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.policies import Examination
 
 
 class Index(Protocol):
@@ -123,6 +124,11 @@ class PolicyEngine(Protocol):
         """What is wrong with the text, a sentence each; empty when it can be activated."""
         ...
 
+    def examine(self, policies: str, *, in_force: str | None) -> Examination:
+        """What the author of a text without faults may not have meant, beside what is in force. Raises `Unavailable`
+        if it has faults."""
+        ...
+
     def rules(self, policies: str) -> tuple[Rule, ...]:
         """Every policy with its annotations, in the text's order. Raises `Unavailable` if it is unusable."""
         ...
@@ -169,5 +175,7 @@ class Ports:
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
     limits: Limits = field(default_factory=Limits)
+    policy_approvals: int = 0
+    """How many administrators other than its author have to approve a policy set before it decides."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""

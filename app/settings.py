@@ -62,6 +62,13 @@ class SourcesSettings(BaseModel):
         return tuple(each.strip() for each in named if each.strip())
 
 
+class PolicySettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    approvals: int = Field(
+        default=0, ge=0, le=20, description="Administrators other than its author who approve a policy set first."
+    )
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -84,6 +91,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
+    policies: PolicySettings = PolicySettings()
 
     @classmethod
     def settings_customise_sources(

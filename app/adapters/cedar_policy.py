@@ -17,11 +17,13 @@ from typing import TypeVar
 
 import cedarpy
 
+from app.adapters.cedar_analysis import examined
 from app.adapters.cedar_entities import Asked, resource_entities, resource_uid
-from app.adapters.cedar_text import Written, annotation_faults, reading_faults, written_in
+from app.adapters.cedar_text import Written, annotation_faults, obligation_faults, reading_faults, written_in
 from app.domain.access import DENIED, PolicyId, Question, Ruling
 from app.domain.checks import Rule
 from app.domain.errors import Invalid, Unavailable
+from app.domain.policies import Examination
 from app.ports import Resource
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,13 @@ class CedarPolicyEngine:
         self._described = lru_cache(maxsize=_KEPT_RESOURCES // chunk)(self._describe)
 
     def validate(self, policies: str) -> list[str]:
-        return list(self._compiled(policies).faults)
+        compiled = self._compiled(policies)
+        return [*compiled.faults, *obligation_faults([*compiled.written.values()])]
+
+    def examine(self, policies: str, *, in_force: str | None) -> Examination:
+        self._usable(policies)
+        before = in_force if in_force is not None and not self._compiled(in_force).faults else ""
+        return examined(policies, before, self._schema)
 
     def rules(self, policies: str) -> tuple[Rule, ...]:
         return self._usable(policies).rules

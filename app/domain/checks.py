@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.access import Kind, PolicyId, Principal, Proof, Ruling
+from app.domain.access import Kind, PolicyId, Principal, PrincipalRef, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
+from app.domain.obligations import duty
 
 
 class CheckName(StrEnum):
@@ -55,6 +56,13 @@ class Rule:
     escalate_to: str = ""
     """Of a forbid that a person may waive: a group, or `owner`. Empty: nobody may."""
     obligations: tuple[str, ...] = ()
+
+    @property
+    def turns_to(self) -> tuple[PrincipalRef, ...]:
+        """The groups that it counts on: who may waive it, and who is told."""
+        told = [understood.group for each in self.obligations if (understood := duty(each)) and understood.group]
+        waives = [PrincipalRef(self.escalate_to)] if self.escalate_to.startswith("group:") else []
+        return (*waives, *told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,12 @@ def permitted(
     return _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed
 
 
+def would_permit(ports: Ports, policies: str, standing: Standing, action: Action, resource: Institution) -> bool:
+    """Whether it would be allowed if these policies were in force. Raises `Unavailable` if they are unusable."""
+    question = _question(standing, action, None)
+    return ports.policy_engine.decide(policies, question, [resource])[0].allowed
+
+
 def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
     """Whether the principal may read within all of these boundaries, for whatever purposes they name.
 

@@ -183,7 +183,48 @@ class PolicyActivationRow(SQLModel, table=True):
     __table_args__ = (_one_open("policy_activations", "slot"),)
     id: int | None = _row_id()
     slot: str = "institution"
+    version: str = Field(sa_column_kwargs={"server_default": ""})
     digest: str = Field(foreign_key="policy_texts.digest")
+    reason: str = Field(sa_type=Text)
+    restores: int | None = Field(default=None, sa_type=BigInteger)
+    """By a rollback: the activation that it goes back to."""
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class PolicyVersionRow(SQLModel, table=True):
+    """A policy set as somebody drafted it. What became of it is in its activations, unless it was discarded."""
+
+    __tablename__ = "policy_versions"
+    id: str = Field(primary_key=True)
+    digest: str = Field(foreign_key="policy_texts.digest")
+    author: str
+    reason: str = Field(sa_type=Text)
+    based_on: str | None
+    created_at: int = _instant()
+    discarded_at: int | None = Field(default=None, sa_type=BigInteger)
+    discarded_by: str | None = None
+
+
+class PolicyApprovalRow(SQLModel, table=True):
+    """Who said that a version may be put in force."""
+
+    __tablename__ = "policy_approvals"
+    version: str = Field(primary_key=True, foreign_key="policy_versions.id")
+    approver: str = Field(primary_key=True)
+    digest: str
+    approved_at: int = _instant()
+
+
+class PolicyTestsRow(SQLModel, table=True):
+    """The who-sees-what tables that activations are held against, as one state."""
+
+    __tablename__ = "policy_tests"
+    __table_args__ = (_one_open("policy_tests", "slot"),)
+    id: int | None = _row_id()
+    slot: str = "institution"
+    tables: dict[str, str] = _json()
     reason: str = Field(sa_type=Text)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
