@@ -4,7 +4,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.redaction import Spotted
 
 
 class Index(Protocol):
@@ -143,6 +144,14 @@ class PolicyEngine(Protocol):
         ...
 
 
+class Detector(Protocol):
+    """Finds what its kinds describe in a text. The same text gives the same; in time linear in the text's length."""
+
+    def spotted(self, text: str) -> list[Spotted]:
+        """In no particular order; spans may overlap."""
+        ...
+
+
 class BlobStore(Protocol):
     """Originals by digest. `put` is durable when it returns and may be repeated."""
 
@@ -175,6 +184,8 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    redactors: Mapping[str, Detector] = field(default_factory=dict)
+    """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""

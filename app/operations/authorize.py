@@ -1,6 +1,5 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from app.domain.access import (
     Boundary,
     BoundaryId,
     Collection,
+    Grant,
     Grounds,
     Obligation,
     Purpose,
@@ -24,18 +24,13 @@ from app.domain.access import (
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
+from app.operations import discharge
 from app.operations.identify import Standing
 from app.ports import Bounded, Institution, Ports
 from app.store import boundaries as boundary_store
 from app.store import corpus, registry
 
 INTERFACE = "rest"
-
-_KNOWN_OBLIGATIONS = re.compile(r"cite-sources|max-passages:[1-9][0-9]{0,3}")
-"""What is discharged here. Any other obligation, a misspelt one too, turns its permit into a denial."""
-
-WHOLE_TEXT_OBLIGATIONS = frozenset({"cite-sources"})
-"""What reading a text, original or citation discharges: each comes with its document, version and digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +90,18 @@ def reach(
         obligations=extent.obligations,
         grounds=Grounds(question=question, epochs=standing.epochs, rulings=extent.rulings),
         _sealed=_SEAL,
+    )
+
+
+def grants_in_play(standing: Standing, principal_reach: Reach) -> tuple[Grant, ...]:
+    """The subject's grants that this question is covered by."""
+    asked = principal_reach.grounds.question
+    this = (asked.purpose, asked.client, asked.destination)
+    return tuple(
+        each
+        for each in standing.grants
+        if (each.collections and each.purpose in (None, asked.purpose))
+        or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
 
 
@@ -312,7 +319,7 @@ def _rulings(
     resources = _resources(ports, standing, laid_down, known)
     new = [id for id in resources if id not in before]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
-    after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
+    after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=3 * len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
@@ -335,11 +342,9 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
     return Bounded(boundary=boundary.within(collection), collection=collection)
 
 
-def _dischargeable(ruling: Ruling) -> Ruling:
-    if not ruling.obligations:
-        return ruling
-    known = all(_KNOWN_OBLIGATIONS.fullmatch(obligation) for obligation in ruling.obligations)
-    return ruling if known or not ruling.allowed else DENIED
+def _dischargeable(ports: Ports, ruling: Ruling) -> Ruling:
+    """A permit with an obligation that nobody here can discharge, a misspelt one too, is a denial."""
+    return ruling if all(discharge.can_be(ports, each) for each in ruling.obligations) else DENIED
 
 
 def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
