@@ -44,6 +44,8 @@ def open_ports(
     from app.adapters.late_embedder import LateEmbedder
     from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
     from app.adapters.model_files import model_dimension
+    from app.adapters.personal_data import PII, PersonalData
+    from app.adapters.secrets import SECRET, Secrets
     from app.adapters.snowball_analyzer import SnowballAnalyzer
     from app.adapters.whole_index import WholeIndex
 
@@ -69,6 +71,7 @@ def open_ports(
             pepper=secret(settings.home, "pepper"),
             now=now,
             new_id=new_id,
+            redactors={PII: PersonalData(), SECRET: Secrets()},
             limits=Limits(
                 max_queued=settings.ingest.max_queued,
                 max_queued_in_collection=settings.ingest.max_queued_in_collection,

@@ -4,7 +4,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
 from app.domain.policies import Examination
+from app.domain.redaction import Spotted
 
 
 class Index(Protocol):
@@ -141,6 +142,21 @@ class PolicyEngine(Protocol):
         """
         ...
 
+    def reachable(self, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+        """As `decide` wherever that allows; elsewhere `DENIED`, which does not say why. For thousands at once.
+
+        Lets other threads run every few milliseconds.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Finds what its kinds describe in a text. The same text gives the same; in time linear in the text's length."""
+
+    def spotted(self, text: str) -> list[Spotted]:
+        """In no particular order; spans may overlap."""
+        ...
+
 
 class BlobStore(Protocol):
     """Originals by digest. `put` is durable when it returns and may be repeated."""
@@ -174,6 +190,8 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    redactors: Mapping[str, Detector] = field(default_factory=dict)
+    """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)
     policy_approvals: int = 0
     """How many administrators other than its author have to approve a policy set before it decides."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.access import Kind, PolicyId, Principal, PrincipalRef, Proof, Ruling
+from app.domain.access import Grant, Kind, Obligation, PolicyId, Principal, PrincipalRef, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -23,6 +23,11 @@ class CheckName(StrEnum):
     LIFECYCLE = "lifecycle"
     INTEGRITY = "integrity"
     AUTHORITY = "authority"
+    PERSONAL_DATA = "personal-data"
+
+
+PERSONAL = frozenset({"pii", "phi"})
+"""The categories of labels that speak of people."""
 
 
 class CheckOutcome(StrEnum):
@@ -41,6 +46,8 @@ class Check:
     outcome: CheckOutcome
     reason: str
     policies: tuple[PolicyId, ...] = ()
+    code: str | None = None
+    """Of the rule that it is about, if it is about one alone: what programs know it by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +92,21 @@ def applied(
     decided_by: frozenset[PolicyId],
     intact: bool,
     authority: Check,
+    personal_data: Check,
+    grants: Sequence[Grant] = (),
 ) -> tuple[Check, ...]:
     """Every check of an answer that was let through, in order.
 
     INVARIANT: a function of the principal, the question, the policies and what is shown. A rule that limits this
     principal is `narrowed` whether or not it removed anything. `decided_by` are the policies that let the question be
-    put and the passages be shown.
+    put and the passages be shown. `grants` are the subject's own that cover the question.
     """
+    widened = _widened(rules, grants)
 
     def check(name: CheckName, narrowed: bool, reason: str) -> Check:
         outcome = CheckOutcome.NARROWED if narrowed else CheckOutcome.PASS
-        return Check(check=name, outcome=outcome, reason=reason, policies=_of(rules, name, decided_by))
+        said = " ".join([reason, *widened.get(name, ())])
+        return Check(check=name, outcome=outcome, reason=said, policies=_of(rules, name, decided_by))
 
     subject, actor = principal.subject.profile, principal.actor.profile if principal.actor else None
     parties = [subject] if actor is None else [subject, actor]
@@ -160,7 +171,44 @@ def applied(
         ),
         integrity,
         authority,
+        personal_data,
     )
+
+
+def _widened(rules: Sequence[Rule], grants: Sequence[Grant]) -> dict[CheckName, list[str]]:
+    """What grants open and waive, and until when, by the check that says so."""
+    said: dict[CheckName, list[str]] = {}
+    for grant in grants:
+        if grant.collections:
+            sentence = f"A grant opens {', '.join(sorted(grant.collections))} until {iso(grant.ends)}."
+            said.setdefault(CheckName.BOUNDARY, []).append(sentence)
+        for rule in rules:
+            if rule.escalate_to and rule.code in grant.waives:
+                sentence = f"A grant waives {rule.code} for this question until {iso(grant.ends)}."
+                said.setdefault(rule.check or CheckName.TOOL, []).append(sentence)
+    return said
+
+
+def personal_data(passages: Sequence[Passage], obligations: Sequence[Obligation], label: Label | None) -> Check:
+    """What became of personal data in what is shown: redacted by obligation, or passed, as its label says.
+
+    INVARIANT: a function of the passages and of what is owed for them. What ingest found of it is in their labels.
+    """
+    hidden = [passage.rank for passage in passages if passage.redactions]
+    demanding = [each for each in obligations if each.id.startswith("redact:")]
+    policies = tuple(dict.fromkeys(policy for each in demanding for policy in each.policies))
+    held = sorted(label.categories & PERSONAL) if label else []
+    outcome = CheckOutcome.PASS
+    if hidden:
+        outcome = CheckOutcome.REDACTED
+        reason = f"Blacked out, as {', '.join(each.id for each in demanding)} demands: {_listed(hidden)}."
+    elif demanding:
+        reason = f"Nothing was found that {', '.join(each.id for each in demanding)} demands to be blacked out."
+    elif held:
+        reason = f"What is shown is labelled {', '.join(held)}, and was passed to a principal that holds it."
+    else:
+        reason = "What is shown is not labelled as holding personal data."
+    return Check(check=CheckName.PERSONAL_DATA, outcome=outcome, reason=reason, policies=policies)
 
 
 def authority(passages: Sequence[Passage], *, ruled: bool) -> Check:
@@ -200,13 +248,11 @@ def _listed(ranks: Sequence[int]) -> str:
 def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tuple[Check, ...]:
     """The checks of a question that a policy forbids as a whole: who asked, and each rule that forbids it.
 
-    With no rule to name, nothing permits it: that is the `tool` check's to say.
+    With no rule to name, nothing permits it: that is the `tool` check's to say. Where each rule may be waived by a
+    person, the question is escalated instead.
     """
     deciding = [rule for rule in rules if rule.id in ruling.policies and not rule.permits]
-    named = tuple(
-        Check(check=rule.check or CheckName.TOOL, outcome=CheckOutcome.BLOCKED, reason=rule.reason, policies=(rule.id,))
-        for rule in deciding
-    ) or (
+    named = tuple(_refused(rule, escalated=bool(ruling.escalate_to)) for rule in deciding) or (
         Check(
             check=CheckName.TOOL,
             outcome=CheckOutcome.BLOCKED,
@@ -217,6 +263,20 @@ def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tupl
         return named
     who = Check(check=CheckName.IDENTITY, outcome=CheckOutcome.PASS, reason=_who(principal))
     return (who, *named)
+
+
+def _refused(rule: Rule, *, escalated: bool) -> Check:
+    waiver = f" It may be waived for a time by {_WAIVERS.get(rule.escalate_to, rule.escalate_to)}." if escalated else ""
+    return Check(
+        check=rule.check or CheckName.TOOL,
+        outcome=CheckOutcome.ESCALATED if escalated else CheckOutcome.BLOCKED,
+        reason=f"{rule.reason}{waiver}",
+        policies=(rule.id,),
+        code=rule.code or None,
+    )
+
+
+_WAIVERS = {"owner": "the owner of the collection"}
 
 
 def _who(principal: Principal) -> str:

@@ -10,6 +10,7 @@ from app.domain.answer import Answer, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
 from app.domain.trace import Trace, TraceId, TraceKind
+from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import traces
@@ -45,6 +46,7 @@ def attest(
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
+        notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
     return answer
 
 
@@ -112,7 +114,13 @@ def _answered(answer: Answer) -> dict[str, Any]:
     return {
         "passages": [_shown(passage) for passage in answer.passages],
         "checks": [
-            {"check": check.check, "outcome": check.outcome, "reason": check.reason, "policies": list(check.policies)}
+            {
+                "check": check.check,
+                "outcome": check.outcome,
+                "reason": check.reason,
+                "policies": list(check.policies),
+                "code": check.code,
+            }
             for check in answer.checks
         ],
         "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
@@ -139,6 +147,10 @@ def _shown(passage: Passage) -> dict[str, Any]:
         "categories": sorted(passage.label.categories),
         "boundary": passage.boundary_key,
         "flags": list(passage.flags),
+        "redactions": [
+            {"span": [each.span.start, each.span.end], "kind": each.kind, "category": each.category}
+            for each in passage.redactions
+        ],
     }
 
 

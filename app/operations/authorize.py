@@ -1,6 +1,5 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from app.domain.access import (
     Boundary,
     BoundaryId,
     Collection,
+    Grant,
     Grounds,
     Obligation,
     Purpose,
@@ -24,18 +24,13 @@ from app.domain.access import (
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
+from app.operations import discharge
 from app.operations.identify import Standing
 from app.ports import Bounded, Institution, Ports
 from app.store import boundaries as boundary_store
 from app.store import corpus, registry
 
 INTERFACE = "rest"
-
-_KNOWN_OBLIGATIONS = re.compile(r"cite-sources|max-passages:[1-9][0-9]{0,3}")
-"""What is discharged here. Any other obligation, a misspelt one too, turns its permit into a denial."""
-
-WHOLE_TEXT_OBLIGATIONS = frozenset({"cite-sources"})
-"""What reading a text, original or citation discharges: each comes with its document, version and digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +40,8 @@ class Register:
     policies: str
     rules: tuple[Rule, ...]
     collections: Mapping[str, Collection]
+    collections_as_they_are: frozenset[Collection]
+    """All of them by value: what was decided about them holds as long as this is the same."""
     purposes: Mapping[str, Purpose]
 
 
@@ -93,6 +90,18 @@ def reach(
         obligations=extent.obligations,
         grounds=Grounds(question=question, epochs=standing.epochs, rulings=extent.rulings),
         _sealed=_SEAL,
+    )
+
+
+def grants_in_play(standing: Standing, principal_reach: Reach) -> tuple[Grant, ...]:
+    """The subject's grants that this question is covered by."""
+    asked = principal_reach.grounds.question
+    this = (asked.purpose, asked.client, asked.destination)
+    return tuple(
+        each
+        for each in standing.grants
+        if (each.collections and each.purpose in (None, asked.purpose))
+        or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
 
 
@@ -197,7 +206,7 @@ def within_collections(
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
     question = _question(standing, action, None)
-    key = ("collections", question, standing.epochs.policies, standing.epochs.directory)
+    key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
         resources = list(laid_down.collections.values())
@@ -213,10 +222,12 @@ def _register(ports: Ports, session: Session) -> Register:
         raise Unavailable(
             "No policies are active, so nothing can be read. An administrator must activate a policy set."
         )
+    collections = registry.collections(session)
     return Register(
         policies=policies,
         rules=ports.policy_engine.rules(policies),
-        collections=registry.collections(session),
+        collections=collections,
+        collections_as_they_are=frozenset(collections.values()),
         purposes=registry.purposes(session),
     )
 
@@ -262,7 +273,7 @@ def _terms(standing: Standing, purpose: str | None, client: str | None, destinat
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
-    key = ("ruling", question, resource, standing.epochs.policies, standing.epochs.directory)
+    key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
 
 
@@ -303,17 +314,33 @@ def _rulings(
     laid_down: Register,
     known: Mapping[BoundaryId, Boundary],
 ) -> Mapping[BoundaryId, Ruling]:
-    """A ruling for every boundary: only those interned since this question was last decided are decided now."""
-    key = ("rulings", question, standing.epochs.policies, standing.epochs.directory)
+    """A ruling for every boundary: only those interned since this question was last decided are decided now.
+
+    INVARIANT: a ruling depends on the policies, on the question with the parties in it by value, and on the boundary
+    within its collection. Of the directory no more than that, so a change to others drops nothing.
+    """
+    key = ("rulings", question, standing.epochs.policies, laid_down.collections_as_they_are)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    new = [id for id in known if id not in before and known[id].collection in laid_down.collections]
-    decided = ports.policy_engine.decide(
-        laid_down.policies, question, [_resource(known[id], laid_down.collections) for id in new]
-    )
-    after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
+    resources = _resources(ports, standing, laid_down, known)
+    new = [id for id in resources if id not in before]
+    decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
+    after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=3 * len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
+
+
+def _resources(
+    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Bounded]:
+    """Every boundary within its collection: the same for every question until a collection changes."""
+    collections = laid_down.collections
+
+    def fill_in() -> Mapping[BoundaryId, Bounded]:
+        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
+
+    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
+    return ports.memo.recall(key, fill_in, weigh=lambda made: 3 * len(made) + 100)
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
@@ -321,9 +348,9 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
     return Bounded(boundary=boundary.within(collection), collection=collection)
 
 
-def _dischargeable(ruling: Ruling) -> Ruling:
-    known = all(_KNOWN_OBLIGATIONS.fullmatch(obligation) for obligation in ruling.obligations)
-    return ruling if known or not ruling.allowed else DENIED
+def _dischargeable(ports: Ports, ruling: Ruling) -> Ruling:
+    """A permit with an obligation that nobody here can discharge, a misspelt one too, is a denial."""
+    return ruling if all(discharge.can_be(ports, each) for each in ruling.obligations) else DENIED
 
 
 def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:

@@ -622,6 +622,12 @@ class Citation(Strict):
     recorded_at: str
 
 
+class Redacted(Strict):
+    span: list[int]
+    kind: str
+    category: str
+
+
 class Passage(Strict):
     rank: int
     score: float
@@ -631,7 +637,7 @@ class Passage(Strict):
     jurisdictions: list[str]
     boundary: str
     flags: list[str]
-    redactions: list[str]
+    redactions: list[Redacted]
 
 
 class Named(Strict):
@@ -644,6 +650,7 @@ class Check(Strict):
     outcome: str
     reason: str
     policies: list[str]
+    code: str | None
 
 
 class Recourse(Strict):
@@ -724,6 +731,7 @@ def test_answer_has_every_field_of_the_contract(office: Office, stated: dict[str
         "lifecycle",
         "integrity",
         "authority",
+        "personal-data",
     ]
     assert [check.check for check in answer.checks] == names
     assert all(check.reason.endswith(".") for check in answer.checks)
