@@ -73,6 +73,8 @@ class Party:
 
     profile: Profile
     groups: frozenset[PrincipalRef]
+    within: frozenset[str] = frozenset()
+    """The jurisdictions that it is in: those of its profile, and what contains them."""
     receives: frozenset[str] = frozenset()
     """The jurisdictions whose data may be used where the party is: those it is in, and those that a transfer rule
     opens to one of them."""
@@ -150,6 +152,14 @@ class Purpose:
     id: str
     title: str
     description: str
+    owner: PrincipalRef | None = None
+    """The user or group that answers for it: keeps its consents, and is asked to waive its rules."""
+    legal_basis: str | None = None
+    categories: frozenset[str] | None = None
+    """What it was registered for; None if nobody laid that down."""
+    consent_required: bool = False
+    """Of whomever the data is about."""
+    review_by: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
