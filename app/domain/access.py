@@ -190,7 +190,8 @@ class Boundary:
     jurisdictions: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
-    """Jurisdictions that a recorded consent opens beyond `jurisdictions`."""
+    """What opens it beyond `jurisdictions`: further jurisdictions, or clients (`client:NAME`), where and for what a
+    consent of theirs is in force."""
 
     def canonical(self) -> str:
         """Equal boundaries give equal text: the key of interning."""
@@ -260,13 +261,15 @@ class Terms:
     waived: frozenset[str] = frozenset()
     """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
     consents: frozenset[str] = frozenset()
-    """What boundaries may name among their `consents` and is in force for this purpose where the subject is."""
+    """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
+    consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""
     consent_needed: bool = False
     """The purpose wants the consent of whomever the data is about."""
     consented: bool = False
-    """A consent of the stated client to this purpose is in force."""
+    """A consent of the stated client to this purpose is in force at the destination; if none was stated, where the
+    subject is."""
     transferable: bool = True
-    """Where the answer will be used, data may go from where the subject is; so too if nothing was stated."""
+    """All that may be used where the subject is may be used in the stated destination; so too if none was stated."""
     purpose_categories: frozenset[str] | None = None
     """The categories that the purpose was registered for; None if it was registered without saying."""
 

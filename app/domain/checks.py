@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.access import Kind, PolicyId, Principal, Proof, Ruling
+from app.domain.access import Kind, Party, PolicyId, Principal, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -22,6 +22,7 @@ class CheckName(StrEnum):
     LIFECYCLE = "lifecycle"
     INTEGRITY = "integrity"
     AUTHORITY = "authority"
+    PERSONAL_DATA = "personal-data"
 
 
 class CheckOutcome(StrEnum):
@@ -66,6 +67,8 @@ class Asked:
     known_at: Instant | None
     ahead: bool = False
     """`valid_at` is still to come."""
+    categories: frozenset[str] | None = None
+    """What the purpose was registered for, if that is laid down."""
 
 
 def applied(
@@ -93,7 +96,8 @@ def applied(
     parties = [subject] if actor is None else [subject, actor]
     ceiling = min(party.clearance for party in parties)
     categories = frozenset.intersection(*(party.categories for party in parties))
-    bound = [party for party in parties if party.jurisdictions or party.kind is Kind.USER]
+    placed = [principal.subject, *([principal.actor] if principal.actor else [])]
+    bound = [party for party in placed if party.profile.jurisdictions or party.kind is Kind.USER]
     shown = f"; what is shown is {label.level.word}" if label else ""
     integrity = (
         Check(
@@ -137,7 +141,7 @@ def applied(
             CheckName.JURISDICTION,
             bool(bound),
             "Documents bound to jurisdictions are searched only where "
-            + " and ".join(f"{party.ref} ({', '.join(sorted(party.jurisdictions)) or 'none'})" for party in bound)
+            + " and ".join(f"{party.ref} ({_whereabouts(party)})" for party in bound)
             + " may use them, or a consent covers it."
             if bound
             else "No limit of jurisdiction applies to this principal.",
@@ -152,6 +156,14 @@ def applied(
         ),
         integrity,
         authority,
+        check(
+            CheckName.PERSONAL_DATA,
+            asked.categories is not None,
+            "No limit of categories is laid down for this question."
+            if asked.categories is None
+            else f"{asked.purpose} was registered for {', '.join(sorted(asked.categories)) or 'no special category'}: "
+            "beyond that, only what is bound to this purpose was searched.",
+        ),
     )
 
 
@@ -216,6 +228,17 @@ def _who(principal: Principal) -> str:
         return f"{principal.subject.ref}, proven by its own key."
     how = "proven by its own credential" if principal.proof is Proof.PROVEN else "asserted by the assistant, not proven"
     return f"{principal.subject.ref} ({how}), through {principal.actor.ref}."
+
+
+def _whereabouts(party: Party) -> str:
+    """Where it is, and what transfer rules open there."""
+    opened = sorted(party.receives - party.within - party.profile.jurisdictions)
+    around = sorted(party.within - party.profile.jurisdictions)
+    return (
+        (", ".join(sorted(party.profile.jurisdictions)) or "none")
+        + (f", within {', '.join(around)}" if around else "")
+        + (f"; by transfer rules also data of {', '.join(opened)}" if opened else "")
+    )
 
 
 def _of(rules: Sequence[Rule], name: CheckName, decided_by: frozenset[PolicyId]) -> tuple[PolicyId, ...]:

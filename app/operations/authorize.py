@@ -1,7 +1,7 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -24,10 +24,11 @@ from app.domain.access import (
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
+from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations.identify import Standing
 from app.ports import Bounded, Institution, Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, registry
+from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
 
@@ -79,7 +80,7 @@ def reach(
     """All that the principal may read (or describe) for this purpose. The only place where a `Reach` is made."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, action, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
@@ -96,12 +97,14 @@ def reach(
     )
 
 
-def stands(standing: Standing, principal_reach: Reach) -> bool:
-    """Whether a reach is what would be decided now: no counter moved, and no grant began or ended meanwhile."""
+def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:
+    """Whether a reach is what would be decided now: no counter moved, and no grant, transfer rule or consent began or
+    ended meanwhile."""
     before = principal_reach.grounds
+    if standing.epochs != before.epochs or standing.principal != before.question.principal:
+        return False
     question = before.question
-    terms = _terms(standing, question.purpose, question.client, question.destination)
-    return standing.epochs == before.epochs and (standing.principal, terms) == (question.principal, question.terms)
+    return _terms(ports, session, standing, question.purpose, question.client, question.destination) == question.terms
 
 
 def asked(
@@ -116,7 +119,7 @@ def asked(
     """Whether this principal may put any question for this purpose. Raises `Invalid` for an unregistered purpose."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, Action.ASK, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, Action.ASK, purpose, client=client, destination=destination)
     return _one(ports, standing, laid_down, question, Institution())
 
 
@@ -131,7 +134,7 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
-    if not _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed:
+    if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
 
@@ -139,7 +142,7 @@ def permitted(
     ports: Ports, session: Session, standing: Standing, action: Action, resource: Collection | Institution
 ) -> bool:
     laid_down = register(ports, session, standing)
-    return _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed
+    return _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed
 
 
 def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
@@ -158,7 +161,9 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
 
     def readable(each: Bounded) -> bool:
         return any(
-            ports.policy_engine.decide(laid_down.policies, _question(standing, Action.READ, purpose), [each])[0].allowed
+            ports.policy_engine.decide(
+                laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
+            )[0].allowed
             for purpose in (None, *sorted(each.boundary.purposes))
         )
 
@@ -190,7 +195,7 @@ def within_collections(
 
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
-    question = _question(standing, action, None)
+    question = _question(ports, session, standing, action, None)
     key = ("collections", question, standing.epochs.policies, standing.epochs.directory)
 
     def decide() -> frozenset[str]:
@@ -224,6 +229,8 @@ def _registered(laid_down: Register, purpose: str | None) -> None:
 
 
 def _question(
+    ports: Ports,
+    session: Session,
     standing: Standing,
     action: Action,
     purpose: str | None,
@@ -238,19 +245,64 @@ def _question(
         interface=INTERFACE,
         client=client,
         destination=destination,
-        terms=_terms(standing, purpose, client, destination),
+        terms=_terms(ports, session, standing, purpose, client, destination),
     )
 
 
-def _terms(standing: Standing, purpose: str | None, client: str | None, destination: str | None) -> Terms:
-    """What the grants in force come to for this question."""
+def _terms(
+    ports: Ports, session: Session, standing: Standing, purpose: str | None, client: str | None, destination: str | None
+) -> Terms:
+    """What the grants in force and the registers come to for this question, now.
+
+    Of a purpose that is registered no longer nothing is known, so it needs consent and was registered for nothing.
+    """
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    registers, subject, now = standing.registers, standing.principal.subject, standing.now
+    stated = register(ports, session, standing).purposes.get(purpose) if purpose is not None else None
+    used_in = subject.within if destination is None else registers.above({destination})
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        consents=_consents(ports, session, standing, purpose),
+        consent_needed=purpose is not None and (stated is None or stated.consent_required),
+        consented=purpose is not None
+        and client is not None
+        and any(each.covers(used_in, now) for each in _given(ports, session, standing, purpose, frozenset({client}))),
+        transferable=destination is None or registers.transferable(subject, destination, now),
+        purpose_categories=stated.categories if stated else None if purpose is None else frozenset(),
     )
+
+
+def _consents(ports: Ports, session: Session, standing: Standing, purpose: str | None) -> frozenset[str]:
+    """Of the clients that some boundary names, those whose consent is in force wherever this principal is bound to."""
+    if purpose is None:
+        return frozenset()
+    key = ("clients-named", standing.epochs.boundaries)
+    named = ports.memo.recall(key, lambda: _clients_named(_boundaries(ports, session, standing).values()))
+    if not named:
+        return frozenset()
+    given = _given(ports, session, standing, purpose, named)
+    principal = standing.principal
+    bound = [principal.subject, *(actor for actor in principal.actors if actor.profile.jurisdictions)]
+    covering = [{each.client for each in given if each.covers(party.within, standing.now)} for party in bound]
+    return frozenset(f"{BY_CLIENT}{client}" for client in set.intersection(*covering))
+
+
+def _given(
+    ports: Ports, session: Session, standing: Standing, purpose: str, clients: frozenset[str]
+) -> Sequence[Consent]:
+    """The consents of these clients to that purpose that are recorded today, their time come or not."""
+    return ports.memo.recall(
+        ("consents", purpose, clients, standing.epochs.directory),
+        lambda: jurisdictions.consents_to(session, purpose, clients),
+        weigh=lambda found: 100 + 10 * len(found),
+    )
+
+
+def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
+    return frozenset(client for boundary in boundaries for client in clients_named(boundary.consents))
 
 
 def _one(

@@ -21,10 +21,14 @@ from app.domain.access import (
     Question,
     Terms,
 )
+from app.domain.instants import parse_instant
+from app.domain.jurisdictions import Jurisdiction, Registers, Transfer
 from app.domain.labels import Label, parse_level
 from app.ports import Bounded, Institution, Resource
 
 _TABLE = Path(__file__).parents[2] / "fixtures" / "policies" / "default-policy-cases.yaml"
+
+_LOOKED_AT = parse_instant("2026-06-01")
 
 Written = Mapping[str, Any]
 
@@ -55,16 +59,48 @@ class Table:
 def table() -> Table:
     written: Written = yaml.safe_load(_TABLE.read_text(encoding="utf-8"))
     nesting: dict[str, list[str]] = written["groups"]
-    parties = {ref: _party(ref, entry, nesting) for ref, entry in written["principals"].items()}
+    registers = _registers(written)
+    parties = {
+        ref: registers.placed(_party(ref, entry, nesting), _LOOKED_AT) for ref, entry in written["principals"].items()
+    }
     collections = {name: _collection(name, entry) for name, entry in written["collections"].items()}
     resources: dict[str, Resource] = {"institution": Institution(), **collections}
     for name, entry in written["boundaries"].items():
         collection = collections[entry.get("collection", "files")]
         resources[name] = Bounded(boundary=_boundary(entry, collection), collection=collection)
-    return Table(resources=resources, rows=tuple(_row(case, parties) for case in written["cases"]))
+    return Table(
+        resources=resources,
+        rows=tuple(_row(case, parties, registers, written["purposes"]) for case in written["cases"]),
+    )
 
 
-def _row(case: Written, parties: Mapping[str, Party]) -> Row:
+def _registers(written: Written) -> Registers:
+    return Registers(
+        jurisdictions={
+            name: Jurisdiction(id=name, title=name, within=frozenset(within))
+            for name, within in written["jurisdictions"].items()
+        },
+        transfers=tuple(
+            Transfer(
+                id=f"{each['from']} to {each['to']}",
+                origin=each["from"],
+                destination=each["to"],
+                basis="adequacy",
+                evidence="a decision",
+                valid_from=parse_instant(str(each.get("valid_from", "2020-01-01"))),
+                expires_at=parse_instant(str(each.get("expires_at", "2030-01-01"))),
+                reason="a decision",
+                recorded_at=_LOOKED_AT,
+                recorded_by=PrincipalRef("user:manager"),
+            )
+            for each in written["transfers"]
+        ),
+    )
+
+
+def _row(case: Written, parties: Mapping[str, Party], registers: Registers, purposes: Written) -> Row:
+    purpose = purposes.get(case.get("for", ""), {})
+    destination = case.get("to")
     through = case.get("through")
     asker = f"{case['who']} through {through}" if through else case["who"]
     by = case.get("by", [])
@@ -79,7 +115,18 @@ def _row(case: Written, parties: Mapping[str, Party]) -> Row:
             ),
             action=Action(case["asks"]),
             purpose=case.get("for"),
-            terms=Terms(granted=frozenset(case.get("granted", ()))),
+            client=case.get("about"),
+            destination=destination,
+            terms=Terms(
+                granted=frozenset(case.get("granted", ())),
+                waived=frozenset(case.get("waived", ())),
+                consents=frozenset(case.get("consents", ())),
+                consent_needed=purpose.get("consent_required", False),
+                consented=case.get("consented", False),
+                transferable=destination is None
+                or registers.transferable(parties[case["who"]], destination, _LOOKED_AT),
+                purpose_categories=frozenset(purpose["categories"]) if "categories" in purpose else None,
+            ),
         ),
         sees=tuple(case.get("sees", ())),
         misses=tuple(case.get("misses", ())),
