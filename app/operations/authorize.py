@@ -170,6 +170,16 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
 
 
+def purposes_of(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
+    """The purposes that the principal answers for, by name or through a group: in person, with a key for everything."""
+    subject, through = standing.principal.subject, standing.principal.actor
+    limited = any(scope.actions or scope.collections for scope in standing.principal.scopes)
+    if through is not None or limited or not subject.profile.active:
+        return frozenset()
+    registered = register(ports, session, standing).purposes.values()
+    return frozenset(each.id for each in registered if each.owner in {subject.ref, *subject.groups})
+
+
 def curated_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
     """The names of the collections that the principal may curate."""
     return _collections_for(ports, session, standing, Action.CURATE)

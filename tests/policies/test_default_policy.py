@@ -314,7 +314,7 @@ def test_another_forbid_never_allows_more(case: tuple[Question, list[Resource]],
 def test_taking_from_a_party_never_allows_more(
     case: tuple[Question, list[Resource]], side: str, data: st.DataObject
 ) -> None:
-    """Of what may be seen and done here. Who holds less may send more elsewhere: that is what `sensitive-fields` is for."""
+    """Of what is seen and done here. Who holds less may send more elsewhere: `sensitive-fields` is for that."""
     question, resources = replace(case[0], destination=None), case[1]
     party = question.principal.actor if side == "actor" else question.principal.subject
     if party is None:
