@@ -26,6 +26,7 @@ from app.api import (
     provenance,
     push,
     reading,
+    registers,
     retention,
     retrieve,
     sources,
@@ -59,7 +60,8 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    for each in (*knowledge, *fetching, reading, control, policies, health):
+    governing = (control, registers, policies)
+    for each in (*knowledge, *fetching, reading, *governing, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

@@ -107,7 +107,7 @@ def _party_entity(party: Party) -> Json:
         "active": profile.active,
         "clearance": int(profile.clearance),
         "categories": [*profile.categories],
-        "jurisdictions": [*profile.jurisdictions],
+        "jurisdictions": [*(profile.jurisdictions | party.within)],
         "receives": [*party.receives],
         "purposes": [*profile.purposes],
     }

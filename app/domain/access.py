@@ -73,6 +73,8 @@ class Party:
 
     profile: Profile
     groups: frozenset[PrincipalRef]
+    within: frozenset[str] = frozenset()
+    """The jurisdictions that it is in: those of its profile, and what contains them."""
     receives: frozenset[str] = frozenset()
     """The jurisdictions whose data may be used where the party is: those it is in, and those that a transfer rule
     opens to one of them."""
@@ -150,6 +152,14 @@ class Purpose:
     id: str
     title: str
     description: str
+    owner: PrincipalRef | None = None
+    """The user or group that answers for it: keeps its consents, and is asked to waive its rules."""
+    legal_basis: str | None = None
+    categories: frozenset[str] | None = None
+    """What it was registered for; None if nobody laid that down."""
+    consent_required: bool = False
+    """Of whomever the data is about."""
+    review_by: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +190,8 @@ class Boundary:
     jurisdictions: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
-    """Jurisdictions that a recorded consent opens beyond `jurisdictions`."""
+    """What opens it beyond `jurisdictions`: further jurisdictions, or clients (`client:NAME`), where and for what a
+    consent of theirs is in force."""
 
     def canonical(self) -> str:
         """Equal boundaries give equal text: the key of interning."""
@@ -250,13 +261,15 @@ class Terms:
     waived: frozenset[str] = frozenset()
     """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
     consents: frozenset[str] = frozenset()
-    """What boundaries may name among their `consents` and is in force for this purpose where the subject is."""
+    """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
+    consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""
     consent_needed: bool = False
     """The purpose wants the consent of whomever the data is about."""
     consented: bool = False
-    """A consent of the stated client to this purpose is in force."""
+    """A consent of the stated client to this purpose is in force at the destination; if none was stated, where the
+    subject is."""
     transferable: bool = True
-    """Where the answer will be used, data may go from where the subject is; so too if nothing was stated."""
+    """All that may be used where the subject is may be used in the stated destination; so too if none was stated."""
     purpose_categories: frozenset[str] | None = None
     """The categories that the purpose was registered for; None if it was registered without saying."""
 

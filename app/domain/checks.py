@@ -1,10 +1,10 @@
 """Governance checks: what was applied to an answer, in order, in words that give nothing away."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.access import Grant, Kind, Obligation, PolicyId, Principal, PrincipalRef, Proof, Ruling
+from app.domain.access import Grant, Kind, Obligation, Party, PolicyId, Principal, PrincipalRef, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -81,6 +81,8 @@ class Asked:
     known_at: Instant | None
     ahead: bool = False
     """`valid_at` is still to come."""
+    categories: frozenset[str] | None = None
+    """What the purpose was registered for, if that is laid down."""
 
 
 def applied(
@@ -112,7 +114,8 @@ def applied(
     parties = [subject] if actor is None else [subject, actor]
     ceiling = min(party.clearance for party in parties)
     categories = frozenset.intersection(*(party.categories for party in parties))
-    bound = [party for party in parties if party.jurisdictions or party.kind is Kind.USER]
+    placed = [principal.subject, *([principal.actor] if principal.actor else [])]
+    bound = [party for party in placed if party.profile.jurisdictions or party.kind is Kind.USER]
     shown = f"; what is shown is {label.level.word}" if label else ""
     integrity = (
         Check(
@@ -156,7 +159,7 @@ def applied(
             CheckName.JURISDICTION,
             bool(bound),
             "Documents bound to jurisdictions are searched only where "
-            + " and ".join(f"{party.ref} ({', '.join(sorted(party.jurisdictions)) or 'none'})" for party in bound)
+            + " and ".join(f"{party.ref} ({_whereabouts(party)})" for party in bound)
             + " may use them, or a consent covers it."
             if bound
             else "No limit of jurisdiction applies to this principal.",
@@ -171,7 +174,7 @@ def applied(
         ),
         integrity,
         authority,
-        personal_data,
+        _as_registered(personal_data, asked, _of(rules, CheckName.PERSONAL_DATA, decided_by)),
     )
 
 
@@ -187,6 +190,20 @@ def _widened(rules: Sequence[Rule], grants: Sequence[Grant]) -> dict[CheckName, 
                 sentence = f"A grant waives {rule.code} for this question until {iso(grant.ends)}."
                 said.setdefault(rule.check or CheckName.TOOL, []).append(sentence)
     return said
+
+
+def _as_registered(personal_data: Check, asked: Asked, policies: tuple[PolicyId, ...]) -> Check:
+    """The check with what the question's purpose was registered for, which limits what was searched."""
+    policies = tuple(dict.fromkeys((*personal_data.policies, *policies)))
+    if asked.categories is None:
+        return replace(personal_data, policies=policies)
+    limit = (
+        f"{asked.purpose} was registered for {', '.join(sorted(asked.categories)) or 'no special category'}: "
+        "beyond that, only what is bound to this purpose was searched."
+    )
+    passed = personal_data.outcome is CheckOutcome.PASS
+    outcome = CheckOutcome.NARROWED if passed else personal_data.outcome
+    return replace(personal_data, outcome=outcome, reason=f"{personal_data.reason} {limit}", policies=policies)
 
 
 def personal_data(passages: Sequence[Passage], obligations: Sequence[Obligation], label: Label | None) -> Check:
@@ -284,6 +301,17 @@ def _who(principal: Principal) -> str:
         return f"{principal.subject.ref}, proven by its own key."
     how = "proven by its own credential" if principal.proof is Proof.PROVEN else "asserted by the assistant, not proven"
     return f"{principal.subject.ref} ({how}), through {principal.actor.ref}."
+
+
+def _whereabouts(party: Party) -> str:
+    """Where it is, and what transfer rules open there."""
+    opened = sorted(party.receives - party.within - party.profile.jurisdictions)
+    around = sorted(party.within - party.profile.jurisdictions)
+    return (
+        (", ".join(sorted(party.profile.jurisdictions)) or "none")
+        + (f", within {', '.join(around)}" if around else "")
+        + (f"; by transfer rules also data of {', '.join(opened)}" if opened else "")
+    )
 
 
 def _of(rules: Sequence[Rule], name: CheckName, decided_by: frozenset[PolicyId]) -> tuple[PolicyId, ...]:

@@ -1,6 +1,6 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -24,11 +24,12 @@ from app.domain.access import (
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
+from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations import discharge
 from app.operations.identify import Standing
 from app.ports import Bounded, Institution, Ports
 from app.store import boundaries as boundary_store
-from app.store import corpus, registry
+from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
 
@@ -76,7 +77,7 @@ def reach(
     """All that the principal may read (or describe) for this purpose. The only place where a `Reach` is made."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, action, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
@@ -105,12 +106,14 @@ def grants_in_play(standing: Standing, principal_reach: Reach) -> tuple[Grant, .
     )
 
 
-def stands(standing: Standing, principal_reach: Reach) -> bool:
-    """Whether a reach is what would be decided now: no counter moved, and no grant began or ended meanwhile."""
+def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:
+    """Whether a reach is what would be decided now: no counter moved, and no grant, transfer rule or consent began or
+    ended meanwhile."""
     before = principal_reach.grounds
+    if standing.epochs != before.epochs or standing.principal != before.question.principal:
+        return False
     question = before.question
-    terms = _terms(standing, question.purpose, question.client, question.destination)
-    return standing.epochs == before.epochs and (standing.principal, terms) == (question.principal, question.terms)
+    return _terms(ports, session, standing, question.purpose, question.client, question.destination) == question.terms
 
 
 def asked(
@@ -125,7 +128,7 @@ def asked(
     """Whether this principal may put any question for this purpose. Raises `Invalid` for an unregistered purpose."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, Action.ASK, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, Action.ASK, purpose, client=client, destination=destination)
     return _one(ports, standing, laid_down, question, Institution())
 
 
@@ -140,7 +143,7 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
-    if not _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed:
+    if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
 
@@ -148,12 +151,14 @@ def permitted(
     ports: Ports, session: Session, standing: Standing, action: Action, resource: Collection | Institution
 ) -> bool:
     laid_down = register(ports, session, standing)
-    return _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed
+    return _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed
 
 
-def would_permit(ports: Ports, policies: str, standing: Standing, action: Action, resource: Institution) -> bool:
+def would_permit(
+    ports: Ports, session: Session, policies: str, standing: Standing, action: Action, resource: Institution
+) -> bool:
     """Whether it would be allowed if these policies were in force. Raises `Unavailable` if they are unusable."""
-    question = _question(standing, action, None)
+    question = _question(ports, session, standing, action, None)
     return ports.policy_engine.decide(policies, question, [resource])[0].allowed
 
 
@@ -173,11 +178,23 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
 
     def readable(each: Bounded) -> bool:
         return any(
-            ports.policy_engine.decide(laid_down.policies, _question(standing, Action.READ, purpose), [each])[0].allowed
+            ports.policy_engine.decide(
+                laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
+            )[0].allowed
             for purpose in (None, *sorted(each.boundary.purposes))
         )
 
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
+
+
+def purposes_of(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
+    """The purposes that the principal answers for, by name or through a group: in person, with a key for everything."""
+    subject, through = standing.principal.subject, standing.principal.actor
+    limited = any(scope.actions or scope.collections for scope in standing.principal.scopes)
+    if through is not None or limited or not subject.profile.active:
+        return frozenset()
+    registered = register(ports, session, standing).purposes.values()
+    return frozenset(each.id for each in registered if each.owner in {subject.ref, *subject.groups})
 
 
 def curated_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
@@ -205,7 +222,7 @@ def within_collections(
 
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
-    question = _question(standing, action, None)
+    question = _question(ports, session, standing, action, None)
     key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
@@ -241,6 +258,8 @@ def _registered(laid_down: Register, purpose: str | None) -> None:
 
 
 def _question(
+    ports: Ports,
+    session: Session,
     standing: Standing,
     action: Action,
     purpose: str | None,
@@ -255,19 +274,64 @@ def _question(
         interface=INTERFACE,
         client=client,
         destination=destination,
-        terms=_terms(standing, purpose, client, destination),
+        terms=_terms(ports, session, standing, purpose, client, destination),
     )
 
 
-def _terms(standing: Standing, purpose: str | None, client: str | None, destination: str | None) -> Terms:
-    """What the grants in force come to for this question."""
+def _terms(
+    ports: Ports, session: Session, standing: Standing, purpose: str | None, client: str | None, destination: str | None
+) -> Terms:
+    """What the grants in force and the registers come to for this question, now.
+
+    Of a purpose that is registered no longer nothing is known, so it needs consent and was registered for nothing.
+    """
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    registers, subject, now = standing.registers, standing.principal.subject, standing.now
+    stated = register(ports, session, standing).purposes.get(purpose) if purpose is not None else None
+    used_in = subject.within if destination is None else registers.above({destination})
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        consents=_consents(ports, session, standing, purpose),
+        consent_needed=purpose is not None and (stated is None or stated.consent_required),
+        consented=purpose is not None
+        and client is not None
+        and any(each.covers(used_in, now) for each in _given(ports, session, standing, purpose, frozenset({client}))),
+        transferable=destination is None or registers.transferable(subject, destination, now),
+        purpose_categories=stated.categories if stated else None if purpose is None else frozenset(),
     )
+
+
+def _consents(ports: Ports, session: Session, standing: Standing, purpose: str | None) -> frozenset[str]:
+    """Of the clients that some boundary names, those whose consent is in force wherever this principal is bound to."""
+    if purpose is None:
+        return frozenset()
+    key = ("clients-named", standing.epochs.boundaries)
+    named = ports.memo.recall(key, lambda: _clients_named(_boundaries(ports, session, standing).values()))
+    if not named:
+        return frozenset()
+    given = _given(ports, session, standing, purpose, named)
+    principal = standing.principal
+    bound = [principal.subject, *(actor for actor in principal.actors if actor.profile.jurisdictions)]
+    covering = [{each.client for each in given if each.covers(party.within, standing.now)} for party in bound]
+    return frozenset(f"{BY_CLIENT}{client}" for client in set.intersection(*covering))
+
+
+def _given(
+    ports: Ports, session: Session, standing: Standing, purpose: str, clients: frozenset[str]
+) -> Sequence[Consent]:
+    """The consents of these clients to that purpose that are recorded today, their time come or not."""
+    return ports.memo.recall(
+        ("consents", purpose, clients, standing.epochs.directory),
+        lambda: jurisdictions.consents_to(session, purpose, clients),
+        weigh=lambda found: 100 + 10 * len(found),
+    )
+
+
+def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
+    return frozenset(client for boundary in boundaries for client in clients_named(boundary.consents))
 
 
 def _one(

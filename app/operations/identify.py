@@ -3,15 +3,16 @@
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
 from app.domain.access import Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, kind_of
 from app.domain.errors import Invalid, NotPermitted, Unauthenticated
 from app.domain.instants import Instant
+from app.domain.jurisdictions import Registers
 from app.ports import Ports
-from app.store import directory, grants
+from app.store import directory, grants, jurisdictions
 
 _PERSON = re.compile(r"user:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 
@@ -37,6 +38,8 @@ class Standing:
     now: Instant
     grants: tuple[Grant, ...] = ()
     """Those of the subject that are in force now."""
+    registers: Registers = field(default=Registers(), compare=False, repr=False)
+    """Jurisdictions and transfer rules under these epochs."""
 
 
 def identify(ports: Ports, session: Session, credentials: Credentials) -> Standing:
@@ -90,7 +93,28 @@ def _standing(ports: Ports, session: Session, principal: Principal, epochs: Epoc
     subject = principal.subject.ref
     given = ports.memo.recall(("grants", subject, epochs.grants), lambda: grants.grants_of(session, subject))
     in_force = tuple(each for each in given if each.begins <= now < each.ends)
-    return Standing(principal=principal, epochs=epochs, now=now, grants=in_force)
+    registers = registers_of(ports, session, epochs)
+    principal = replace(
+        principal,
+        subject=_placed(ports, registers, principal.subject, epochs, now),
+        actors=tuple(_placed(ports, registers, actor, epochs, now) for actor in principal.actors),
+    )
+    return Standing(principal=principal, epochs=epochs, now=now, grants=in_force, registers=registers)
+
+
+def registers_of(ports: Ports, session: Session, epochs: Epochs) -> Registers:
+    """Jurisdictions and transfer rules as they are recorded under these epochs."""
+    return ports.memo.recall(
+        ("registers", epochs.directory),
+        lambda: jurisdictions.registers(session),
+        weigh=lambda found: 100 + 10 * (len(found.jurisdictions) + len(found.transfers)),
+    )
+
+
+def _placed(ports: Ports, registers: Registers, party: Party, epochs: Epochs, now: Instant) -> Party:
+    """The party with where it is. INVARIANT: what ends by time is told by the era, so that none of it outlives it."""
+    key = ("placed", party, epochs.directory, registers.era(now))
+    return ports.memo.recall(key, lambda: registers.placed(party, now))
 
 
 def key_digest(key: str, *, pepper: bytes) -> str:

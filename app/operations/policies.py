@@ -330,9 +330,9 @@ def _locks_nobody_out(ports: Ports, cedar: str, standing: Standing) -> None:
     """INVARIANT: whoever puts a set in force can put another in force: a set that nobody can replace is for ever."""
     with reading(ports.engine) as session:
         bootstrap = standing_of(ports, session, BOOTSTRAP_ADMINISTRATOR, actor=None, proof=Proof.PROVEN)
-    for each, called in ((standing, "you"), (bootstrap, "the bootstrap administrator")):
-        if not authorize.would_permit(ports, cedar, each, Action.MANAGE, Institution()):
-            raise Invalid(f"Under this policy set {called} could not manage any more, so it could not be undone.")
+        for each, called in ((standing, "you"), (bootstrap, "the bootstrap administrator")):
+            if not authorize.would_permit(ports, session, cedar, each, Action.MANAGE, Institution()):
+                raise Invalid(f"Under this policy set {called} could not manage any more, so it could not be undone.")
 
 
 def _approved(

@@ -120,6 +120,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
                 valid_at=reach.valid_at,
                 known_at=query.known_at,
                 ahead=reach.valid_at > standing.now,
+                categories=reach.grounds.question.terms.purpose_categories,
             ),
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
@@ -242,7 +243,9 @@ def _confirmed(
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
-            current = reach if authorize.stands(standing, reach) else _reach(ports, session, standing, query)
+            current = (
+                reach if authorize.stands(ports, session, standing, reach) else _reach(ports, session, standing, query)
+            )
             collections = authorize.register(ports, session, standing).collections
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at

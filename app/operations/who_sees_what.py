@@ -5,7 +5,8 @@ is written stands at the head of fixtures/policies/default-policy-cases.yaml.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,7 +28,10 @@ from app.domain.access import (
     Terms,
 )
 from app.domain.errors import Fault, Invalid
+from app.domain.instants import BEGINNING, FOREVER, Instant, parse_instant
+from app.domain.jurisdictions import Jurisdiction, Registers, Transfer
 from app.domain.labels import Label, parse_level
+from app.operations.prepare import SYSTEM
 from app.ports import Bounded, Institution, PolicyEngine, Resource
 
 _MOST_ASKED = 20_000
@@ -192,6 +196,18 @@ class _WrittenBoundary(_Written):
     consents: _Names = []
 
 
+class _WrittenTransfer(_Written):
+    origin: _Name = Field(alias="from")
+    destination: _Name = Field(alias="to")
+    valid_from: date = date.min
+    expires_at: date = date.max
+
+
+class _WrittenPurpose(_Written):
+    categories: _Names | None = None
+    consent_required: bool = False
+
+
 class _WrittenRow(_Written):
     who: _Ref
     through: _Ref | list[_Ref] = []
@@ -204,9 +220,9 @@ class _WrittenRow(_Written):
     granted: _Names = []
     waived: _Names = []
     consents: _Names = []
-    consent_needed: bool = Field(default=False, alias="consent needed")
+    consent_needed: bool | None = Field(default=None, alias="consent needed")
     consented: bool = False
-    transferable: bool = True
+    transferable: bool | None = None
     purpose_categories: _Names | None = Field(default=None, alias="purpose categories")
     sees: _Names = []
     misses: _Names = []
@@ -217,6 +233,11 @@ class _WrittenRow(_Written):
 
 
 class _WrittenTable(_Written):
+    looked_at: date = Field(default=date(2026, 1, 1), alias="looked at")
+    jurisdictions: dict[_Name, _Names] = {}
+    """Each with those that contain it."""
+    transfers: list[_WrittenTransfer] = []
+    purposes: dict[_Name, _WrittenPurpose] = {}
     groups: dict[_Ref, list[_Ref]] = {}
     principals: dict[_Ref, _WrittenParty]
     collections: dict[_Name, _WrittenCollection] = {}
@@ -231,13 +252,14 @@ def read_table(name: str, text: str) -> Table:
     if faults:
         raise _invalid(name, faults)
     nesting = {group: tuple(above) for group, above in written.groups.items()}
-    parties = {ref: _party(ref, entry, nesting) for ref, entry in written.principals.items()}
+    world = _world(written)
+    parties = {ref: _party(ref, entry, nesting, world) for ref, entry in written.principals.items()}
     collections = {each: _collection(each, entry) for each, entry in written.collections.items()}
     resources: dict[str, Resource] = {"institution": Institution(), **collections}
     for each, entry in written.boundaries.items():
         collection = collections[_home(written, entry)]
         resources[each] = Bounded(boundary=_boundary(entry, collection), collection=collection)
-    return Table(name=name, resources=resources, rows=tuple(_row(case, parties) for case in written.cases))
+    return Table(name=name, resources=resources, rows=tuple(_row(case, parties, world) for case in written.cases))
 
 
 def _written(name: str, text: str) -> _WrittenTable:
@@ -307,7 +329,65 @@ def _home(written: _WrittenTable, boundary: _WrittenBoundary) -> str:
     return boundary.collection or next(iter(written.collections), "")
 
 
-def _row(case: _WrittenRow, parties: Mapping[str, Party]) -> Row:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _World:
+    """What the registers of a table say, and when they are looked at."""
+
+    registers: Registers
+    purposes: Mapping[str, _WrittenPurpose]
+    now: Instant
+
+
+def _world(written: _WrittenTable) -> _World:
+    return _World(
+        registers=Registers(
+            jurisdictions={
+                name: Jurisdiction(id=name, title=name, within=frozenset(within))
+                for name, within in written.jurisdictions.items()
+            },
+            transfers=tuple(
+                Transfer(
+                    id=f"transfer {n}",
+                    origin=each.origin,
+                    destination=each.destination,
+                    basis="as the table says",
+                    evidence="",
+                    valid_from=_instant(each.valid_from),
+                    expires_at=_instant(each.expires_at),
+                    reason="",
+                    recorded_at=BEGINNING,
+                    recorded_by=SYSTEM,
+                )
+                for n, each in enumerate(written.transfers, start=1)
+            ),
+        ),
+        purposes=written.purposes,
+        now=_instant(written.looked_at),
+    )
+
+
+def _instant(day: date) -> Instant:
+    if day in (date.min, date.max):
+        return BEGINNING if day == date.min else FOREVER
+    return parse_instant(day.isoformat())
+
+
+def _terms(case: _WrittenRow, subject: Party, world: _World) -> Terms:
+    purpose = world.purposes.get(case.purpose or "", _WrittenPurpose())
+    categories = purpose.categories if case.purpose_categories is None else case.purpose_categories
+    transferable = case.destination is None or world.registers.transferable(subject, case.destination, world.now)
+    return Terms(
+        granted=frozenset(case.granted),
+        waived=frozenset(case.waived),
+        consents=frozenset(case.consents),
+        consent_needed=purpose.consent_required if case.consent_needed is None else case.consent_needed,
+        consented=case.consented,
+        transferable=transferable if case.transferable is None else case.transferable,
+        purpose_categories=None if categories is None else frozenset(categories),
+    )
+
+
+def _row(case: _WrittenRow, parties: Mapping[str, Party], world: _World) -> Row:
     through = _several(case.through)
     asker = " through ".join((case.who, *reversed(through)))
     purpose = f" for {case.purpose}" if case.purpose else ""
@@ -325,15 +405,7 @@ def _row(case: _WrittenRow, parties: Mapping[str, Party]) -> Row:
             purpose=case.purpose,
             client=case.client,
             destination=case.destination,
-            terms=Terms(
-                granted=frozenset(case.granted),
-                waived=frozenset(case.waived),
-                consents=frozenset(case.consents),
-                consent_needed=case.consent_needed,
-                consented=case.consented,
-                transferable=case.transferable,
-                purpose_categories=None if case.purpose_categories is None else frozenset(case.purpose_categories),
-            ),
+            terms=_terms(case, parties[case.who], world),
         ),
         sees=tuple(case.sees),
         misses=tuple(case.misses),
@@ -351,8 +423,8 @@ def _policies(written: str | Sequence[str] | None) -> frozenset[PolicyId] | None
     return None if written is None else frozenset(map(PolicyId, _several(written)))
 
 
-def _party(ref: str, entry: _WrittenParty, nesting: Mapping[str, Sequence[str]]) -> Party:
-    return Party(
+def _party(ref: str, entry: _WrittenParty, nesting: Mapping[str, Sequence[str]], world: _World) -> Party:
+    party = Party(
         profile=Profile(
             ref=PrincipalRef(ref),
             display_name=ref,
@@ -366,8 +438,9 @@ def _party(ref: str, entry: _WrittenParty, nesting: Mapping[str, Sequence[str]])
             may_assert=entry.may_assert,
         ),
         groups=_refs(_closure(entry.groups, nesting)),
-        receives=frozenset(entry.jurisdictions if entry.receives is None else entry.receives),
     )
+    placed = world.registers.placed(party, world.now)
+    return placed if entry.receives is None else replace(placed, receives=frozenset(entry.receives))
 
 
 def _closure(groups: Sequence[str], nesting: Mapping[str, Sequence[str]]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -128,9 +130,66 @@ class PurposeRow(SQLModel, table=True):
     name: str
     title: str
     description: str = Field(sa_type=Text)
+    owner: str | None = None
+    legal_basis: str | None = Field(default=None, sa_type=Text)
+    categories: list[str] | None = Field(default=None, sa_type=JSON)
+    """None: nobody laid down what it was registered for."""
+    consent_required: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    review_by: int | None = Field(default=None, sa_type=BigInteger)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+
+
+class JurisdictionRow(SQLModel, table=True):
+    __tablename__ = "jurisdictions"
+    __table_args__ = (_one_open("jurisdictions", "name"),)
+    id: int | None = _row_id()
+    name: str
+    title: str
+    within: list[str] = _json()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class TransferRow(SQLModel, table=True):
+    """A transfer rule. In force between `valid_from` and `expires_at`, until `recorded_to` has come."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (_one_open("transfers", "origin", "destination"),)
+    id: str = Field(primary_key=True)
+    origin: str
+    destination: str
+    basis: str
+    evidence: str = Field(sa_type=Text)
+    valid_from: int = _instant()
+    expires_at: int = _instant()
+    reason: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    ended_by: str | None = None
+    end_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class ConsentRow(SQLModel, table=True):
+    """A client's consent. In force between `given_at` and `expires_at`, until it is withdrawn: `recorded_to`."""
+
+    __tablename__ = "consents"
+    __table_args__ = (_one_open("consents", "id"), Index("ix_consents_client", "client", "purpose"))
+    id: str = Field(primary_key=True)
+    client: str
+    purpose: str = Field(index=True)
+    jurisdictions: list[str] = _json()
+    evidence: dict[str, str] = _json()
+    given_at: int = _instant()
+    expires_at: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    withdrawn_by: str | None = None
+    withdrawal_reason: str | None = Field(default=None, sa_type=Text)
 
 
 class CollectionRow(SQLModel, table=True):

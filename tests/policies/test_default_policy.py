@@ -112,6 +112,8 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
         if isinstance(resource, Bounded):
             yield from hidden(question, resource)
+    if action is Action.ASK:
+        yield from uncovered(question)
     if actor is not None:
         yield not actor.profile.active
         yield isinstance(resource, Bounded) and not cleared(actor, resource.boundary)
@@ -126,7 +128,22 @@ def hidden(question: Question, resource: Bounded) -> Iterator[bool]:
     yield not cleared(subject, boundary)
     yield not open_to({question.purpose}, boundary.purposes)
     if subject.kind is Kind.USER:
-        yield not at_home(subject, boundary)
+        yield not at_home(subject, boundary, question.terms)
+    registered = question.terms.purpose_categories
+    if registered is not None and question.purpose not in boundary.purposes:
+        yield "purpose-categories" not in question.terms.waived and not boundary.label.categories <= registered
+
+
+def uncovered(question: Question) -> Iterator[bool]:
+    """What is stated and no register covers, unless somebody waived that."""
+    terms, waived = question.terms, question.terms.waived
+    sent, registered = question.destination is not None, question.terms.purpose_categories
+    yield sent and not terms.transferable and "transfer-not-covered" not in waived
+    if terms.consent_needed and (sent or question.client is not None):
+        yield not terms.consented and "consent-missing" not in waived
+    if sent and registered is not None:
+        held = question.principal.subject.profile.categories
+        yield not held <= registered and "sensitive-fields" not in waived
 
 
 def above_ceiling(assistant: Party, question: Question, resource: Resource) -> Iterator[bool]:
@@ -136,7 +153,7 @@ def above_ceiling(assistant: Party, question: Question, resource: Resource) -> I
         name = resource.name if isinstance(resource, Collection) else resource.collection.name
         yield not open_to({name}, assistant.profile.collections)
     if isinstance(resource, Bounded):
-        yield bool(assistant.profile.jurisdictions) and not at_home(assistant, resource.boundary)
+        yield bool(assistant.profile.jurisdictions) and not at_home(assistant, resource.boundary, question.terms)
 
 
 def named(party: Party, refs: frozenset[PrincipalRef]) -> bool:
@@ -147,9 +164,11 @@ def cleared(party: Party, boundary: Boundary) -> bool:
     return boundary.label.level <= party.profile.clearance and boundary.label.categories <= party.profile.categories
 
 
-def at_home(party: Party, boundary: Boundary) -> bool:
-    open_in = boundary.jurisdictions | boundary.consents
-    return not boundary.jurisdictions or not open_in.isdisjoint(party.profile.jurisdictions)
+def at_home(party: Party, boundary: Boundary, terms: Terms) -> bool:
+    """Somebody who is within a place is in it; what is open there by a rule may be used, too."""
+    consenting = terms.consents | party.within | party.profile.jurisdictions
+    bound = boundary.jurisdictions
+    return not bound or bool(bound & party.receives) or bool(boundary.consents & consenting)
 
 
 def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
@@ -164,6 +183,8 @@ USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTR
 ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
 COLLECTIONS = ["library", "files"]
 PLACES, REASONS, CATEGORIES = ["EU", "US"], ["support", "review"], ["pii", "phi"]
+BY_INA = "client:ina"
+WAIVABLE = ["purpose-categories", "transfer-not-covered", "consent-missing", "sensitive-fields"]
 
 
 def some(names: Sequence[Name], *, at_most: int = 2) -> st.SearchStrategy[frozenset[Name]]:
@@ -189,7 +210,8 @@ def parties(draw: st.DrawFn, refs: Sequence[PrincipalRef]) -> Party:
         collections=draw(some(COLLECTIONS, at_most=1)),
         active=draw(mostly(True)),
     )
-    return Party(profile=profile, groups=groups)
+    within = profile.jurisdictions and profile.jurisdictions | draw(some(PLACES, at_most=1))
+    return Party(profile=profile, groups=groups, within=within, receives=within | draw(some(PLACES, at_most=1)))
 
 
 @st.composite
@@ -201,7 +223,17 @@ def questions(draw: st.DrawFn) -> Question:
         principal=Principal(subject=subject, actors=(actor,) if actor else (), proof=proof),
         action=draw(st.sampled_from([*Action, Action.READ, Action.READ])),
         purpose=draw(st.sampled_from([*REASONS, None])),
-        terms=Terms(granted=draw(some(COLLECTIONS, at_most=1))),
+        client=draw(st.sampled_from([None, "ina"])),
+        destination=draw(st.sampled_from([None, *PLACES])),
+        terms=Terms(
+            granted=draw(some(COLLECTIONS, at_most=1)),
+            waived=draw(some(WAIVABLE)),
+            consents=draw(some([BY_INA], at_most=1)),
+            consent_needed=draw(st.booleans()),
+            consented=draw(st.booleans()),
+            transferable=draw(st.booleans()),
+            purpose_categories=draw(st.none() | some(CATEGORIES)),
+        ),
     )
 
 
@@ -226,7 +258,7 @@ def bounded(draw: st.DrawFn) -> Bounded:
         denied=draw(some([*GROUPS, *USERS, *ASSISTANTS], at_most=1)),
         jurisdictions=draw(some(PLACES, at_most=1)),
         purposes=draw(some(REASONS, at_most=1)),
-        consents=draw(some(PLACES, at_most=1)),
+        consents=draw(some([*PLACES, BY_INA], at_most=1)),
     )
     return Bounded(boundary=boundary, collection=collection)
 
@@ -282,7 +314,8 @@ def test_another_forbid_never_allows_more(case: tuple[Question, list[Resource]],
 def test_taking_from_a_party_never_allows_more(
     case: tuple[Question, list[Resource]], side: str, data: st.DataObject
 ) -> None:
-    question, resources = case
+    """Of what is seen and done here. Who holds less may send more elsewhere: `sensitive-fields` is for that."""
+    question, resources = replace(case[0], destination=None), case[1]
     party = question.principal.actor if side == "actor" else question.principal.subject
     if party is None:
         return
@@ -301,9 +334,11 @@ def lessenings(party: Party) -> list[Party]:
     less = [replace(profile, active=False), replace(profile, categories=frozenset())]
     if profile.clearance > Level.PUBLIC:
         less.append(replace(profile, clearance=Level(profile.clearance - 1)))
+    lessened = [replace(party, profile=lesser) for lesser in less]
     if party.kind is Kind.USER:
-        less.append(replace(profile, jurisdictions=frozenset()))
-    return [replace(party, profile=lesser) for lesser in less]
+        nowhere = replace(profile, jurisdictions=frozenset())
+        lessened.append(Party(profile=nowhere, groups=party.groups))
+    return [*lessened, replace(party, receives=frozenset())]
 
 
 @settings(max_examples=75, deadline=None)
