@@ -120,6 +120,11 @@ class Principal:
         return self.actors[0] if self.actors else None
 
     @property
+    def acting(self) -> tuple[PrincipalRef, ...]:
+        """The references of the actors, sender first."""
+        return tuple(actor.ref for actor in self.actors)
+
+    @property
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
 

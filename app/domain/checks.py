@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.access import Kind, PolicyId, Principal, Proof, Ruling
+from app.domain.access import Kind, PolicyId, Principal, Profile, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -89,10 +89,11 @@ def applied(
         outcome = CheckOutcome.NARROWED if narrowed else CheckOutcome.PASS
         return Check(check=name, outcome=outcome, reason=reason, policies=_of(rules, name, decided_by))
 
-    subject, actor = principal.subject.profile, principal.actor.profile if principal.actor else None
-    parties = [subject] if actor is None else [subject, actor]
+    subject, actors = principal.subject.profile, [actor.profile for actor in principal.actors]
+    parties = [subject, *actors]
     ceiling = min(party.clearance for party in parties)
     categories = frozenset.intersection(*(party.categories for party in parties))
+    limited = [actor for actor in actors if actor.collections]
     bound = [party for party in parties if party.jurisdictions or party.kind is Kind.USER]
     shown = f"; what is shown is {label.level.word}" if label else ""
     integrity = (
@@ -122,15 +123,14 @@ def applied(
             CheckName.BOUNDARY,
             True,
             f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
-            "and that do not deny it"
-            + (f", in the collections that {actor.ref} may use." if actor and actor.collections else "."),
+            "and that do not deny it" + (f", in the collections that {_all_of(limited)} may use." if limited else "."),
         ),
         check(
             CheckName.CLEARANCE,
             ceiling < max(Level),
             f"Cleared up to {ceiling.word}"
             + (f", for {', '.join(sorted(categories))}" if categories else ", for no special category")
-            + (" (the lower of subject and actor)" if actor else "")
+            + (f" (the lowest of {_all_of(parties)})" if len(actors) > 1 else _OF_BOTH if actors else "")
             + f"{shown}.",
         ),
         check(
@@ -212,10 +212,20 @@ def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tupl
 
 
 def _who(principal: Principal) -> str:
-    if principal.actor is None:
-        return f"{principal.subject.ref}, proven by its own key."
+    """The subject, how it is known, and the whole chain, from whoever acts for it to whoever sent the request."""
     how = "proven by its own credential" if principal.proof is Proof.PROVEN else "asserted by the assistant, not proven"
-    return f"{principal.subject.ref} ({how}), through {principal.actor.ref}."
+    how += " and a second factor" if principal.second_factor else ""
+    if not principal.actors:
+        return f"{principal.subject.ref}, {how}."
+    through = ", through ".join(reversed(principal.acting))
+    return f"{principal.subject.ref} ({how}), through {through}."
+
+
+_OF_BOTH = " (the lower of subject and actor)"
+
+
+def _all_of(parties: Sequence[Profile]) -> str:
+    return " and ".join(party.ref for party in parties)
 
 
 def _of(rules: Sequence[Rule], name: CheckName, decided_by: frozenset[PolicyId]) -> tuple[PolicyId, ...]:

@@ -41,7 +41,8 @@ class Trace:
     at: Instant
     kind: TraceKind
     subject: PrincipalRef
-    actor: PrincipalRef | None
+    actors: tuple[PrincipalRef, ...]
+    """The whole chain that acted for the subject, whoever sent the request first."""
     proof: Proof
     outcome: str
     request: Account
