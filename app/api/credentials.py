@@ -9,8 +9,8 @@ from app.operations.identify import Credentials
 
 _bearer = HTTPBearer(
     auto_error=False,
-    description="An API key (`mun_...`) of a person, an assistant or an administrator; or a JWT access token (RFC 9068) "
-    "of the configured issuer, whose `act` names the assistants that act for its subject.",
+    description="An API key (`mun_...`) of a person, an assistant or an administrator; or a JWT access token "
+    "(RFC 9068) of the configured issuer, whose `act` names the assistants that act for its subject.",
 )
 
 

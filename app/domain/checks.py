@@ -1,10 +1,10 @@
 """Governance checks: what was applied to an answer, in order, in words that give nothing away."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.access import Kind, PolicyId, Principal, Profile, Proof, Ruling
+from app.domain.access import Grant, Kind, PolicyId, Principal, Profile, Proof, Ruling
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -66,6 +66,8 @@ class Asked:
     known_at: Instant | None
     ahead: bool = False
     """`valid_at` is still to come."""
+    broken_glass: tuple[Grant, ...] = ()
+    """What the subject opened to itself in an emergency, among the collections in question."""
 
 
 def applied(
@@ -119,11 +121,16 @@ def applied(
             else "No purpose was stated: only what is open to any purpose was searched.",
         ),
         check(CheckName.TOOL, False, "Retrieval is allowed to this principal over this interface."),
-        check(
-            CheckName.BOUNDARY,
-            True,
-            f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
-            "and that do not deny it" + (f", in the collections that {_all_of(limited)} may use." if limited else "."),
+        replace(
+            check(
+                CheckName.BOUNDARY,
+                True,
+                f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
+                "and that do not deny it"
+                + (f", in the collections that {_all_of(limited)} may use." if limited else ".")
+                + "".join(map(_broken, asked.broken_glass)),
+            ),
+            outcome=CheckOutcome.WARNED if asked.broken_glass else CheckOutcome.NARROWED,
         ),
         check(
             CheckName.CLEARANCE,
@@ -219,6 +226,14 @@ def _who(principal: Principal) -> str:
         return f"{principal.subject.ref}, {how}."
     through = ", through ".join(reversed(principal.acting))
     return f"{principal.subject.ref} ({how}), through {through}."
+
+
+def _broken(glass: Grant) -> str:
+    """So that nobody who reads an answer takes it for an everyday one."""
+    return (
+        f" The glass is broken (ticket {glass.because}): {', '.join(sorted(glass.collections))} is open to "
+        f"{glass.subject} until {iso(glass.ends)} at the latest."
+    )
 
 
 _OF_BOTH = " (the lower of subject and actor)"

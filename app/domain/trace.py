@@ -27,6 +27,8 @@ class TraceKind(StrEnum):
     CHANGE = "change"
     """Something was written: by whom, what, in which request."""
     REFUSAL = "refusal"
+    BREAK_GLASS = "break-glass"
+    """Somebody opened collections to themselves in an emergency, or that was ended."""
 
 
 Account = Mapping[str, Any]

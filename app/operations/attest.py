@@ -40,7 +40,7 @@ def attest(
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(reach, drops),
+        grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
@@ -142,7 +142,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -150,7 +150,9 @@ def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
             "policies": epochs.policies,
             "directory": epochs.directory,
             "boundaries": epochs.boundaries,
+            "grants": epochs.grants,
         },
+        "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},

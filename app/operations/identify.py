@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import NOBODY, Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, kind_of
+from app.domain.access import NOBODY, Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, holds_for, kind_of
 from app.domain.errors import Invalid, NotPermitted, Unauthenticated
 from app.domain.instants import Instant
 from app.domain.sources import ForeignKind
@@ -39,7 +39,7 @@ class Standing:
     epochs: Epochs
     now: Instant
     grants: tuple[Grant, ...] = ()
-    """Those of the subject that are in force now."""
+    """Those of the subject that are in force now for this principal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def standing_of(
 def _standing(ports: Ports, session: Session, principal: Principal, epochs: Epochs, now: Instant) -> Standing:
     subject = principal.subject.ref
     given = ports.memo.recall(("grants", subject, epochs.grants), lambda: grants.grants_of(session, subject))
-    in_force = tuple(each for each in given if each.begins <= now < each.ends)
+    in_force = tuple(each for each in given if holds_for(each, principal, now))
     return Standing(principal=principal, epochs=epochs, now=now, grants=in_force)
 
 

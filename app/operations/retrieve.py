@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
+from app.domain.access import BoundaryId, Collection, Grant, GrantKind, Obligation, PolicyId, Reach
 from app.domain.answer import Answer, Mode, Query, Recourse, Usage
 from app.domain.checks import Asked, applied, authority, blocked
 from app.domain.citation import (
@@ -119,6 +119,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
                 valid_at=reach.valid_at,
                 known_at=query.known_at,
                 ahead=reach.valid_at > standing.now,
+                broken_glass=_broken_glass(standing, query),
             ),
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
@@ -168,6 +169,14 @@ def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> 
     if query.collections is None:
         return reach
     return authorize.within_collections(ports, session, standing, reach, query.collections)
+
+
+def _broken_glass(standing: Standing, query: Query) -> tuple[Grant, ...]:
+    return tuple(
+        each
+        for each in standing.grants
+        if each.kind is GrantKind.BREAK_GLASS and (query.collections is None or each.collections & query.collections)
+    )
 
 
 def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) -> tuple[Recourse, ...]:

@@ -76,6 +76,7 @@ def _row(case: Written, parties: Mapping[str, Party]) -> Row:
                 subject=parties[case["who"]],
                 actors=(parties[through],) if through else (),
                 proof=Proof.ASSERTED if case.get("asserted") else Proof.PROVEN,
+                second_factor=case.get("second factor", False),
             ),
             action=Action(case["asks"]),
             purpose=case.get("for"),
