@@ -14,8 +14,8 @@ from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
 from app.operations.prepare import ensure_administrator_key, prepare
-from app.ports import Index, Ports
-from app.settings import Settings
+from app.ports import Index, Ports, TokenVerifier
+from app.settings import OidcSettings, Settings, words
 from app.store.database import open_engine
 
 INDEX_PATIENCE_S = 20.0
@@ -80,6 +80,8 @@ def open_ports(
             ),
             policy_approvals=settings.policies.approvals,
             source_locations=settings.sources.locations,
+            tokens=token_verifier(settings.oidc),
+            break_glass_minutes=settings.break_glass.max_minutes,
         )
 
 
@@ -93,6 +95,7 @@ def initialise(settings: Settings) -> str | None:
 
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
+    token_verifier(settings.oidc)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)
@@ -108,6 +111,31 @@ def initialise(settings: Settings) -> str | None:
         )
     finally:
         engine.dispose()
+
+
+def token_verifier(settings: OidcSettings) -> TokenVerifier | None:
+    """The verifier of the configured issuer's tokens; None without an issuer. Raises `Invalid`; asks nobody yet."""
+    if settings.issuer is None:
+        return None
+    if not settings.audience:
+        raise Invalid("MUNIMENT_OIDC__ISSUER wants MUNIMENT_OIDC__AUDIENCE: what a token for this server names as aud.")
+    from app.adapters.httpx_issuer import Issuer
+    from app.adapters.joserfc_tokens import ASYMMETRIC, Expected, JoserfcTokens
+
+    return JoserfcTokens(
+        Issuer(url=settings.issuer, jwks_url=settings.jwks_url),
+        Expected(
+            audience=settings.audience,
+            algorithms=frozenset(words(settings.algorithms)) or ASYMMETRIC,
+            leeway_s=settings.leeway_s,
+            subject_claim=settings.subject_claim,
+            namespace=settings.identities,
+            second_factor_acr=frozenset(words(settings.second_factor_acr)),
+            second_factor_amr=frozenset(words(settings.second_factor_amr)),
+        ),
+        refresh_s=settings.refresh_s,
+        max_stale_s=settings.max_stale_s,
+    )
 
 
 def secret(home: Path, name: str) -> bytes:

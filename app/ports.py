@@ -19,6 +19,7 @@ from app.domain.jobs import Limits
 from app.domain.memo import Memo
 from app.domain.policies import Examination
 from app.domain.redaction import Spotted
+from app.domain.tokens import Claims
 
 
 class Index(Protocol):
@@ -172,6 +173,18 @@ class BlobStore(Protocol):
         ...
 
 
+class TokenVerifier(Protocol):
+    """Access tokens of the institution's issuer. May wait for the issuer, a few seconds at the most."""
+
+    def verify(self, token: str, *, now: Instant) -> Claims:
+        """What a token says that is signed by the issuer, for us, and in its time.
+
+        Raises `Unauthenticated` with a sentence that begins with "The token" and says what is wrong with it, and
+        `Unavailable` while that cannot be told because the issuer is down.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """All that an operation may reach; a test replaces one with `dataclasses.replace`."""
@@ -197,3 +210,7 @@ class Ports:
     """How many administrators other than its author have to approve a policy set before it decides."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""
+    tokens: TokenVerifier | None = None
+    """None: no issuer is configured, and every token is refused."""
+    break_glass_minutes: int = 60
+    """The longest that a broken glass stays open."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    break_glass,
     control,
     documents,
     duplicates,
@@ -60,7 +61,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    governing = (control, registers, policies)
+    governing = (control, registers, policies, break_glass)
     for each in (*knowledge, *fetching, reading, *governing, health):
         app.include_router(each.routes)
     handle_problems(app, ports)

@@ -45,6 +45,12 @@ class DetectionSettings(BaseModel):
     )
 
 
+def words(stated: tuple[str, ...] | str) -> tuple[str, ...]:
+    """What a setting lists, one by one: a list in the file, commas between in the environment."""
+    listed = stated.split(",") if isinstance(stated, str) else stated
+    return tuple(each.strip() for each in listed if each.strip())
+
+
 class SourcesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     allow: tuple[str, ...] | str = Field(
@@ -58,8 +64,29 @@ class SourcesSettings(BaseModel):
     @property
     def locations(self) -> tuple[str, ...]:
         """What `allow` names, one by one."""
-        named = self.allow.split(",") if isinstance(self.allow, str) else self.allow
-        return tuple(each.strip() for each in named if each.strip())
+        return words(self.allow)
+
+
+class OidcSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    issuer: str | None = Field(default=None, description="Whose access tokens are taken; unset: nobody's.")
+    audience: str | None = Field(default=None, description="What `aud` of a token has to name: this server.")
+    jwks_url: str | None = Field(default=None, description="The issuer's keys; unset: where its metadata say.")
+    algorithms: tuple[str, ...] | str = Field(default=(), description="Unset: every asymmetric one.")
+    leeway_s: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
+    subject_claim: str = Field(default="sub", description="The claim that names the person.")
+    identities: str | None = Field(
+        default=None, description="The namespace of /v1/identities that says whom names mean; unset: they are ids here."
+    )
+    second_factor_acr: tuple[str, ...] | str = ()
+    second_factor_amr: tuple[str, ...] | str = "mfa"
+    refresh_s: float = Field(default=300, ge=1, description="After which it is looked whether keys still hold.")
+    max_stale_s: float = Field(default=3600, ge=1, description="How long keys are used while the issuer is down.")
+
+
+class BreakGlassSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_minutes: int = Field(default=60, ge=1, le=1440, description="The longest that a broken glass stays open.")
 
 
 class PolicySettings(BaseModel):
@@ -92,6 +119,8 @@ class Settings(BaseSettings):
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
     policies: PolicySettings = PolicySettings()
+    oidc: OidcSettings = OidcSettings()
+    break_glass: BreakGlassSettings = BreakGlassSettings()
 
     @classmethod
     def settings_customise_sources(

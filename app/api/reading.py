@@ -40,7 +40,8 @@ class TraceOut(BaseModel):
     at: str
     kind: str
     subject: str
-    actor: str | None
+    actor: str | None = Field(description="The assistant that sent the request for the subject.")
+    actors: list[str] = Field(description="The whole chain of assistants, whoever sent the request first.")
     proof: str
     outcome: str
     request: dict[str, Any] = Field(description="`query` is null to everybody but the one who asked.")
@@ -103,7 +104,8 @@ def _trace(reviewed: review.Reviewed) -> TraceOut:
         at=iso(trace.at),
         kind=trace.kind,
         subject=trace.subject,
-        actor=trace.actor,
+        actor=trace.actors[0] if trace.actors else None,
+        actors=list(trace.actors),
         proof=trace.proof,
         outcome=trace.outcome,
         request=dict(trace.request),

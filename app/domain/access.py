@@ -122,6 +122,11 @@ class Principal:
         return self.actors[0] if self.actors else None
 
     @property
+    def acting(self) -> tuple[PrincipalRef, ...]:
+        """The references of the actors, sender first."""
+        return tuple(actor.ref for actor in self.actors)
+
+    @property
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
 
@@ -143,6 +148,8 @@ class Action(StrEnum):
     """Principals, keys, purposes, collections, policies; over the institution."""
     AUDIT = "audit"
     """Other people's traces; over the institution."""
+    BREAK_GLASS = "break-glass"
+    """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,12 +305,33 @@ class Grant:
     ends: Instant
     because: str
     """The escalation that it answers, or the ticket that the glass was broken for."""
+    reason: str = ""
+    """In the words of whoever gave or took it."""
     granted_by: PrincipalRef
 
 
 class GrantKind(StrEnum):
     ESCALATION = "escalation"
     BREAK_GLASS = "break-glass"
+    """INVARIANT: good only for who proves to be its subject with a second factor, as it was taken (`holds_for`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenGlass:
+    """A grant that somebody took, and who ended it before its time."""
+
+    grant: Grant
+    ended_at: Instant | None
+    ended_by: PrincipalRef | None
+
+    def is_open(self, now: Instant) -> bool:
+        return self.ended_at is None and self.grant.begins <= now < self.grant.ends
+
+
+def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
+    """Whether a grant of the principal's subject is in force for it now."""
+    strong = grant.kind is not GrantKind.BREAK_GLASS or principal.second_factor
+    return strong and grant.begins <= now < grant.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

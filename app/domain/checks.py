@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.access import Grant, Kind, Obligation, Party, PolicyId, Principal, PrincipalRef, Proof, Ruling
+from app.domain.access import (
+    Grant,
+    GrantKind,
+    Kind,
+    Obligation,
+    Party,
+    PolicyId,
+    Principal,
+    PrincipalRef,
+    Profile,
+    Proof,
+    Ruling,
+)
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
@@ -110,12 +122,14 @@ def applied(
         said = " ".join([reason, *widened.get(name, ())])
         return Check(check=name, outcome=outcome, reason=said, policies=_of(rules, name, decided_by))
 
-    subject, actor = principal.subject.profile, principal.actor.profile if principal.actor else None
-    parties = [subject] if actor is None else [subject, actor]
+    subject, actors = principal.subject.profile, [actor.profile for actor in principal.actors]
+    parties = [subject, *actors]
     ceiling = min(party.clearance for party in parties)
     categories = frozenset.intersection(*(party.categories for party in parties))
-    placed = [principal.subject, *([principal.actor] if principal.actor else [])]
+    limited = [actor for actor in actors if actor.collections]
+    placed = [principal.subject, *principal.actors]
     bound = [party for party in placed if party.profile.jurisdictions or party.kind is Kind.USER]
+    broken = any(grant.kind is GrantKind.BREAK_GLASS for grant in grants)
     shown = f"; what is shown is {label.level.word}" if label else ""
     integrity = (
         Check(
@@ -140,19 +154,22 @@ def applied(
             else "No purpose was stated: only what is open to any purpose was searched.",
         ),
         check(CheckName.TOOL, False, "Retrieval is allowed to this principal over this interface."),
-        check(
-            CheckName.BOUNDARY,
-            True,
-            f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
-            "and that do not deny it"
-            + (f", in the collections that {actor.ref} may use." if actor and actor.collections else "."),
+        replace(
+            check(
+                CheckName.BOUNDARY,
+                True,
+                f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
+                "and that do not deny it"
+                + (f", in the collections that {_all_of(limited)} may use." if limited else "."),
+            ),
+            outcome=CheckOutcome.WARNED if broken else CheckOutcome.NARROWED,
         ),
         check(
             CheckName.CLEARANCE,
             ceiling < max(Level),
             f"Cleared up to {ceiling.word}"
             + (f", for {', '.join(sorted(categories))}" if categories else ", for no special category")
-            + (" (the lower of subject and actor)" if actor else "")
+            + (f" (the lowest of {_all_of(parties)})" if len(actors) > 1 else _OF_BOTH if actors else "")
             + f"{shown}.",
         ),
         check(
@@ -178,13 +195,23 @@ def applied(
     )
 
 
+def _opened(grant: Grant) -> str:
+    """What a grant opens; in words that nobody takes for everyday ones if the subject took it itself."""
+    opened = ", ".join(sorted(grant.collections))
+    if grant.kind is GrantKind.BREAK_GLASS:
+        ticket = f"(ticket {grant.because})"
+        return (
+            f"The glass is broken {ticket}: {opened} is open to {grant.subject} until {iso(grant.ends)} at the latest."
+        )
+    return f"A grant opens {opened} until {iso(grant.ends)}."
+
+
 def _widened(rules: Sequence[Rule], grants: Sequence[Grant]) -> dict[CheckName, list[str]]:
     """What grants open and waive, and until when, by the check that says so."""
     said: dict[CheckName, list[str]] = {}
     for grant in grants:
         if grant.collections:
-            sentence = f"A grant opens {', '.join(sorted(grant.collections))} until {iso(grant.ends)}."
-            said.setdefault(CheckName.BOUNDARY, []).append(sentence)
+            said.setdefault(CheckName.BOUNDARY, []).append(_opened(grant))
         for rule in rules:
             if rule.escalate_to and rule.code in grant.waives:
                 sentence = f"A grant waives {rule.code} for this question until {iso(grant.ends)}."
@@ -293,14 +320,24 @@ def _refused(rule: Rule, *, escalated: bool) -> Check:
     )
 
 
-_WAIVERS = {"owner": "the owner of the collection"}
+_WAIVERS = {"owner": "the owner of the purpose"}
 
 
 def _who(principal: Principal) -> str:
-    if principal.actor is None:
-        return f"{principal.subject.ref}, proven by its own key."
+    """The subject, how it is known, and the whole chain, from whoever acts for it to whoever sent the request."""
     how = "proven by its own credential" if principal.proof is Proof.PROVEN else "asserted by the assistant, not proven"
-    return f"{principal.subject.ref} ({how}), through {principal.actor.ref}."
+    how += " and a second factor" if principal.second_factor else ""
+    if not principal.actors:
+        return f"{principal.subject.ref}, {how}."
+    through = ", through ".join(reversed(principal.acting))
+    return f"{principal.subject.ref} ({how}), through {through}."
+
+
+_OF_BOTH = " (the lower of subject and actor)"
+
+
+def _all_of(parties: Sequence[Profile]) -> str:
+    return " and ".join(party.ref for party in parties)
 
 
 def _whereabouts(party: Party) -> str:

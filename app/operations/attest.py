@@ -36,12 +36,12 @@ def attest(
         at=standing.now,
         kind=TraceKind.RETRIEVE,
         subject=standing.principal.subject.ref,
-        actor=standing.principal.actor.ref if standing.principal.actor else None,
+        actors=standing.principal.acting,
         proof=standing.principal.proof,
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(reach, drops),
+        grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
@@ -81,7 +81,7 @@ def record_with(
         at=ports.now(),
         kind=kind,
         subject=principal.subject.ref,
-        actor=principal.actor.ref if principal.actor else None,
+        actors=principal.acting,
         proof=principal.proof,
         outcome=outcome,
         request=request,
@@ -154,7 +154,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -162,7 +162,9 @@ def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
             "policies": epochs.policies,
             "directory": epochs.directory,
             "boundaries": epochs.boundaries,
+            "grants": epochs.grants,
         },
+        "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},

@@ -329,7 +329,7 @@ def _as_the_tables_say(ports: Ports, cedar: str, stored: StoredTables | None) ->
 def _locks_nobody_out(ports: Ports, cedar: str, standing: Standing) -> None:
     """INVARIANT: whoever puts a set in force can put another in force: a set that nobody can replace is for ever."""
     with reading(ports.engine) as session:
-        bootstrap = standing_of(ports, session, BOOTSTRAP_ADMINISTRATOR, actor=None, proof=Proof.PROVEN)
+        bootstrap = standing_of(ports, session, BOOTSTRAP_ADMINISTRATOR, actors=(), proof=Proof.PROVEN)
         for each, called in ((standing, "you"), (bootstrap, "the bootstrap administrator")):
             if not authorize.would_permit(ports, session, cedar, each, Action.MANAGE, Institution()):
                 raise Invalid(f"Under this policy set {called} could not manage any more, so it could not be undone.")
@@ -352,7 +352,7 @@ def _approved(
 
 
 def _administers(ports: Ports, session: Session, ref: PrincipalRef) -> bool:
-    standing = standing_of(ports, session, ref, actor=None, proof=Proof.PROVEN)
+    standing = standing_of(ports, session, ref, actors=(), proof=Proof.PROVEN)
     return authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
 
 

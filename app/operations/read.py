@@ -418,7 +418,9 @@ def _intact_text(session: Session, version: Version) -> str:
 
 def _on_record(ports: Ports, view: _View, shown: Shown, what: str, purpose: str | None) -> None:
     principal = view.standing.principal
+    opening = [each.id for each in view.standing.grants if shown.version.document.collection in each.collections]
     request = {
+        **({"grants": opening} if opening else {}),
         "what": what,
         "document": shown.version.document.id,
         "version": shown.version.number,

@@ -56,7 +56,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         principal = standing.principal
         registrant = Registrant(
             subject=principal.subject.ref,
-            actor=principal.actor.ref if principal.actor else None,
+            actors=principal.acting,
             proof=principal.proof,
         )
         if before is not None and (before.settings, before.registrant) == (settings, registrant):
@@ -192,7 +192,7 @@ def put_identities(
                 if ref in unknown
             )
             raise Invalid("Some principals are not known here; nothing was changed.", faults=faults)
-    with laying_down(ports, standing) as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):  # tokens may name people by these
         by = standing.principal.subject.ref
         if store.record_foreign_principals(session, namespace, wanted, at=at, by=by):
             concerned = [each for each in store.registered_ever(session) if each.settings.namespace == namespace]

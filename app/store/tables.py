@@ -307,6 +307,7 @@ class GrantRow(SQLModel, table=True):
     begins: int = _instant()
     ends: int = _instant()
     because: str = Field(sa_type=Text)
+    reason: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str

@@ -98,7 +98,10 @@ def permitted(question: Question, resource: Resource) -> bool:
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
     if isinstance(resource, Collection):
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
-    role = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS}.get(action)
+    if action is Action.BREAK_GLASS and (question.principal.actor or not question.principal.second_factor):
+        return False
+    roles = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS, Action.BREAK_GLASS: BREAK_GLASS}
+    role = roles.get(action)
     return role is None or role in subject.groups
 
 
@@ -178,7 +181,8 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
-GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors")]
+BREAK_GLASS = PrincipalRef("group:break-glass")
+GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "break-glass")]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
 ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
 COLLECTIONS = ["library", "files"]
@@ -220,7 +224,9 @@ def questions(draw: st.DrawFn) -> Question:
     actor = draw(st.none() | parties([ref for ref in ASSISTANTS if ref != subject.ref]))
     proof = Proof.PROVEN if actor is None else draw(st.sampled_from(Proof))
     return Question(
-        principal=Principal(subject=subject, actors=(actor,) if actor else (), proof=proof),
+        principal=Principal(
+            subject=subject, actors=(actor,) if actor else (), proof=proof, second_factor=draw(st.booleans())
+        ),
         action=draw(st.sampled_from([*Action, Action.READ, Action.READ])),
         purpose=draw(st.sampled_from([*REASONS, None])),
         client=draw(st.sampled_from([None, "ina"])),
