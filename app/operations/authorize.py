@@ -94,14 +94,19 @@ def reach(
     )
 
 
-def grants_in_play(standing: Standing, principal_reach: Reach) -> tuple[Grant, ...]:
-    """The subject's grants that this question is covered by."""
+def grants_in_play(
+    standing: Standing, principal_reach: Reach, *, collections: frozenset[str] | None
+) -> tuple[Grant, ...]:
+    """The subject's grants that this question is covered by, among these collections if it names any."""
     asked = principal_reach.grounds.question
     this = (asked.purpose, asked.client, asked.destination)
     return tuple(
         each
         for each in standing.grants
-        if (each.collections and each.purpose in (None, asked.purpose))
+        if (
+            (each.collections if collections is None else each.collections & collections)
+            and each.purpose in (None, asked.purpose)
+        )
         or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
 

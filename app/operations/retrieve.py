@@ -127,7 +127,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             intact=intact,
             authority=authority(passages, ruled=confirmed.ruled),
             personal_data=personal_data(passages, confirmed.obligations, label),
-            grants=authorize.grants_in_play(standing, reach),
+            grants=authorize.grants_in_play(standing, reach, collections=query.collections),
         ),
         recourse=recourse,
         usage=_usage(ports, query, confirmed.tokens_of(passages), watch),
