@@ -40,8 +40,8 @@ _KEPT_RESOURCES = 4_096
 """Resources that are kept in Cedar's own form, about 12 kB each."""
 _KEPT_SETS = 8
 """Compiled policy sets: today's, and those that replays and simulations compare with it."""
-_CEDAR_ERRORS = (ValueError, TypeError, KeyError, RuntimeError)
-"""What cedarpy raises, and what reading its answers can."""
+_CEDAR_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+"""What cedarpy raises, and what telling it of misfits and reading its answers can."""
 
 
 def default_policies() -> str:

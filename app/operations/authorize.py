@@ -81,7 +81,7 @@ def reach(
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
-        weigh=lambda extent: 3 * len(extent.rulings) + 100,
+        weigh=lambda extent: 2 * len(extent.allowed) + 100,
     )
     return Reach(
         boundaries=extent.allowed,
@@ -395,7 +395,7 @@ def _rulings(
     new = [id for id in resources if id not in before]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
-    ports.memo.put(key, after, weight=3 * len(after) + 100)
+    ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
 
@@ -409,7 +409,7 @@ def _resources(
         return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
 
     key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
-    return ports.memo.recall(key, fill_in, weigh=lambda made: 3 * len(made) + 100)
+    return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
