@@ -879,10 +879,11 @@ def test_trace_of_an_answer_is_ones_own_and_tells_what_was_asked_and_shown(offic
     answer = office.run.retrieve("user:ana", QUESTION, **FULL)
     trace = got(office.run, f"/v1/traces/{answer['trace_id']}")
     assert trace.keys() == {
-        "id", "at", "kind", "subject", "actor", "proof", "outcome", "request", "response", "grounds",
+        "id", "at", "kind", "subject", "actor", "actors", "proof", "outcome", "request", "response", "grounds",
     }  # fmt: skip
     assert (trace["id"], trace["kind"], trace["outcome"]) == (answer["trace_id"], "retrieve", "answered")
-    assert (trace["subject"], trace["actor"], trace["proof"]) == ("user:ana", None, "proven")
+    assert (trace["subject"], trace["actor"], trace["actors"]) == ("user:ana", None, [])
+    assert trace["proof"] == "proven"
     assert in_utc(trace["at"])
     assert trace["request"] == {
         "query": QUESTION,
@@ -995,6 +996,9 @@ CONTRACT = {
     "POST /v1/policies/{id}/test",
     "POST /v1/policies/{id}/approve",
     "POST /v1/policies/{id}/activate",
+    "POST /v1/break-glass",
+    "GET /v1/break-glass",
+    "DELETE /v1/break-glass/{id}",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
