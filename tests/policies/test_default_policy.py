@@ -110,6 +110,8 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     yield not subject.profile.active
     yield subject.ref == BOOTSTRAP_ADMINISTRATOR and action in (*SEE, Action.CURATE)
     yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT)
+    trusted = actor is not None and actor.ref in ("assistant:console", "assistant:importer")
+    yield question.principal.proof is Proof.ASSERTED and action is Action.CURATE and not trusted
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
         if subject.kind is Kind.USER and action in (*SEE, Action.ASK):
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
@@ -184,7 +186,7 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 BREAK_GLASS = PrincipalRef("group:break-glass")
 GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "break-glass")]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
-ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
+ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot"), PrincipalRef("assistant:console")]
 COLLECTIONS = ["library", "files"]
 PLACES, REASONS, CATEGORIES = ["EU", "US"], ["support", "review"], ["pii", "phi"]
 BY_INA = "client:ina"
