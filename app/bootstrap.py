@@ -75,6 +75,7 @@ def open_ports(
                 max_setbacks=settings.ingest.max_setbacks,
                 dead_after_s=settings.ingest.dead_after_s,
             ),
+            max_key_days=settings.keys.max_days,
             source_locations=settings.sources.locations,
         )
 

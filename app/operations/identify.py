@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, kind_of
+from app.domain.access import Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, Scope, kind_of
 from app.domain.errors import Invalid, NotPermitted, Unauthenticated
-from app.domain.instants import Instant
+from app.domain.instants import Instant, iso
+from app.domain.keys import Key
 from app.ports import Ports
 from app.store import directory, grants
 
@@ -42,17 +43,19 @@ class Standing:
 def identify(ports: Ports, session: Session, credentials: Credentials) -> Standing:
     """Whose request it is. Raises `Unauthenticated`, or `NotPermitted` when a delegation is not allowed.
 
-    1. The bearer must be somebody's key today.
-    2. A subject is named by at most one header, and only by an assistant.
-    3. A subject token must be a person's key today: then the subject is proven.
-    4. A subject on the assistant's word needs `may_assert`: then it is asserted.
+    1. The bearer must be somebody's key today, and not have expired.
+    2. What a key is limited to is a limit of the principal; so are both, if two are sent.
+    3. A subject is named by at most one header, and only by an assistant.
+    4. A subject token must be a person's key today: then the subject is proven.
+    5. A subject on the assistant's word needs `may_assert`: then it is asserted.
     """
-    holder, epochs, recorded = _holder(ports, session, credentials.bearer)
+    key, epochs, recorded = _holder(ports, session, credentials.bearer)
     now = Instant(max(ports.now(), recorded))
-    sender = _party(ports, session, holder, epochs)
+    sender = _party(ports, session, key.principal, epochs)
+    scopes = _scopes(key)
 
     if credentials.subject_token is None and credentials.on_behalf_of is None:
-        return _standing(ports, session, Principal(subject=sender), epochs, now)
+        return _standing(ports, session, Principal(subject=sender, scopes=scopes), epochs, now)
 
     if credentials.subject_token is not None and credentials.on_behalf_of is not None:
         raise Invalid("Name the person once: by Muniment-Subject-Token or by Muniment-On-Behalf-Of, not by both.")
@@ -60,15 +63,17 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
         raise NotPermitted("Only an assistant acts for somebody else. Send your own key without naming a person.")
 
     if credentials.subject_token is not None:
-        person, _, _ = _holder(ports, session, credentials.subject_token, header="Muniment-Subject-Token")
+        subject_key, _, _ = _holder(ports, session, credentials.subject_token, header="Muniment-Subject-Token")
+        person = subject_key.principal
         if kind_of(person) is not Kind.USER:
             raise Unauthenticated("Muniment-Subject-Token must be the key of a person.")
         proof = Proof.PROVEN
+        scopes |= _scopes(subject_key)
     else:
         person = _asserted(sender, credentials.on_behalf_of or "")
         proof = Proof.ASSERTED
     subject = _party(ports, session, person, epochs)
-    principal = Principal(subject=subject, actors=(sender,), proof=proof)
+    principal = Principal(subject=subject, actors=(sender,), proof=proof, scopes=scopes)
     return _standing(ports, session, principal, epochs, now)
 
 
@@ -100,19 +105,28 @@ def key_digest(key: str, *, pepper: bytes) -> str:
 
 def _holder(
     ports: Ports, session: Session, token: str | None, *, header: str = "Authorization"
-) -> tuple[PrincipalRef, Epochs, Instant]:
+) -> tuple[Key, Epochs, Instant]:
     if not token:
         raise Unauthenticated(
             f"Send an API key in {header}" + (": Bearer mun_..." if header == "Authorization" else ".")
         )
     if token.startswith("eyJ"):
         raise Unauthenticated("This server has no token issuer configured. Send an API key instead of a JWT.")
-    holder, epochs, recorded = directory.holder_of_key(session, key_digest(token, pepper=ports.pepper))
-    if holder is None:
+    key, epochs, recorded = directory.key_by_digest(session, key_digest(token, pepper=ports.pepper))
+    if key is None:
         raise Unauthenticated(
             f"The key in {header} is not known here, or was revoked. Ask an administrator for a new one."
         )
-    return holder, epochs, recorded
+    now = Instant(max(ports.now(), recorded))
+    if key.ends <= now:  # said to whoever holds it, and to nobody else: nobody else has the key to ask with
+        how = "was rotated, and the time beside its successor ended" if key.expires != key.ends else "expired"
+        raise Unauthenticated(f"The key in {header} {how} at {iso(key.ends)}. Ask an administrator for a new one.")
+    ports.key_uses.note(key.id, now)
+    return key, epochs, recorded
+
+
+def _scopes(key: Key) -> frozenset[Scope]:
+    return frozenset({key.scope} if key.scope else ())
 
 
 def _asserted(sender: Party, named: str) -> PrincipalRef:

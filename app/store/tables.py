@@ -40,6 +40,10 @@ def _instant() -> Any:
     return Field(sa_type=BigInteger)
 
 
+def _instant_or_none() -> Any:
+    return Field(default=None, sa_type=BigInteger)
+
+
 def _reference(column: str) -> Any:
     return Field(sa_column=Column(ROW_ID, ForeignKey(column), nullable=False, index=True))
 
@@ -108,7 +112,8 @@ class MembershipRow(SQLModel, table=True):
 
 
 class KeyRow(SQLModel, table=True):
-    """An API key, by the HMAC of its text; revoked when `recorded_to` has come."""
+    """An API key, by the HMAC of its text; revoked when `recorded_to` has come, and not let in once `expires_at` or
+    `retires_at` has. Empty `actions` and `collections` are no limit."""
 
     __tablename__ = "keys"
     __table_args__ = (_one_open("keys", "digest"),)
@@ -119,6 +124,14 @@ class KeyRow(SQLModel, table=True):
     recorded_to: int = _instant()
     recorded_by: str
     revoked_by: str | None = None
+    actions: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    collections: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    note: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    expires_at: int | None = _instant_or_none()
+    retires_at: int | None = _instant_or_none()
+    """When the overlap with its successor ends; set once, when it is rotated."""
+    last_used: int | None = _instant_or_none()
+    """To the minute. No answer depends on it."""
 
 
 class PurposeRow(SQLModel, table=True):

@@ -15,6 +15,7 @@ from app.domain.access import (
     ADMINISTRATORS,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    PROVISIONERS,
     Action,
     Boundary,
     Collection,
@@ -98,7 +99,7 @@ def permitted(question: Question, resource: Resource) -> bool:
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
     if isinstance(resource, Collection):
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
-    role = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS}.get(action)
+    role = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS, Action.PROVISION: PROVISIONERS}.get(action)
     return role is None or role in subject.groups
 
 
@@ -106,7 +107,7 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     subject, actor, action = question.principal.subject, question.principal.actor, question.action
     yield not subject.profile.active
     yield subject.ref == BOOTSTRAP_ADMINISTRATOR and action in (*SEE, Action.CURATE)
-    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT)
+    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT, Action.PROVISION)
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
         if subject.kind is Kind.USER and action in (*SEE, Action.ASK):
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
@@ -159,7 +160,7 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
-GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors")]
+GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "provisioners")]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
 ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
 COLLECTIONS = ["library", "files"]
