@@ -30,6 +30,7 @@ from app.api import (
     reading,
     retention,
     retrieve,
+    scim,
     sources,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
@@ -63,7 +64,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    for each in (*knowledge, *fetching, reading, control, keys, health):
+    for each in (*knowledge, *fetching, reading, control, keys, scim, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
@@ -136,6 +137,7 @@ class _Measured:
 _AT_MOST = (
     (re.compile(r"/v1/collections/[^/]+/documents"), MAX_BODY_BYTES),
     (re.compile(r"/v1/collections/[^/]+/sources/[^/]+/push"), push.MAX_PUSH_BYTES),
+    (re.compile(re.escape(scim.ROOT) + "(/.*)?", re.DOTALL), scim.MAX_SCIM_BYTES),
     (re.compile(r"/v1/identities/[^/]+"), identities.MAX_IDENTITIES_BYTES),
 )
 

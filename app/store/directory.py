@@ -1,5 +1,6 @@
 """Principals, memberships and API keys: who there is, in which groups, known by what."""
 
+from collections import defaultdict
 from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ from app.domain.access import (
 from app.domain.instants import FOREVER, Instant
 from app.domain.keys import Key
 from app.domain.labels import Level, parse_level
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import EpochsRow, KeyRow, MembershipRow, PrincipalRow
 
@@ -58,10 +59,14 @@ def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -
     parents = session.scalars(
         select(col(MembershipRow.parent)).where(col(MembershipRow.member) == ref, holds(MembershipRow, at))
     )
+    return _profile(row, frozenset(PrincipalRef(parent) for parent in parents))
+
+
+def _profile(row: PrincipalRow, groups: frozenset[PrincipalRef]) -> Profile:
     return Profile(
         ref=PrincipalRef(row.ref),
         display_name=row.display_name,
-        groups=frozenset(PrincipalRef(parent) for parent in parents),
+        groups=groups,
         clearance=parse_level(row.clearance),
         categories=frozenset(row.categories),
         jurisdictions=frozenset(row.jurisdictions),
@@ -71,6 +76,25 @@ def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -
         may_assert=row.may_assert,
         team=row.team,
     )
+
+
+def profiles(session: Session, refs: Iterable[PrincipalRef]) -> dict[PrincipalRef, tuple[Profile, Instant]]:
+    """As `profile`, of several at once, with when each was recorded; those that are not there are left out."""
+    rows: list[PrincipalRow] = []
+    parents: dict[str, set[PrincipalRef]] = defaultdict(set)
+    for some in in_pieces(refs):
+        rows += session.scalars(select(PrincipalRow).where(col(PrincipalRow.ref).in_(some), holds(PrincipalRow)))
+        edges = select(col(MembershipRow.member), col(MembershipRow.parent))
+        for member, parent in session.execute(edges.where(col(MembershipRow.member).in_(some), holds(MembershipRow))):
+            parents[member].add(PrincipalRef(parent))
+    return {
+        PrincipalRef(row.ref): (_profile(row, frozenset(parents[row.ref])), Instant(row.recorded_from)) for row in rows
+    }
+
+
+def ever_recorded(session: Session, ref: PrincipalRef) -> bool:
+    """Whether there is or was a principal by that reference."""
+    return session.scalars(select(col(PrincipalRow.id)).where(col(PrincipalRow.ref) == ref)).first() is not None
 
 
 def party(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -> Party:

@@ -56,11 +56,12 @@ def _count() -> Any:
     return Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
+_STILL_OPEN: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text(f"recorded_to = {FOREVER:d}"))
+
+
 def _one_open(table: str, *columns: str) -> Index:
     """At most one row of these columns holds at a time."""
-    still_open = text(f"recorded_to = {FOREVER:d}")
-    name = f"uq_{table}_open"
-    return Index(name, *columns, unique=True, sqlite_where=still_open, postgresql_where=still_open)
+    return Index(f"uq_{table}_open", *columns, unique=True, **_STILL_OPEN)
 
 
 _STAGED = text("number IS NULL")
@@ -106,6 +107,41 @@ class MembershipRow(SQLModel, table=True):
     id: int | None = _row_id()
     member: str
     parent: str = Field(index=True)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    display: str | None = Field(default=None, sa_type=Text)
+    """How another directory shows the member in the group, if it says."""
+
+
+class ProvisionedRow(SQLModel, table=True):
+    """What another directory says of a user or group of its own, beside the principal that it is."""
+
+    __tablename__ = "provisioned"
+    __table_args__ = (
+        _one_open("provisioned", "id"),
+        Index("uq_provisioned_unique_name", "unique_name", unique=True, **_STILL_OPEN),
+        Index("ix_provisioned_name", "name", **_STILL_OPEN),
+        Index("ix_provisioned_display_name", "display_name", **_STILL_OPEN),
+        Index("ix_provisioned_external_id", "external_id", **_STILL_OPEN),
+    )
+    row_id: int | None = _row_id()
+    id: str
+    principal: str = Field(index=True)
+    kind: str
+    name: str = Field(sa_type=Text)
+    """`folded`, as the next two."""
+    unique_name: str | None = Field(sa_type=Text)
+    """Of a user, whose name no other user has."""
+    display_name: str = Field(sa_type=Text)
+    external_id: str | None = Field(sa_type=Text)
+    clearance: str | None
+    """None, here and in the next three: it does not say."""
+    categories: list[str] | None = Field(sa_type=JSON)
+    jurisdictions: list[str] | None = Field(sa_type=JSON)
+    team: str | None = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
+    created_at: int = _instant()
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str

@@ -149,7 +149,7 @@ def test_migrated_indexes_are_unique_over_what_holds_today(engine: Engine) -> No
         f"uq_{table.name}_open"
         for table in SQLModel.metadata.sorted_tables
         if any(column.name == "recorded_to" for column in table.columns)
-    }
+    } | {"uq_provisioned_unique_name"}
     catalogue = {
         "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
         "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'",
