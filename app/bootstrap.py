@@ -79,6 +79,7 @@ def open_ports(
                 dead_after_s=settings.ingest.dead_after_s,
             ),
             policy_approvals=settings.policies.approvals,
+            max_key_days=settings.keys.max_days,
             source_locations=settings.sources.locations,
             tokens=token_verifier(settings.oidc),
             break_glass_minutes=settings.break_glass.max_minutes,

@@ -16,6 +16,7 @@ from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
+from app.domain.keys import KeyUses
 from app.domain.memo import Memo
 from app.domain.policies import Examination
 from app.domain.redaction import Spotted
@@ -208,6 +209,9 @@ class Ports:
     limits: Limits = field(default_factory=Limits)
     policy_approvals: int = 0
     """How many administrators other than its author have to approve a policy set before it decides."""
+    key_uses: KeyUses = field(default_factory=KeyUses)
+    max_key_days: int | None = None
+    """How long an API key lives at the most; None if that is not limited."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""
     tokens: TokenVerifier | None = None

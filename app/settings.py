@@ -38,6 +38,13 @@ class IngestSettings(BaseModel):
     dead_after_s: float = Field(default=15.0, ge=1, description="Silence after which a worker is taken for dead.")
 
 
+class KeysSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="How long an API key lives at the most; unset: as long as was said."
+    )
+
+
 class DetectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     presidio: str | None = Field(
@@ -116,6 +123,7 @@ class Settings(BaseSettings):
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()
+    keys: KeysSettings = KeysSettings()
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
     policies: PolicySettings = PolicySettings()

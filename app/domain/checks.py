@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.access import (
+    Action,
     Grant,
     GrantKind,
     Kind,
@@ -153,7 +154,12 @@ def applied(
             if asked.purpose
             else "No purpose was stated: only what is open to any purpose was searched.",
         ),
-        check(CheckName.TOOL, False, "Retrieval is allowed to this principal over this interface."),
+        check(
+            CheckName.TOOL,
+            bool(principal.scopes),
+            "Retrieval is allowed to this principal over this interface"
+            + (f", with credentials that are limited to {principal.limits}." if principal.scopes else "."),
+        ),
         replace(
             check(
                 CheckName.BOUNDARY,
@@ -300,7 +306,9 @@ def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tupl
         Check(
             check=CheckName.TOOL,
             outcome=CheckOutcome.BLOCKED,
-            reason="No policy allows this principal to ask over this interface. Ask an administrator.",
+            reason="No policy allows this principal to ask over this interface. Ask an administrator."
+            if principal.may_use(Action.ASK)
+            else f"The credentials are limited to {principal.limits}, and a question takes ask.",
         ),
     )
     if any(check.check is CheckName.IDENTITY for check in named):

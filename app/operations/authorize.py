@@ -148,6 +148,11 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
+    if isinstance(resource, Institution) and not standing.principal.may_use(action):
+        raise NotPermitted(
+            f"What was sent is good for {standing.principal.limits} alone, and this takes {action}. Send a key that "
+            "is good for it, or ask an administrator for one."
+        )
     if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
@@ -182,7 +187,7 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return any(
+        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
             ports.policy_engine.decide(
                 laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
             )[0].allowed
@@ -231,7 +236,7 @@ def _collections_for(ports: Ports, session: Session, standing: Standing, action:
     key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
-        resources = list(laid_down.collections.values())
+        resources = [each for each in laid_down.collections.values() if _in_scope(question, each.name)]
         rulings = ports.policy_engine.decide(laid_down.policies, question, resources)
         return frozenset(each.name for each, ruling in zip(resources, rulings, strict=True) if ruling.allowed)
 
@@ -342,8 +347,15 @@ def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
+    if not _in_scope(question, resource.name if isinstance(resource, Collection) else None):
+        return DENIED
     key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
+
+
+def _in_scope(question: Question, collection: str | None) -> bool:
+    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    return question.principal.may_use(question.action, collection)
 
 
 def _boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
@@ -392,7 +404,7 @@ def _rulings(
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
     resources = _resources(ports, standing, laid_down, known)
-    new = [id for id in resources if id not in before]
+    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=len(after) + 100)

@@ -217,7 +217,7 @@ def test_key_is_shown_once_opens_what_it_should_and_is_revoked_at_once(office: O
     response = office.run.request("POST", "/v1/principals/user/ana/keys", "admin")
     assert (response.status_code, response.headers["cache-control"]) == (201, "no-store")
     issued = response.json()
-    assert issued.keys() == {"id", "key"}
+    assert issued.keys() == {"id", "key", "expires_at", "actions", "collections"}
     assert re.fullmatch(r"mun_[a-z2-7]{52}", issued["key"])
     headers = {"Authorization": f"Bearer {issued['key']}"}
     assert office.run.client.get("/v1/documents", headers=headers).status_code == 200
@@ -235,12 +235,15 @@ def test_key_is_shown_once_opens_what_it_should_and_is_revoked_at_once(office: O
 
 @pytest.mark.parametrize("who", ["user:lena", "user:max", "user:sunniva", "assistant:helper"])
 def test_control_plane_is_for_administrators(office: Office, who: str) -> None:
+    other = "user/ana" if who == "user:max" else "user/max"
     for method, path, body in (
         ("PUT", "/v1/principals/user/max", PRINCIPAL),
         ("GET", "/v1/principals/user/max", None),
         ("GET", "/v1/principals", None),
         ("POST", "/v1/principals/user/max/keys", None),
-        ("DELETE", "/v1/principals/user/max/keys/key_x", None),
+        ("GET", f"/v1/principals/{other}/keys", None),
+        ("DELETE", f"/v1/principals/{other}/keys/key_x", None),
+        ("POST", f"/v1/principals/{other}/keys/key_x/rotate", None),
         ("PUT", "/v1/purposes/mine", {"title": "Mine"}),
         ("PUT", "/v1/collections/policies", COLLECTION),
     ):
@@ -966,6 +969,8 @@ CONTRACT = {
     "PUT /v1/principals/{kind}/{id}",
     "POST /v1/principals/{kind}/{id}/keys",
     "DELETE /v1/principals/{kind}/{id}/keys/{key_id}",
+    "GET /v1/principals/{kind}/{id}/keys",
+    "POST /v1/principals/{kind}/{id}/keys/{key_id}/rotate",
     "PUT /v1/purposes/{id}",
     "PUT /v1/collections/{name}",
     "GET /v1/collections",

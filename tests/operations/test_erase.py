@@ -480,6 +480,7 @@ NOT_CONTENT = {
     "retention_due": {"*"},
     "principals": {"*"},
     "memberships": {"*"},
+    "provisioned": {"*"},
     "keys": {"*"},
     "purposes": {"*"},
     "jurisdictions": {"*"},

@@ -15,6 +15,7 @@ from app.domain.access import (
     ADMINISTRATORS,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    PROVISIONERS,
     Action,
     Boundary,
     Collection,
@@ -100,7 +101,12 @@ def permitted(question: Question, resource: Resource) -> bool:
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
     if action is Action.BREAK_GLASS and (question.principal.actor or not question.principal.second_factor):
         return False
-    roles = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS, Action.BREAK_GLASS: BREAK_GLASS}
+    roles = {
+        Action.MANAGE: ADMINISTRATORS,
+        Action.AUDIT: AUDITORS,
+        Action.BREAK_GLASS: BREAK_GLASS,
+        Action.PROVISION: PROVISIONERS,
+    }
     role = roles.get(action)
     return role is None or role in subject.groups
 
@@ -109,7 +115,7 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     subject, actor, action = question.principal.subject, question.principal.actor, question.action
     yield not subject.profile.active
     yield subject.ref == BOOTSTRAP_ADMINISTRATOR and action in (*SEE, Action.CURATE)
-    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT)
+    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT, Action.PROVISION)
     trusted = actor is not None and actor.ref in ("assistant:console", "assistant:importer")
     yield question.principal.proof is Proof.ASSERTED and action is Action.CURATE and not trusted
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
@@ -184,7 +190,8 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
 BREAK_GLASS = PrincipalRef("group:break-glass")
-GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "break-glass")]
+ROLES = ("administrators", "auditors", "break-glass", "provisioners")
+GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", *ROLES)]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
 ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot"), PrincipalRef("assistant:console")]
 COLLECTIONS = ["library", "files"]

@@ -168,7 +168,7 @@ def test_migrated_indexes_are_unique_over_what_holds_today(engine: Engine) -> No
         f"uq_{table.name}_open"
         for table in SQLModel.metadata.sorted_tables
         if any(column.name == "recorded_to" for column in table.columns)
-    }
+    } | {"uq_provisioned_unique_name"}
     catalogue = {
         "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
         "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'",
@@ -214,7 +214,7 @@ def test_preparing_by_four_processes_at_once_lays_everything_down_once(empty_dat
     assert active == "permit nothing"
     assert {name: len(tables[name]) for name in ("epochs", "principals", "memberships", "policy_activations")} == {
         "epochs": 1,
-        "principals": 4,
+        "principals": 5,
         "memberships": 1,
         "policy_activations": 1,
     }
