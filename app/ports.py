@@ -17,6 +17,7 @@ from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.recourse import RecourseTerms
 
 
 class Index(Protocol):
@@ -171,3 +172,6 @@ class Ports:
     limits: Limits = field(default_factory=Limits)
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""
+    recourse: RecourseTerms = field(default_factory=RecourseTerms)
+    webhook_locations: tuple[str, ...] = ()
+    """The URLs that webhooks may be at, and what lies below them; nothing else."""

@@ -16,6 +16,7 @@ from app.api import (
     documents,
     duplicates,
     erasure,
+    escalations,
     health,
     history,
     holds,
@@ -28,6 +29,7 @@ from app.api import (
     retention,
     retrieve,
     sources,
+    webhooks,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.corpus import MAX_DOCUMENT_BYTES
@@ -58,7 +60,8 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    for each in (*knowledge, *fetching, reading, control, health):
+    recourse = (escalations, webhooks)
+    for each in (*knowledge, *fetching, *recourse, reading, control, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

@@ -11,6 +11,7 @@ from pydantic_settings import (
 )
 
 TOML = "muniment.toml"
+_GROUP = r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
 
 class IndexSettings(BaseModel):
@@ -58,8 +59,40 @@ class SourcesSettings(BaseModel):
     @property
     def locations(self) -> tuple[str, ...]:
         """What `allow` names, one by one."""
-        named = self.allow.split(",") if isinstance(self.allow, str) else self.allow
-        return tuple(each.strip() for each in named if each.strip())
+        return _named(self.allow)
+
+
+class RecourseSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    remind_after_hours: float = Field(default=24, gt=0, description="Until those who decide are reminded, once.")
+    escalate_after_hours: float = Field(default=72, gt=0, description="Until others may decide in their place.")
+    expire_after_hours: float = Field(default=336, gt=0, description="Until a request that nobody decided is over.")
+    max_grant_hours: float = Field(default=720, gt=0, description="The longest that an approval may last.")
+    compliance: str | None = Field(
+        default=None,
+        pattern=_GROUP,
+        description="Who is asked when no rule and no collection says who; unset: group:auditors.",
+    )
+    escalate_to: str = Field(
+        default="group:administrators", pattern=_GROUP, description="Who may decide when nobody did in time."
+    )
+
+
+class WebhooksSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] | str = Field(
+        default=(), description="URLs that webhooks may be at, with what lies below and commas between; unset: none."
+    )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        return _named(self.allow)
+
+
+def _named(listed: tuple[str, ...] | str) -> tuple[str, ...]:
+    several = listed.split(",") if isinstance(listed, str) else listed
+    return tuple(each.strip() for each in several if each.strip())
 
 
 class Settings(BaseSettings):
@@ -84,6 +117,8 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
+    recourse: RecourseSettings = RecourseSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.domain.access import Principal, Reach
-from app.domain.answer import Answer, Query
+from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
 from app.domain.trace import Trace, TraceId, TraceKind
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import traces
+from app.store import escalations, traces
 from app.store.database import reading, writing
 
 
@@ -40,11 +40,13 @@ def attest(
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(reach, drops),
+        grounds=_grounds(reach, drops) | {"grants": [each.id for each in standing.grants]},
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
+        if query.again is not None:
+            escalations.add_repeat(session, query.again.escalation, trace.id)
     return answer
 
 
@@ -105,7 +107,28 @@ def _asked(query: Query) -> dict[str, Any]:
         "mode": query.mode,
         "workflow": query.workflow,
         "decision": query.decision,
-    }
+    } | ({"escalation": query.again.escalation, "asked_before": query.again.first} if query.again else {})
+
+
+def asked_in(trace: Trace) -> Query:
+    """The question that a trace of `retrieve` is of."""
+    request = trace.request
+    collections = request["collections"]
+    return Query(
+        text=request["query"],
+        purpose=request["purpose"],
+        client=request.get("client"),
+        destination=request.get("destination"),
+        collections=frozenset(collections) if collections is not None else None,
+        top_k=request["top_k"],
+        max_tokens=request["max_tokens"],
+        as_of=request["as_of"],
+        known_at=request["known_at"],
+        filters={name: tuple(values) for name, values in request["filters"].items()},
+        mode=Mode(request["mode"]),
+        workflow=request["workflow"],
+        decision=request["decision"],
+    )
 
 
 def _answered(answer: Answer) -> dict[str, Any]:
@@ -116,7 +139,7 @@ def _answered(answer: Answer) -> dict[str, Any]:
             for check in answer.checks
         ],
         "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
-        "recourse": [each.collection for each in answer.recourse],
+        "recourse": [each.collection or each.kind for each in answer.recourse],
         "usage": {
             "query_tokens": answer.usage.query_tokens,
             "context_tokens": answer.usage.context_tokens,

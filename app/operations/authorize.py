@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from app.domain.access import (
     Collection,
     Grounds,
     Obligation,
+    Owed,
     Purpose,
     Question,
     Reach,
@@ -247,9 +248,13 @@ def _terms(standing: Standing, purpose: str | None, client: str | None, destinat
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    opened = {(name, each.obligations) for each in opening for name in each.collections}
+    owed = {Owed(obligation=owed, collection=name) for name, several in opened for owed in several}
+    owed |= {Owed(obligation=owed, collection=None) for each in waiving if each.waives for owed in each.obligations}
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        owed=frozenset(owed),
     )
 
 
@@ -279,7 +284,7 @@ _LATEST_BOUNDARIES = "latest-boundaries"
 
 def _extent(ports: Ports, session: Session, standing: Standing, question: Question, laid_down: Register) -> _Extent:
     known = _boundaries(ports, session, standing)
-    rulings = _rulings(ports, standing, question, laid_down, known)
+    rulings = _owing(_rulings(ports, standing, question, laid_down, known), question.terms, known)
     allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
     curated = curated_collections(ports, session, standing)
     return _Extent(
@@ -308,6 +313,23 @@ def _rulings(
     after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=3 * len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
+
+
+def _owing(
+    rulings: Mapping[BoundaryId, Ruling], terms: Terms, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Ruling]:
+    """The rulings with what grants oblige to beside the policies.
+
+    A collection that a grant opened is read under the grant's obligations, whatever else permits parts of it.
+    """
+    if not terms.owed:
+        return rulings
+
+    def owing(id: BoundaryId, ruling: Ruling) -> Ruling:
+        owed = [each.obligation for each in terms.owed if each.collection in (None, known[id].collection)]
+        return _dischargeable(replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
+
+    return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
