@@ -75,7 +75,12 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         _, by_hand = models_json_schema(
-            [(Problem, "serialization"), (retrieve.AnswerOut, "serialization"), (documents.TextDocument, "validation")],
+            [
+                (Problem, "serialization"),
+                (retrieve.AnswerOut, "serialization"),
+                (escalations.EscalationOut, "serialization"),
+                (documents.TextDocument, "validation"),
+            ],
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(by_hand["$defs"])

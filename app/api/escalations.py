@@ -1,6 +1,6 @@
 """Recourse: asking people for what a rule refuses, deciding about it, asking again, and grants."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -235,7 +235,7 @@ class NoticeOut(BaseModel):
     id: str
     recipient: str
     kind: str
-    about: dict[str, str | None]
+    about: dict[str, Any]
     at: str
 
 
