@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
+from sqlmodel import col
 
 from app.adapters.cedar_policy import default_policies
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
@@ -17,7 +19,9 @@ from app.operations import escalate
 from app.server import create_app
 from app.store import registry
 from app.store.database import recording
+from app.store.tables import GrantRow
 from ingest.ports import Parser
+from tests.api.refusals import pointers, refusal
 from tests.api.started import started
 from tests.running import Running
 
@@ -167,9 +171,10 @@ def furnished(run: Running) -> Desk:
     run.put_collection("secret", owners=["group:legal"], default_readers=["user:lena"])
     for number in ("one", "two"):
         text = f"# Sharing, part {number}\n\nA customer dataset is shared with a partner for analysis, rule {number}."
-        run.publish("user:lena", "policies", text, uri=f"sharing-{number}")
-    run.publish("user:lena", "contracts", "# Contract\n\nThe partner receives no customer dataset.", uri="contract")
-    run.publish("user:lena", "secret", "# Secret\n\nThe partner is called Zwibbel.", uri="secret")
+        run.submit("user:lena", "policies", text, uri=f"sharing-{number}")
+    run.submit("user:lena", "contracts", "# Contract\n\nThe partner receives no customer dataset.", uri="contract")
+    run.submit("user:lena", "secret", "# Secret\n\nThe partner is called Zwibbel.", uri="secret")
+    run.work()
     activate(run, default_policies() + RULES)
     return Desk(run=run, clock=clock)
 
@@ -234,3 +239,398 @@ def test_an_escalated_question_is_approved_within_a_limit_asked_again_and_refuse
     assert (asked["request"]["escalation"], asked["request"]["asked_before"]) == (made["id"], first["trace_id"])
     assert asked["grounds"]["grants"] == [approved["grant"]]
     assert desk.get(made["href"], "user:ana")["asked_again"] == [second["trace_id"], third["trace_id"]]
+
+
+# -- who decides -------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_decides_about_what_they_asked_for_themselves(shared: Desk) -> None:
+    """Not as the subject, not as the assistant that asked, and not as a member of the group that it was routed to."""
+    run = shared.run
+    run.put_principal("user:self", groups=["group:compliance"])
+    made = shared.override("user:self")
+    refused = refusal(run, shared.decide("user:self", made["id"]), 403, "not-permitted")
+    assert refused["detail"] == "Nobody decides about what they asked for themselves, or through whom it was asked."
+    assert shared.get(made["href"], "user:self")["may_decide"] is False
+    through = run.request(
+        "POST",
+        f"{made['href']}/decision",
+        "assistant:helper",
+        headers={"Muniment-Subject-Token": run.key("user:self")},
+        json={"decision": "approve", "reason": "Mine.", "minutes": 5},
+    )
+    refusal(run, through, 403, "not-permitted")
+    run.put_principal("assistant:officer", groups=["group:compliance"])
+    refusal(run, shared.decide("assistant:officer", made["id"]), 403, "not-permitted")
+    assert run.retrieve("user:self", QUESTION, **ASKED)["outcome"] == "escalated"
+
+
+def test_an_assistants_word_decides_nothing_and_an_assistant_that_asked_does_not_carry_the_decision(
+    shared: Desk,
+) -> None:
+    run = shared.run
+    made = shared.override("assistant:helper", acting_for="user:max")
+    assert (made["subject"], made["actors"], made["proof"]) == ("user:max", ["assistant:helper"], "asserted")
+    body = {"decision": "approve", "reason": "She said so.", "minutes": 5}
+    path = f"{made['href']}/decision"
+    asserted = run.request("POST", path, "assistant:helper", acting_for="user:cora", json=body)
+    refusal(run, asserted, 404, "not-found")
+    proven = run.request(
+        "POST", path, "assistant:helper", headers={"Muniment-Subject-Token": run.key("user:cora")}, json=body
+    )
+    refusal(run, proven, 403, "not-permitted")
+    assert shared.get(made["href"], "user:cora")["state"] == "waiting"
+    assert shared.decided("user:cora", made["id"])["state"] == "approved"
+    alone = run.request("POST", f"{made['href']}/ask-again", "user:max")
+    refusal(run, alone, 403, "not-permitted")
+    again = shared.again("assistant:helper", made["id"], acting_for="user:max")
+    assert again["outcome"] == "answered"
+
+
+def test_administrators_decide_nothing_that_was_not_routed_to_them(shared: Desk) -> None:
+    made = shared.override("user:max", **{**ASKED, "client": "member-2"})
+    for who in ("user:adam", "admin", "user:lena"):
+        refusal(shared.run, shared.decide(who, made["id"]), 404, "not-found")
+    refusal(shared.run, shared.decide("user:sunniva", made["id"]), 403, "not-permitted")
+
+
+def test_an_administrator_gains_nothing_by_making_the_deciders(desk: Desk) -> None:
+    """Puts a puppet into the group, issues it a key, makes it an owner: none of it counts for what it then asks."""
+    run = desk.run
+    made = desk.override("user:adam")
+
+    def as_adam(method: str, path: str, body: Any = None) -> Any:
+        response = run.request(method, path, "user:adam", json=body)
+        assert response.status_code < 300, response.text
+        return response.json() if response.content else None
+
+    as_adam("PUT", "/v1/principals/user/puppet", {"groups": ["group:officers"]})
+    run.keys["user:puppet"] = as_adam("POST", "/v1/principals/user/puppet/keys")["key"]
+    refusal(run, desk.decide("user:puppet", made["id"]), 403, "not-permitted")
+    as_adam("PUT", "/v1/principals/group/clique", {"groups": ["group:compliance"]})
+    run.put_principal("user:other", groups=["group:clique"])
+    refusal(run, desk.decide("user:other", made["id"]), 403, "not-permitted")
+    run.keys["user:cora"] = as_adam("POST", "/v1/principals/user/cora/keys")["key"]
+    detail = refusal(run, desk.decide("user:cora", made["id"]), 403, "not-permitted")["detail"]
+    assert detail == "Whoever asked for this issued a key of yours. Somebody else has to decide."
+
+    mine = {
+        "title": "Contracts",
+        "owners": ["user:puppet"],
+        "discoverable": True,
+        "default_label": {"level": "internal"},
+    }
+    as_adam("PUT", "/v1/collections/contracts", mine)
+    access = desk.escalate("user:adam", kind="request-access", collection="contracts")
+    assert access["routed_to"] == ["group:auditors"]
+    refusal(run, desk.decide("user:puppet", access["id"]), 404, "not-found")
+    assert run.retrieve("user:adam", QUESTION, **ASKED)["outcome"] == "escalated"
+    changes = [
+        each["request"]["path"]
+        for each in desk.get("/v1/traces?limit=200", "user:sunniva")["traces"]
+        if each["kind"] == "refusal"
+    ]
+    assert changes.count(f"{made['href']}/decision") == 3
+    run.put_principal("user:carl", groups=["group:compliance"])
+    assert desk.decided("user:carl", made["id"])["state"] == "approved"
+
+
+# -- within what was asked ---------------------------------------------------------------------------------------------
+
+
+def test_access_is_granted_to_the_collection_asked_for_until_it_is_over_or_revoked(desk: Desk) -> None:
+    run = desk.run
+    way = next(each for each in run.retrieve("user:ana", "Zwibbel")["recourse"] if each["collection"] == "contracts")
+    assert way["body"] == {"kind": "request-access", "collection": "contracts"}
+    asked = "Which dataset does the partner of the contract receive?"
+    for number, who in enumerate(("user:ana", "user:lena", "user:cora", "user:adam")):
+        made = desk.escalate("user:ana", **way["body"])
+        assert (made["routed_to"], made["may_decide"]) == (["group:legal"], False)
+        assert "contract" not in run.found("user:ana", asked)
+        grant = desk.decided("user:lena", made["id"], obligations=["max-passages:2"])["grant"]
+        assert "contract" in run.found("user:ana", asked)
+        assert "contract" not in run.found("user:max", asked)
+        assert "secret" not in run.found("user:ana", asked)
+        [listed] = [each for each in desk.get("/v1/grants", "user:ana")["grants"] if each["id"] == grant]
+        assert (listed["collections"], listed["because"]) == (["contracts"], made["id"])
+        assert (listed["granted_by"], listed["revoked_at"]) == ("user:lena", None)
+        assert len(desk.get("/v1/grants", "user:sunniva")["grants"]) == number + 1
+        assert desk.get("/v1/grants", "user:max")["grants"] == []
+        for stranger in ("user:max", "user:cora"):
+            refusal(run, run.request("DELETE", f"/v1/grants/{grant}", stranger), 404, "not-found")
+        if who == "user:cora":
+            desk.clock.forward(hours=1.1)
+        else:
+            assert run.request("DELETE", f"/v1/grants/{grant}", who).status_code == 204
+            refusal(run, run.request("DELETE", f"/v1/grants/{grant}", who), 409, "conflict")
+            assert desk.told("user:ana")[-1] == ("grant-revoked", made["id"])
+        assert "contract" not in run.found("user:ana", asked)
+
+
+def test_access_for_a_purpose_opens_nothing_for_another(shared: Desk) -> None:
+    run = shared.run
+    asked = "Which dataset does the partner of the contract receive?"
+    made = shared.escalate("user:max", kind="request-access", collection="contracts", purpose="partner-analytics")
+    other = shared.decide("user:lena", made["id"], purpose="research")
+    assert pointers(refusal(run, other, 422, "invalid")) == ["/purpose"]
+    shared.decided("user:lena", made["id"])
+    assert "contract" in run.found("user:max", asked, purpose="partner-analytics")
+    assert "contract" not in run.found("user:max", asked)
+
+
+def test_an_approval_only_narrows(shared: Desk) -> None:
+    run = shared.run
+    answer = run.retrieve("user:ana", QUESTION, **{**ASKED, "client": "member-5"})
+    made = shared.escalate("user:ana", **answer["recourse"][0]["body"], minutes=30)
+    before = shared.get("/v1/grants", "user:sunniva")
+    wider: list[tuple[dict[str, Any], str]] = [
+        ({"minutes": 31}, "/until"),
+        ({"until": "2090-01-01"}, "/until"),
+        ({"until": "2020-01-01"}, "/until"),
+        ({"minutes": 5, "obligations": ["max-passages:3", "be nice"]}, "/obligations/1"),
+        ({"minutes": 5, "obligations": ["notify:group:nobody"]}, "/obligations/0"),
+        ({"minutes": 5, "purpose": "research"}, "/purpose"),
+        ({"minutes": 5, "until": "2090-01-01"}, "/minutes"),
+    ]
+    for limits, pointer in wider:
+        assert pointers(refusal(run, shared.decide("user:cora", made["id"], **limits), 422, "invalid")) == [pointer]
+    body = {"decision": "approve", "reason": "Without an end."}
+    endless = run.request("POST", f"{made['href']}/decision", "user:cora", json=body)
+    assert pointers(refusal(run, endless, 422, "invalid")) == ["/until"]
+    assert shared.get(made["href"], "user:ana")["state"] == "waiting"
+    assert shared.get("/v1/grants", "user:sunniva") == before
+
+
+def test_no_approval_lasts_longer_than_the_institution_allows(shared: Desk) -> None:
+    made = shared.override("user:ana", **{**ASKED, "client": "member-3"})
+    refused = refusal(shared.run, shared.decide("user:cora", made["id"], minutes=60 * 24 * 31), 422, "invalid")
+    assert pointers(refused) == ["/until"]
+
+
+def test_every_group_that_the_rules_name_approves_and_the_narrowest_holds(desk: Desk) -> None:
+    run = desk.run
+    made = desk.override("user:ana", purpose="research")
+    assert (made["routed_to"], len(made["waits_for"])) == (["group:compliance", "group:legal"], 2)
+    one = desk.decided("user:lena", made["id"], minutes=600, obligations=["max-passages:1"])
+    assert (one["state"], one["grant"], one["waits_for"]) == ("waiting", None, [["group:compliance"]])
+    assert run.retrieve("user:ana", QUESTION, purpose="research")["outcome"] == "escalated"
+    refusal(run, desk.decide("user:lena", made["id"]), 403, "not-permitted")
+    desk.decided("user:cora", made["id"], minutes=60, obligations=["cite"])
+    [grant] = desk.get("/v1/grants", "user:ana")["grants"]
+    assert (grant["waives"], grant["obligations"]) == (["two-desks", "two-desks-more"], ["max-passages:1", "cite"])
+    desk.clock.forward(hours=1.1)
+    assert run.retrieve("user:ana", QUESTION, purpose="research")["outcome"] == "escalated"
+    denied = desk.override("user:max", purpose="research")
+    assert desk.decided("user:cora", denied["id"], "deny")["state"] == "denied"
+    refusal(run, desk.decide("user:lena", denied["id"]), 409, "conflict")
+
+
+def test_rules_that_nobody_may_waive_are_not_waived(desk: Desk) -> None:
+    run = desk.run
+    blocked = run.retrieve("user:ana", QUESTION, purpose="marketing", destination="US")
+    assert (blocked["outcome"], [each["kind"] for each in blocked["recourse"]]) == ("blocked", ["ask"])
+    override = {"kind": "override", "reason": "Please.", "trace_id": blocked["trace_id"]}
+    refusal(run, run.request("POST", "/v1/escalations", "user:ana", json=override), 409, "conflict")
+    made = desk.override("user:ana")
+    activate(run, default_policies() + RULES.replace('@escalate("group:compliance")', ""))
+    refusal(run, desk.decide("user:cora", made["id"]), 409, "conflict")
+    again = {"kind": "override", "reason": "Please.", "trace_id": made["trace_id"], "minutes": 5}
+    refusal(run, run.request("POST", "/v1/escalations", "user:ana", json=again), 409, "conflict")
+    assert desk.again("user:ana", made["id"])["outcome"] == "blocked"
+
+
+def test_a_grant_waives_nothing_once_its_rule_may_not_be_waived(desk: Desk) -> None:
+    made = desk.override("user:ana")
+    desk.decided("user:cora", made["id"])
+    assert desk.again("user:ana", made["id"])["outcome"] == "answered"
+    strict = RULES.replace('unless { context.waived.contains("consent-missing") }', "")
+    activate(desk.run, default_policies() + strict)
+    assert desk.again("user:ana", made["id"])["outcome"] == "escalated"
+
+
+def test_what_nobody_here_can_discharge_denies_what_the_grant_made_possible(desk: Desk) -> None:
+    """An obligation is held against what can be done when it is due, and not only when it was laid on."""
+    run = desk.run
+    made = desk.override("user:ana")
+    grant = desk.decided("user:cora", made["id"])["grant"]
+    with recording(run.ports.engine, run.ports.now(), "grants") as (session, _):
+        session.execute(update(GrantRow).where(col(GrantRow.id) == grant).values(obligations=["be nice"]))
+    answer = desk.again("user:ana", made["id"])
+    assert (answer["outcome"], answer["passages"]) == ("empty", [])
+
+
+# -- the other kinds, and who sees what --------------------------------------------------------------------------------
+
+
+def test_labels_and_answers_are_disputed_with_the_owners_and_questions_put_to_compliance(shared: Desk) -> None:
+    run = shared.run
+    answer = run.retrieve("user:ana", QUESTION)
+    citation = answer["passages"][0]["citation"]
+    label = shared.escalate("user:ana", kind="dispute-label", document=citation["document_id"])
+    assert (label["collection"], label["routed_to"]) == ("policies", ["group:legal"])
+    wrong = shared.escalate(
+        "user:ana", kind="dispute-answer", trace_id=answer["trace_id"], citation=citation["id"], share_question=True
+    )
+    assert (wrong["document"], wrong["routed_to"]) == (citation["document_id"], ["group:legal"])
+    whole = shared.escalate("user:ana", kind="dispute-answer", trace_id=answer["trace_id"])
+    ask = shared.escalate("user:ana", kind="ask", trace_id=answer["trace_id"])
+    assert whole["routed_to"] == ask["routed_to"] == ["group:auditors"]
+    assert shared.get(wrong["href"], "user:lena")["question"] == QUESTION
+    assert shared.get(ask["href"], "user:sunniva")["question"] is None
+    assert shared.get(ask["href"], "user:ana")["question"] == QUESTION
+    assert pointers(refusal(run, shared.decide("user:lena", label["id"]), 422, "invalid")) == ["/decision"]
+    answered = shared.decided("user:lena", label["id"], "answer")
+    assert (answered["state"], answered["grant"]) == ("answered", None)
+    assert shared.get(label["href"], "user:ana")["decisions"][0]["reason"] == "Looked into."
+    refusal(run, shared.decide("user:sunniva", ask["id"], "withdraw"), 403, "not-permitted")
+    assert shared.decided("user:ana", ask["id"], "withdraw")["state"] == "withdrawn"
+    refusal(run, shared.decide("user:sunniva", ask["id"], "answer"), 409, "conflict")
+
+
+def test_an_escalation_is_seen_by_who_asked_who_decides_and_auditors_and_by_nobody_else(shared: Desk) -> None:
+    made = shared.override("user:ana", **{**ASKED, "client": "member-4"})
+    for who in ("user:ana", "user:cora", "user:sunniva"):
+        assert shared.get(made["href"], who)["id"] == made["id"]
+        assert made["id"] in {each["id"] for each in shared.get("/v1/escalations?limit=200", who)["escalations"]}
+    for who in ("user:max", "user:lena", "user:adam", "admin", "assistant:helper"):
+        for path in (made["href"], f"{made['href']}-none"):
+            assert refusal(shared.run, shared.run.request("GET", path, who), 404, "not-found")["detail"] == (
+                "There is no escalation by that id that you may know of."
+            )
+        refusal(shared.run, shared.run.request("POST", f"{made['href']}/ask-again", who), 404, "not-found")
+        found = {each["id"] for each in shared.get("/v1/escalations?limit=200", who)["escalations"]}
+        assert made["id"] not in found
+        refusal(shared.run, shared.run.request("GET", f"/v1/escalations?cursor={made['id']}", who), 422, "invalid")
+    refusal(shared.run, shared.run.request("POST", f"{made['href']}/ask-again", "user:cora"), 403, "not-permitted")
+
+
+def test_what_one_may_not_know_of_is_asked_for_as_what_is_not_there(shared: Desk) -> None:
+    run = shared.run
+    stranger = run.retrieve("user:lena", QUESTION)["trace_id"]
+    cases = [
+        ({"kind": "request-access"}, "collection", "secret", "nothing"),
+        ({"kind": "request-access", "purpose": "research"}, "collection", "secret", "nothing"),
+        ({"kind": "override"}, "trace_id", stranger, "tr_none"),
+        ({"kind": "dispute-answer"}, "trace_id", stranger, "tr_none"),
+    ]
+    for body, name, hidden, absent in cases:
+        told = []
+        for value in (hidden, absent):
+            sent = {"reason": "Please.", **body, name: value}
+            told.append(refusal(run, run.request("POST", "/v1/escalations", "user:ana", json=sent), 404, "not-found"))
+        assert [each.pop("trace_id") for each in told]
+        assert told[0] == told[1]
+
+
+def test_the_same_is_asked_for_once_at_a_time(shared: Desk) -> None:
+    body = {"kind": "ask", "reason": "What may I do?", "purpose": "research"}
+    made = shared.escalate("user:max", **body)
+    again = shared.run.request("POST", "/v1/escalations", "user:max", json=body)
+    assert made["id"] in refusal(shared.run, again, 409, "conflict")["detail"]
+    shared.decided("user:max", made["id"], "withdraw")
+    shared.escalate("user:max", **body)
+
+
+def test_whoever_is_not_active_asks_and_decides_nothing(desk: Desk) -> None:
+    run = desk.run
+    made = desk.override("user:ana")
+    for who in ("user:ana", "user:cora"):
+        run.key(who)
+        run.put_principal(who, groups=["group:officers"], active=False)
+    blocked = run.retrieve("user:ana", QUESTION)
+    assert (blocked["outcome"], blocked["recourse"]) == ("blocked", [])
+    body = {"kind": "ask", "reason": "Why?"}
+    refusal(run, run.request("POST", "/v1/escalations", "user:ana", json=body), 403, "not-permitted")
+    refusal(run, desk.decide("user:cora", made["id"]), 403, "not-permitted")
+    refusal(run, desk.decide("user:ana", made["id"], "withdraw"), 403, "not-permitted")
+    assert desk.get("/v1/notices", "user:cora") == {"notices": [], "cursor": None}
+    assert desk.get("/v1/escalations", "user:ana") == {"escalations": [], "cursor": None}
+    refusal(run, run.request("GET", made["href"], "user:ana"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ({"kind": "override"}, ["/trace_id"]),
+        ({"kind": "request-access"}, ["/collection"]),
+        ({"kind": "request-access", "collection": "contracts", "document": "doc_1"}, ["/document"]),
+        ({"kind": "dispute-label"}, ["/document"]),
+        ({"kind": "dispute-label", "document": "doc_1", "citation": "cit_1"}, ["/citation"]),
+        ({"kind": "ask", "minutes": 5}, ["/minutes"]),
+        ({"kind": "override", "trace_id": "tr_1", "purpose": "research"}, ["/purpose"]),
+        ({"kind": "request-access", "collection": "contracts", "until": "2020-01-01"}, ["/until"]),
+        ({"kind": "request-access", "collection": "contracts", "purpose": "unknown"}, ["/purpose"]),
+        ({"kind": "beg"}, ["/kind"]),
+    ],
+)
+def test_requests_that_make_no_sense_are_told_why(shared: Desk, body: dict[str, Any], at: list[str]) -> None:
+    response = shared.run.request("POST", "/v1/escalations", "user:ana", json={"reason": "Please.", **body})
+    assert pointers(refusal(shared.run, response, 422, "invalid")) == at
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_who_does_not_decide_is_reminded_then_others_may_and_in_the_end_it_is_over(desk: Desk) -> None:
+    run = desk.run
+    made = desk.override("user:ana")
+
+    def later(hours: float) -> list[tuple[str, str]]:
+        desk.clock.forward(hours=hours)
+        escalate.run_due(run.ports)
+        escalate.run_due(run.ports)
+        return [(kind, who) for who in ("user:cora", "user:adam", "user:ana") for kind, _ in desk.told(who)]
+
+    opened = ("escalation-opened", "user:cora")
+    assert later(23.9) == [opened]
+    reminded = ("escalation-reminder", "user:cora")
+    assert later(0.2) == [opened, reminded]
+    refusal(run, desk.decide("user:adam", made["id"]), 404, "not-found")
+    raised = "escalation-raised"
+    assert later(48) == [opened, reminded, (raised, "user:cora"), (raised, "user:adam"), (raised, "user:ana")]
+    assert desk.get(made["href"], "user:adam")["may_decide"] is True
+    other = desk.override("user:max")
+    assert desk.decided("user:adam", made["id"], minutes=60)["state"] == "approved"
+    assert desk.again("user:ana", made["id"])["outcome"] == "answered"
+    later(400)
+    assert desk.get(other["href"], "user:max")["state"] == "expired"
+    assert [kind for kind, _ in desk.told("user:max")] == ["escalation-expired"]
+    refusal(run, desk.decide("user:cora", other["id"]), 409, "conflict")
+    asked = desk.get("/v1/traces?limit=200", "user:sunniva")["traces"]
+    done = [each["request"]["what"] for each in asked if each["subject"] == "system"]
+    assert sorted(done) == ["time:end", "time:expire", "time:raise", "time:remind"]
+
+
+def test_notices_are_polled_from_where_one_was(desk: Desk) -> None:
+    made = desk.override("user:ana")
+    first = desk.get("/v1/notices?limit=1", "user:cora")
+    assert [each["about"]["escalation"] for each in first["notices"]] == [made["id"]]
+    assert first["notices"][0]["recipient"] == "group:compliance"
+    nothing = desk.get(f"/v1/notices?cursor={first['cursor']}", "user:cora")
+    assert nothing == {"notices": [], "cursor": first["cursor"]}
+    other = desk.override("user:max")
+    more = desk.get(f"/v1/notices?cursor={first['cursor']}", "user:cora")["notices"]
+    assert [each["about"]["escalation"] for each in more] == [other["id"]]
+    refusal(desk.run, desk.run.request("GET", f"/v1/notices?cursor={first['cursor']}", "user:ana"), 422, "invalid")
+    assert desk.get("/v1/notices", "user:ana")["notices"] == []
+    asserted = desk.run.request("GET", "/v1/notices", "assistant:helper", acting_for="user:cora")
+    assert asserted.json() == {"notices": [], "cursor": None}
+
+
+def test_how_long_approvals_take_is_measured_by_group_and_by_team(desk: Desk) -> None:
+    for number, hours in enumerate((1, 2, 3, 10)):
+        made = desk.override("user:ana", **{**ASKED, "client": f"member-{number}"})
+        desk.clock.forward(hours=hours)
+        desk.decided("user:cora", made["id"], "deny")
+    desk.override("user:ana")
+    desk.clock.forward(hours=5)
+    found = desk.get("/v1/escalations/latencies", "user:adam")
+    [group] = found["groups"]
+    assert (group["name"], group["decided"], group["waiting"]) == ("group:compliance", 4, 1)
+    assert group["median_s"] == pytest.approx(2 * 3600, abs=60)
+    assert group["p90_s"] == pytest.approx(10 * 3600, abs=60)
+    assert group["oldest_waiting_s"] == pytest.approx(5 * 3600, abs=60)
+    assert [(each["name"], each["decided"]) for each in found["teams"]] == [("claims", 4)]
+    own = desk.get("/v1/escalations/latencies", "user:cora")
+    assert ([each["name"] for each in own["groups"]], own["teams"]) == (["group:compliance"], [])
+    assert desk.get("/v1/escalations/latencies", "user:max") == {"groups": [], "teams": []}
