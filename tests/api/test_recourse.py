@@ -1,7 +1,12 @@
 """What a refusal leaves: asking people, who decide within what was asked, for a time; and asking again."""
 
+import base64
+import hashlib
+import hmac
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -15,15 +20,17 @@ from app.bootstrap import now
 from app.domain.access import PrincipalRef
 from app.domain.instants import Instant
 from app.domain.recourse import HOUR_MS
-from app.operations import escalate
+from app.operations import escalate, notify
 from app.server import create_app
 from app.store import registry
 from app.store.database import recording
 from app.store.tables import GrantRow
 from ingest.ports import Parser
+from ingest.web_client import post_to
 from tests.api.refusals import pointers, refusal
 from tests.api.started import started
 from tests.running import Running
+from tests.sites import site
 
 QUESTION = "Can I share this customer dataset with our partner for analysis?"
 ASKED = {"purpose": "partner-analytics", "client": "member-17", "destination": "US"}
@@ -634,3 +641,62 @@ def test_how_long_approvals_take_is_measured_by_group_and_by_team(desk: Desk) ->
     own = desk.get("/v1/escalations/latencies", "user:cora")
     assert ([each["name"] for each in own["groups"]], own["teams"]) == (["group:compliance"], [])
     assert desk.get("/v1/escalations/latencies", "user:max") == {"groups": [], "teams": []}
+
+
+# -- webhooks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_told_signed_and_of_ids_alone(desk: Desk) -> None:
+    taken: list[tuple[dict[str, str], bytes]] = []
+
+    def take(handler: BaseHTTPRequestHandler) -> None:
+        header = {name.lower(): value for name, value in handler.headers.items()}
+        taken.append((header, handler.rfile.read(int(header["content-length"]))))
+        handler.send_response(204)
+        handler.end_headers()
+
+    with site() as receiver:
+        receiver.served["/hooks/desk"] = take
+        run = desk.run
+        run.ports = replace(run.ports, webhook_locations=(f"{receiver.url}/hooks",))
+        run.client = TestClient(create_app(run.ports), raise_server_exceptions=False)
+        body = {
+            "url": f"{receiver.url}/hooks/desk",
+            "recipients": ["group:compliance"],
+            "events": ["escalation-opened"],
+        }
+        for url, status in ((f"{receiver.url}/other", 403), ("http://desk.example/hooks", 403), ("file:///hooks", 422)):
+            elsewhere = run.request("PUT", "/v1/webhooks/desk", "admin", json={**body, "url": url})
+            refusal(run, elsewhere, status, "not-permitted" if status == 403 else "invalid")
+        refusal(run, run.request("PUT", "/v1/webhooks/desk", "user:cora", json=body), 403, "not-permitted")
+        unknown = run.request("PUT", "/v1/webhooks/desk", "admin", json={**body, "recipients": ["group:none"]})
+        assert pointers(refusal(run, unknown, 422, "invalid")) == ["/recipients"]
+        laid = run.admin("PUT", "/v1/webhooks/desk", body)
+        assert run.admin("PUT", "/v1/webhooks/desk", body)["secret"] is None
+        made = desk.override("user:ana")
+        notify.deliver_due(run.ports, post_to)
+
+        [(header, content)] = taken
+        key = base64.b64decode(laid["secret"].removeprefix("whsec_"))
+        signed = f"{header['webhook-id']}.{header['webhook-timestamp']}.{content.decode()}".encode()
+        wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        assert (len(key), header["webhook-signature"]) == (32, f"v1,{wanted}")
+        told = json.loads(content)
+        assert (told["type"], told["data"]["recipient"]) == ("escalation-opened", "group:compliance")
+        assert told["data"]["about"] == {
+            "escalation": made["id"],
+            "kind": "override",
+            "state": "waiting",
+            "grant": None,
+        }
+        assert QUESTION not in content.decode()
+        assert made["reason"] not in content.decode()
+        [sent] = desk.get("/v1/webhooks/desk/deliveries", "admin")["deliveries"]
+        assert (sent["id"], sent["state"], sent["tries"]) == (header["webhook-id"], "delivered", 1)
+        assert laid["secret"] not in run.request("GET", "/v1/webhooks", "admin").text
+        moved = run.admin("PUT", "/v1/webhooks/desk", {**body, "url": f"{receiver.url}/hooks/moved"})
+        assert moved["secret"] not in (None, laid["secret"])
+        assert run.request("DELETE", "/v1/webhooks/desk", "admin").status_code == 204
+        refusal(run, run.request("DELETE", "/v1/webhooks/desk", "admin"), 404, "not-found")
+        desk.override("user:max")
+        assert notify.deliver_due(run.ports, post_to) == 0
