@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.recourse import HOUR_MS, RecourseTerms
 from app.operations.prepare import ensure_administrator_key, prepare
 from app.ports import Index, Ports, TokenVerifier
 from app.settings import OidcSettings, Settings, words
@@ -83,7 +85,21 @@ def open_ports(
             source_locations=settings.sources.locations,
             tokens=token_verifier(settings.oidc),
             break_glass_minutes=settings.break_glass.max_minutes,
+            recourse=_recourse(settings),
+            webhook_locations=settings.webhooks.locations,
         )
+
+
+def _recourse(settings: Settings) -> RecourseTerms:
+    said = settings.recourse
+    return RecourseTerms(
+        remind_after_ms=int(said.remind_after_hours * HOUR_MS),
+        escalate_after_ms=int(said.escalate_after_hours * HOUR_MS),
+        expire_after_ms=int(said.expire_after_hours * HOUR_MS),
+        max_grant_ms=int(said.max_grant_hours * HOUR_MS),
+        compliance=PrincipalRef(said.compliance) if said.compliance else None,
+        afterwards=PrincipalRef(said.escalate_to),
+    )
 
 
 def initialise(settings: Settings) -> str | None:

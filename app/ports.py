@@ -19,6 +19,7 @@ from app.domain.jobs import Limits
 from app.domain.keys import KeyUses
 from app.domain.memo import Memo
 from app.domain.policies import Examination
+from app.domain.recourse import RecourseTerms
 from app.domain.redaction import Spotted
 from app.domain.tokens import Claims
 
@@ -218,3 +219,6 @@ class Ports:
     """None: no issuer is configured, and every token is refused."""
     break_glass_minutes: int = 60
     """The longest that a broken glass stays open."""
+    recourse: RecourseTerms = field(default_factory=RecourseTerms)
+    webhook_locations: tuple[str, ...] = ()
+    """The URLs that webhooks may be at, and what lies below them; nothing else."""

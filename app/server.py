@@ -19,6 +19,7 @@ from app.api import (
     documents,
     duplicates,
     erasure,
+    escalations,
     health,
     history,
     holds,
@@ -35,6 +36,7 @@ from app.api import (
     retrieve,
     scim,
     sources,
+    webhooks,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.corpus import MAX_DOCUMENT_BYTES
@@ -67,7 +69,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    governing = (control, keys, scim, registers, policies, break_glass)
+    governing = (control, keys, scim, registers, policies, break_glass, escalations, webhooks)
     for each in (*knowledge, *fetching, reading, *governing, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
@@ -103,7 +105,12 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         _, by_hand = models_json_schema(
-            [(Problem, "serialization"), (retrieve.AnswerOut, "serialization"), (documents.TextDocument, "validation")],
+            [
+                (Problem, "serialization"),
+                (retrieve.AnswerOut, "serialization"),
+                (escalations.EscalationOut, "serialization"),
+                (documents.TextDocument, "validation"),
+            ],
             ref_template="#/components/schemas/{model}",
         )
         document["components"]["schemas"].update(by_hand["$defs"])

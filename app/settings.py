@@ -11,6 +11,7 @@ from pydantic_settings import (
 )
 
 TOML = "muniment.toml"
+_GROUP = r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
 
 class IndexSettings(BaseModel):
@@ -103,6 +104,34 @@ class PolicySettings(BaseModel):
     )
 
 
+class RecourseSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    remind_after_hours: float = Field(default=24, gt=0, description="Until those who decide are reminded, once.")
+    escalate_after_hours: float = Field(default=72, gt=0, description="Until others may decide in their place.")
+    expire_after_hours: float = Field(default=336, gt=0, description="Until a request that nobody decided is over.")
+    max_grant_hours: float = Field(default=720, gt=0, description="The longest that an approval may last.")
+    compliance: str | None = Field(
+        default=None,
+        pattern=_GROUP,
+        description="Who is asked when no rule and no collection says who; unset: group:auditors.",
+    )
+    escalate_to: str = Field(
+        default="group:administrators", pattern=_GROUP, description="Who may decide when nobody did in time."
+    )
+
+
+class WebhooksSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] | str = Field(
+        default=(), description="URLs that webhooks may be at, with what lies below and commas between; unset: none."
+    )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        return words(self.allow)
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -129,6 +158,8 @@ class Settings(BaseSettings):
     policies: PolicySettings = PolicySettings()
     oidc: OidcSettings = OidcSettings()
     break_glass: BreakGlassSettings = BreakGlassSettings()
+    recourse: RecourseSettings = RecourseSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
 
     @classmethod
     def settings_customise_sources(

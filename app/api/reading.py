@@ -35,6 +35,16 @@ class ReopenedOut(BaseModel):
     source: VersionOut
 
 
+class LinkOut(BaseModel):
+    """An escalation that a trace is part of: of the same question, asked at first and again."""
+
+    escalation: str
+    state: str
+    grant: str | None
+    first: str | None
+    again: list[str]
+
+
 class TraceOut(BaseModel):
     id: str
     at: str
@@ -49,6 +59,7 @@ class TraceOut(BaseModel):
     grounds: dict[str, Any] | None = Field(
         description="For auditors: what the decision rested on, and what was dropped."
     )
+    links: list[LinkOut] = Field(description="Of a trace by its id: what became of it with people.")
 
 
 class TracesOut(BaseModel):
@@ -111,4 +122,8 @@ def _trace(reviewed: review.Reviewed) -> TraceOut:
         request=dict(trace.request),
         response=dict(trace.response),
         grounds=dict(trace.grounds) if reviewed.audited else None,
+        links=[
+            LinkOut(escalation=each.id, state=each.state, grant=each.grant, first=each.trace, again=list(each.repeats))
+            for each in reviewed.escalations
+        ],
     )

@@ -302,6 +302,15 @@ DENIED = Ruling(allowed=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What a grant in force obliges to: on passages of a collection that it opened, or on the whole answer."""
+
+    obligation: str
+    collection: str | None
+    """None: whatever it is from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What grants and registers say of a question at this instant. Being part of the question, it is never stale."""
 
@@ -309,6 +318,8 @@ class Terms:
     """Collections that a grant in force opens to the subject for this purpose."""
     waived: frozenset[str] = frozenset()
     """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
+    owed: frozenset[Owed] = frozenset()
+    """What these grants oblige to, beside the policies."""
     consents: frozenset[str] = frozenset()
     """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
     consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""

@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.domain.access import Principal, Reach
-from app.domain.answer import Answer, Query
+from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
 from app.domain.trace import Trace, TraceId, TraceKind
 from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import traces
+from app.store import escalations, traces
 from app.store.database import reading, writing
 
 
@@ -47,6 +47,8 @@ def attest(
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
         notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
+        if query.again is not None:
+            escalations.add_repeat(session, query.again.escalation, trace.id)
     return answer
 
 
@@ -107,7 +109,28 @@ def _asked(query: Query) -> dict[str, Any]:
         "mode": query.mode,
         "workflow": query.workflow,
         "decision": query.decision,
-    }
+    } | ({"escalation": query.again.escalation, "asked_before": query.again.first} if query.again else {})
+
+
+def asked_in(trace: Trace) -> Query:
+    """The question that a trace of `retrieve` is of."""
+    request = trace.request
+    collections = request["collections"]
+    return Query(
+        text=request["query"],
+        purpose=request["purpose"],
+        client=request.get("client"),
+        destination=request.get("destination"),
+        collections=frozenset(collections) if collections is not None else None,
+        top_k=request["top_k"],
+        max_tokens=request["max_tokens"],
+        as_of=request["as_of"],
+        known_at=request["known_at"],
+        filters={name: tuple(values) for name, values in request["filters"].items()},
+        mode=Mode(request["mode"]),
+        workflow=request["workflow"],
+        decision=request["decision"],
+    )
 
 
 def _answered(answer: Answer) -> dict[str, Any]:
@@ -124,7 +147,7 @@ def _answered(answer: Answer) -> dict[str, Any]:
             for check in answer.checks
         ],
         "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
-        "recourse": [each.collection for each in answer.recourse],
+        "recourse": [each.collection or each.kind for each in answer.recourse],
         "usage": {
             "query_tokens": answer.usage.query_tokens,
             "context_tokens": answer.usage.context_tokens,

@@ -1,7 +1,7 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from app.domain.access import (
     Grant,
     Grounds,
     Obligation,
+    Owed,
     Purpose,
     Question,
     Reach,
@@ -298,12 +299,16 @@ def _terms(
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    opened = {(name, each.obligations) for each in opening for name in each.collections}
+    owed = {Owed(obligation=owed, collection=name) for name, several in opened for owed in several}
+    owed |= {Owed(obligation=owed, collection=None) for each in waiving if each.waives for owed in each.obligations}
     registers, subject, now = standing.registers, standing.principal.subject, standing.now
     stated = register(ports, session, standing).purposes.get(purpose) if purpose is not None else None
     used_in = subject.within if destination is None else registers.above({destination})
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        owed=frozenset(owed),
         consents=_consents(ports, session, standing, purpose),
         consent_needed=purpose is not None and (stated is None or stated.consent_required),
         consented=purpose is not None
@@ -377,7 +382,7 @@ _LATEST_BOUNDARIES = "latest-boundaries"
 
 def _extent(ports: Ports, session: Session, standing: Standing, question: Question, laid_down: Register) -> _Extent:
     known = _boundaries(ports, session, standing)
-    rulings = _rulings(ports, standing, question, laid_down, known)
+    rulings = _owing(ports, _rulings(ports, standing, question, laid_down, known), question.terms, known)
     allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
     curated = curated_collections(ports, session, standing)
     return _Extent(
@@ -422,6 +427,23 @@ def _resources(
 
     key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
     return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
+
+
+def _owing(
+    ports: Ports, rulings: Mapping[BoundaryId, Ruling], terms: Terms, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Ruling]:
+    """The rulings with what grants oblige to beside the policies.
+
+    A collection that a grant opened is read under the grant's obligations, whatever else permits parts of it.
+    """
+    if not terms.owed:
+        return rulings
+
+    def owing(id: BoundaryId, ruling: Ruling) -> Ruling:
+        owed = [each.obligation for each in terms.owed if each.collection in (None, known[id].collection)]
+        return _dischargeable(ports, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
+
+    return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:

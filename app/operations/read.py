@@ -290,9 +290,11 @@ def _hidden(ports: Ports, categories: frozenset[str], content: str, within: Span
     return discharge.found(ports, categories, excerpt, within=within)
 
 
-def visible_versions(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> list[Shown]:
-    """The versions of a document that may be described to this principal, stating no purpose; newest first."""
-    return _View.under(ports, session, standing, Action.DESCRIBE, None).of_document(session, document)
+def visible_versions(
+    ports: Ports, session: Session, standing: Standing, document: DocumentId, *, purpose: str | None = None
+) -> list[Shown]:
+    """The versions of a document that may be described to this principal for this purpose; newest first."""
+    return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,11 +24,12 @@ from app.domain.citation import (
 from app.domain.corpus import StoredChunk
 from app.domain.evidence import Hit, IndexQuery, fused, relevant
 from app.domain.instants import Instant
+from app.domain.recourse import EscalationKind
 from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
-from app.operations import authorize, discharge
+from app.operations import authorize, discharge, route
 from app.operations.attest import attest
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -77,6 +78,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         )
         reach = _reach(ports, session, standing, query)
         recourse = _recourse(ports, session, standing, query)
+        ways_forward = () if asked.allowed else route.ways_forward(ports, session, standing, asked, query, trace_id)
         records = _systems_of_record(ports, session, standing)
     watch.lap("reach")
 
@@ -85,7 +87,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             trace_id=trace_id,
             outcome=Outcome.ESCALATED if asked.escalate_to else Outcome.BLOCKED,
             checks=blocked(laid_down.rules, asked, standing.principal),
-            recourse=(),
+            recourse=ways_forward,
             usage=_usage(ports, query, 0, watch),
         )
         return attest(ports, standing, query, reach, answer, drops={})
@@ -184,7 +186,14 @@ def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) 
     open_to = authorize.discoverable_collections(ports, session, standing)
     own = authorize.curated_collections(ports, session, standing)
     return tuple(
-        Recourse(collection=name, title=collections[name].title, owners=tuple(sorted(collections[name].owners)))
+        Recourse(
+            kind=EscalationKind.REQUEST_ACCESS,
+            collection=name,
+            title=collections[name].title,
+            owners=tuple(sorted(collections[name].owners)),
+            body={"kind": EscalationKind.REQUEST_ACCESS, "collection": name}
+            | ({"purpose": query.purpose} if query.purpose else {}),
+        )
         for name in sorted(open_to - own)
         if query.collections is None or name in query.collections
     )

@@ -6,10 +6,12 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, PrincipalRef
 from app.domain.errors import Invalid, NotFound
+from app.domain.recourse import Escalation
 from app.domain.trace import Trace, TraceId
 from app.operations import authorize
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
+from app.store import escalations
 from app.store import traces as trace_store
 from app.store.database import reading
 
@@ -20,6 +22,8 @@ class Reviewed:
 
     trace: Trace
     audited: bool
+    escalations: tuple[Escalation, ...] = ()
+    """Those that are about it, or under which it was asked again. Looked up for a single one."""
 
 
 def traces(ports: Ports, credentials: Credentials, *, before: TraceId | None, limit: int) -> list[Reviewed]:
@@ -44,9 +48,10 @@ def trace(ports: Ports, credentials: Credentials, id: TraceId) -> Reviewed:
         standing = identify(ports, session, credentials)
         audited = _audits(ports, session, standing)
         found = trace_store.trace(session, id)
+        about = escalations.about_trace(session, id)
     if found is None or not _visible(standing, found, audited=audited):
         raise NotFound("There is no trace by that id that you may see.")
-    return _shown(standing, found, audited=audited)
+    return replace(_shown(standing, found, audited=audited), escalations=tuple(about))
 
 
 def _audits(ports: Ports, session: Session, standing: Standing) -> bool:

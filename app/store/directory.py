@@ -117,14 +117,23 @@ def unknown(ref: PrincipalRef) -> Profile:
 
 
 def groups_above(
-    session: Session, members: Iterable[PrincipalRef], *, at: Instant | None = None
+    session: Session,
+    members: Iterable[PrincipalRef],
+    *,
+    at: Instant | None = None,
+    not_by: frozenset[PrincipalRef] = frozenset(),
 ) -> frozenset[PrincipalRef]:
-    """Every active group that holds one of `members`, directly or through other active groups."""
+    """Every active group that holds one of `members`, directly or through other active groups.
+
+    Memberships that one of `not_by` recorded do not count.
+    """
     parent_group = and_(col(PrincipalRow.ref) == col(MembershipRow.parent), holds(PrincipalRow, at))
     edges = (
         select(col(MembershipRow.member), col(MembershipRow.parent))
         .join(PrincipalRow, parent_group)
-        .where(holds(MembershipRow, at), col(PrincipalRow.active))
+        .where(
+            holds(MembershipRow, at), col(PrincipalRow.active), col(MembershipRow.recorded_by).not_in(sorted(not_by))
+        )
         .subquery()
     )
     above = select(edges.c.parent).where(edges.c.member.in_(list(members))).cte("above", recursive=True)
@@ -291,6 +300,14 @@ _EPOCHS = select(*_COUNTERS)
 _KEY_AND_EPOCHS = select(KeyRow, *_COUNTERS).select_from(
     outerjoin(EpochsRow, KeyRow, and_(col(KeyRow.digest) == bindparam("digest"), holds(KeyRow)))
 )
+
+
+def holds_key_by(session: Session, principal: PrincipalRef, issuers: frozenset[PrincipalRef]) -> bool:
+    """Whether one of a principal's keys in force was issued by one of these, who may know it."""
+    issued = select(col(KeyRow.id)).where(
+        col(KeyRow.principal) == principal, holds(KeyRow), col(KeyRow.recorded_by).in_(sorted(issuers))
+    )
+    return session.scalars(issued.limit(1)).first() is not None
 
 
 def key_digests(session: Session, principal: PrincipalRef) -> frozenset[str]:

@@ -29,6 +29,14 @@ def collection(session: Session, name: str, *, at: Instant | None = None) -> Col
     return _collection(row) if row else None
 
 
+def collection_recorded_by(session: Session, name: str) -> PrincipalRef | None:
+    """Who laid it down as it is today."""
+    found = session.scalar(
+        select(col(CollectionRow.recorded_by)).where(col(CollectionRow.name) == name, holds(CollectionRow))
+    )
+    return PrincipalRef(found) if found else None
+
+
 def record_collection(session: Session, new: Collection, *, at: Instant, by: PrincipalRef) -> bool:
     """Let this hold from `at` on; False, and nothing recorded, if it already does."""
     if collection(session, new.name) == new:

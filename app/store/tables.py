@@ -373,6 +373,111 @@ class NoticeRow(SQLModel, table=True):
     kind: str
     about: dict[str, Any] = _json()
     created_at: int = _instant()
+    passed_on: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false(), index=True)
+    )
+    """Whether the webhooks that are told of it have been noted in `deliveries`."""
+
+
+class EscalationRow(SQLModel, table=True):
+    """A request to people. Updated in place, within recordings: its decisions and grant are what is kept as history."""
+
+    __tablename__ = "escalations"
+    __table_args__ = (Index("ix_escalations_subject", "subject", "seq"), Index("ix_escalations_due", "due_at"))
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    kind: str
+    subject: str
+    actors: list[str] = _json()
+    proof: str
+    team: str | None
+    trace: str | None = Field(default=None, index=True)
+    asked_through: str | None = None
+    collection: str | None = None
+    document: str | None = Field(default=None, index=True)
+    citation: str | None = None
+    purpose: str | None = None
+    client: str | None = None
+    destination: str | None = None
+    codes: dict[str, str] = _json()
+    reason: str = Field(sa_type=Text)
+    shares_question: bool
+    wanted_until: int | None = Field(default=None, sa_type=BigInteger)
+    wanted_minutes: int | None = Field(default=None, sa_type=BigInteger)
+    state: str = Field(index=True)
+    opened_at: int = _instant()
+    remind_at: int | None = Field(default=None, sa_type=BigInteger)
+    raise_at: int | None = Field(default=None, sa_type=BigInteger)
+    expires_at: int = _instant()
+    closed_at: int | None = Field(default=None, sa_type=BigInteger)
+    grant_id: str | None = Field(default=None, index=True)
+    due_at: int | None = Field(default=None, sa_type=BigInteger)
+    """When something is to be done about it next; None when nothing is."""
+
+
+class EscalationSeatRow(SQLModel, table=True):
+    """Who may decide about an escalation, at which of its desks."""
+
+    __tablename__ = "escalation_seats"
+    escalation: str = Field(foreign_key="escalations.id", primary_key=True)
+    desk: int = Field(primary_key=True)
+    ref: str = Field(primary_key=True, index=True)
+
+
+class EscalationDecisionRow(SQLModel, table=True):
+    """What was decided at a desk: once. Immutable."""
+
+    __tablename__ = "escalation_decisions"
+    escalation: str = Field(foreign_key="escalations.id", primary_key=True)
+    desk: int = Field(primary_key=True)
+    by: str
+    verdict: str
+    reason: str = Field(sa_type=Text)
+    until: int | None = Field(default=None, sa_type=BigInteger)
+    purpose: str | None = None
+    obligations: list[str] = _json()
+    at: int = _instant()
+
+
+class EscalationRepeatRow(SQLModel, table=True):
+    """The trace of a question that was asked again under an escalation."""
+
+    __tablename__ = "escalation_repeats"
+    id: int | None = _row_id()
+    escalation: str = Field(foreign_key="escalations.id", index=True)
+    trace: str = Field(unique=True)
+
+
+class WebhookRow(SQLModel, table=True):
+    """An address that is told of notices. Its secret is made from the generation, and is nowhere."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (_one_open("webhooks", "name"),)
+    id: int | None = _row_id()
+    name: str
+    url: str = Field(sa_type=Text)
+    recipients: list[str] = _json()
+    events: list[str] = _json()
+    generation: str
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A notice on its way to a webhook. Updated in place: it is work."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("webhook", "notice_id"), Index("ix_deliveries_due", "state", "next_at"))
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    webhook: str
+    notice_id: int = _reference("notices.id")
+    state: str
+    tries: int
+    next_at: int = _instant()
+    problem: str | None = None
+    ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class BoundaryRow(SQLModel, table=True):

@@ -882,7 +882,7 @@ def test_trace_of_an_answer_is_ones_own_and_tells_what_was_asked_and_shown(offic
     answer = office.run.retrieve("user:ana", QUESTION, **FULL)
     trace = got(office.run, f"/v1/traces/{answer['trace_id']}")
     assert trace.keys() == {
-        "id", "at", "kind", "subject", "actor", "actors", "proof", "outcome", "request", "response", "grounds",
+        "id", "at", "kind", "subject", "actor", "actors", "proof", "outcome", "request", "response", "grounds", "links",
     }  # fmt: skip
     assert (trace["id"], trace["kind"], trace["outcome"]) == (answer["trace_id"], "retrieve", "answered")
     assert (trace["subject"], trace["actor"], trace["actors"]) == ("user:ana", None, [])

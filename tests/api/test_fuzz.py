@@ -69,7 +69,11 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     run.work()
     answer = run.retrieve("user:ana", "train")
     pushed = _pushed(run)
+    asked = {"kind": "ask", "reason": f"By {who}.", "trace_id": answer["trace_id"]}
+    escalation = run.request("POST", "/v1/escalations", "user:ana", json=asked).json()
     return {
+        "/v1/escalations": {"id": escalation["id"]},
+        "/v1/webhooks": {"name": "made-up"},
         "/v1/collections/{name}/sources": {"name": "victims", "source": "pushed", "run": pushed},
         "/v1/identities": {"namespace": "directory"},
         "/v1/documents/{id}/withdraw": {"id": victim},

@@ -443,6 +443,8 @@ SCRUBBED = {
     "version_boundaries": {"reason"},
     "periods": {"reason"},
     "reviews": {"note"},
+    "escalations": {"reason"},
+    "escalation_decisions": {"reason"},
     "attachments": {"name"},
     "sources": {"cursor"},
     "source_runs": {"cursor"},
@@ -493,6 +495,15 @@ NOT_CONTENT = {
     "policy_tests": {"*"},
     "grants": {"*"},
     "notices": {"*"},
+    "escalations": {
+        *("id", "kind", "subject", "actors", "proof", "team", "trace", "asked_through", "collection", "document"),
+        *("citation", "purpose", "client", "destination", "codes", "state", "grant_id"),
+    },
+    "escalation_seats": {"*"},
+    "escalation_decisions": {"escalation", "by", "verdict", "purpose", "obligations"},
+    "escalation_repeats": {"*"},
+    "webhooks": {"*"},
+    "deliveries": {"*"},
     "traces": {"*"},
 }
 """Ids, digests, people, and what was asked: no text of a document. `*` is every column."""
