@@ -199,6 +199,7 @@ def test_everybody_who_is_named_is_mentioned_once_with_the_line(engine: CedarPol
         ("p2", 4, "assistant:bot"),
         ("p2", 4, "group:board"),
     ]
+    assert engine.examine(text, in_force=text).mentions == ()
 
 
 SCOPES = ["principal", "principal is Muniment::User", 'principal in Muniment::Group::"group:claims"']

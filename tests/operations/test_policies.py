@@ -15,7 +15,7 @@ from app.adapters.snowball_analyzer import SnowballAnalyzer
 from app.bootstrap import new_id
 from app.domain.errors import Conflict
 from app.domain.memo import Memo
-from app.domain.policies import PolicyState, PolicyVersionId
+from app.domain.policies import PolicyState, PolicyVersionId, preceding
 from app.operations import policies
 from app.operations.identify import Credentials
 from app.operations.prepare import ensure_administrator_key
@@ -79,6 +79,11 @@ def test_of_activations_and_rollbacks_at_once_each_acts_on_what_it_looked_at(por
     assert {each.version for each in history[2:]} == set(done)
     assert deciding == history[-1]
     assert [each.id for each in versions if each.state is PolicyState.ACTIVE] == [history[-1].version]
+    for n, restoring in enumerate(history):
+        if restoring.restores is not None:
+            looked_at = preceding(history[:n])
+            assert looked_at is not None
+            assert (looked_at.id, looked_at.version) == (restoring.restores, restoring.version)
     for before, after in pairwise(history):
         if after.restores is None:
             (activated,) = [each for each in versions if each.id == after.version]
