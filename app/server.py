@@ -27,6 +27,7 @@ from app.api import (
     reading,
     retention,
     retrieve,
+    simulation,
     sources,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
@@ -58,7 +59,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    for each in (*knowledge, *fetching, reading, control, health):
+    for each in (*knowledge, *fetching, reading, control, simulation, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

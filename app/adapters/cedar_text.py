@@ -32,6 +32,7 @@ class Written:
     annotations: Mapping[str, str]
     permits: bool
     template: bool
+    text: str
 
     @property
     def name(self) -> str:
@@ -57,6 +58,7 @@ class Written:
             code=self.annotations.get("code", self.name),
             escalate_to=self.annotations.get("escalate", ""),
             obligations=self.obligations,
+            cedar=self.text,
         )
 
 
@@ -66,6 +68,7 @@ def written_in(text: str) -> list[Written]:
     bodies = [(position, body, False) for position, body in parsed["staticPolicies"].items()]
     bodies += [(position, body, True) for position, body in parsed["templates"].items()]
     bodies.sort(key=lambda entry: int(entry[0].removeprefix("policy")))
+    texts = [piece.policy for piece in _pieces(text) if piece.policy]
     return [
         Written(
             number=number,
@@ -73,8 +76,9 @@ def written_in(text: str) -> list[Written]:
             annotations={key: value or "" for key, value in body.get("annotations", {}).items()},
             permits=body["effect"] == "permit",
             template=template,
+            text=policy,
         )
-        for number, (position, body, template) in enumerate(bodies, start=1)
+        for number, ((position, body, template), policy) in enumerate(zip(bodies, texts, strict=True), start=1)
     ]
 
 
@@ -89,6 +93,12 @@ class _Piece:
     """In characters, comments left out."""
     depth: int
     """How far brackets nest."""
+
+    @property
+    def policy(self) -> str:
+        """The text without what stands before it; empty if it is nothing but comments."""
+        blank = _BLANK.match(self.text)
+        return self.text[blank.end() if blank else 0 :]
 
 
 _PUNCTUATION = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|[()\[\]{};]|\Z', re.DOTALL)

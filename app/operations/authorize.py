@@ -1,7 +1,7 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -25,7 +25,7 @@ from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, registry
 
@@ -332,3 +332,36 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
     """What must be done with an answer that shows content of these boundaries."""
     return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+
+
+# -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------
+
+
+def question_of(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    *,
+    purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    """What would be decided if this principal asked now."""
+    return _question(standing, action, purpose, client=client, destination=destination)
+
+
+def known_boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
+    """Every boundary there is, by id."""
+    return _boundaries(ports, session, standing)
+
+
+def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
+    """A boundary as it is decided about: filled in from its collection as it is today."""
+    return _resource(boundary, collections)
+
+
+def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
+    here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
+    return [_dischargeable(ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
