@@ -207,12 +207,12 @@ class Boundary:
         """This boundary with what it leaves open filled in from its collection as it is today."""
         if collection.name != self.collection:
             raise ValueError(f"boundary of {self.collection!r} resolved with {collection.name!r}")
-        return replace(
-            self,
-            readers=self.readers or collection.default_readers,
-            jurisdictions=self.jurisdictions or collection.jurisdictions,
-            purposes=self.purposes or collection.purposes,
-        )
+        readers = self.readers or collection.default_readers
+        jurisdictions = self.jurisdictions or collection.jurisdictions
+        purposes = self.purposes or collection.purposes
+        if (readers, jurisdictions, purposes) == (self.readers, self.jurisdictions, self.purposes):
+            return self
+        return replace(self, readers=readers, jurisdictions=jurisdictions, purposes=purposes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class Register:
     policies: str
     rules: tuple[Rule, ...]
     collections: Mapping[str, Collection]
+    collections_as_they_are: frozenset[Collection]
+    """All of them by value: what was decided about them holds as long as this is the same."""
     purposes: Mapping[str, Purpose]
 
 
@@ -191,7 +193,7 @@ def within_collections(
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
     question = _question(standing, action, None)
-    key = ("collections", question, standing.epochs.policies, standing.epochs.directory)
+    key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
         resources = list(laid_down.collections.values())
@@ -207,10 +209,12 @@ def _register(ports: Ports, session: Session) -> Register:
         raise Unavailable(
             "No policies are active, so nothing can be read. An administrator must activate a policy set."
         )
+    collections = registry.collections(session)
     return Register(
         policies=policies,
         rules=ports.policy_engine.rules(policies),
-        collections=registry.collections(session),
+        collections=collections,
+        collections_as_they_are=frozenset(collections.values()),
         purposes=registry.purposes(session),
     )
 
@@ -256,7 +260,7 @@ def _terms(standing: Standing, purpose: str | None, client: str | None, destinat
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
-    key = ("ruling", question, resource, standing.epochs.policies, standing.epochs.directory)
+    key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
 
 
@@ -297,17 +301,33 @@ def _rulings(
     laid_down: Register,
     known: Mapping[BoundaryId, Boundary],
 ) -> Mapping[BoundaryId, Ruling]:
-    """A ruling for every boundary: only those interned since this question was last decided are decided now."""
-    key = ("rulings", question, standing.epochs.policies, standing.epochs.directory)
+    """A ruling for every boundary: only those interned since this question was last decided are decided now.
+
+    INVARIANT: a ruling depends on the policies, on the question with the parties in it by value, and on the boundary
+    within its collection. Of the directory no more than that, so a change to others drops nothing.
+    """
+    key = ("rulings", question, standing.epochs.policies, laid_down.collections_as_they_are)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    new = [id for id in known if id not in before and known[id].collection in laid_down.collections]
-    decided = ports.policy_engine.decide(
-        laid_down.policies, question, [_resource(known[id], laid_down.collections) for id in new]
-    )
+    resources = _resources(ports, standing, laid_down, known)
+    new = [id for id in resources if id not in before]
+    decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=3 * len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
+
+
+def _resources(
+    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Bounded]:
+    """Every boundary within its collection: the same for every question until a collection changes."""
+    collections = laid_down.collections
+
+    def fill_in() -> Mapping[BoundaryId, Bounded]:
+        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
+
+    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
+    return ports.memo.recall(key, fill_in, weigh=lambda made: 3 * len(made) + 100)
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
@@ -316,6 +336,8 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
 
 
 def _dischargeable(ruling: Ruling) -> Ruling:
+    if not ruling.obligations:
+        return ruling
     known = all(_KNOWN_OBLIGATIONS.fullmatch(obligation) for obligation in ruling.obligations)
     return ruling if known or not ruling.allowed else DENIED
 
