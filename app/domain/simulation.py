@@ -82,21 +82,6 @@ class Edit:
     def rewritten(self) -> frozenset[PolicyId]:
         return frozenset(rule.id for rule in self.dropped) & frozenset(rule.id for rule in self.new)
 
-    def may_change(self, ruling: Ruling) -> bool:
-        """Whether what was decided by the rules in force has to be decided again by the draft.
-
-        INVARIANT: False only where the answer must be the same. A denial stays one while a forbid stays that
-        determined it; what is allowed stays so, with the same obligations, if every permit that determined it stays,
-        and no new rule could forbid, permit with obligations of its own, or err. A ruling without policies, which an
-        error leaves too, is always decided again.
-        """
-        dropped = frozenset(rule.id for rule in self.dropped)
-        if not ruling.policies:
-            return True
-        if not ruling.allowed:
-            return dropped.issuperset(ruling.policies)
-        return bool(self.new) or not dropped.isdisjoint(ruling.policies)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:

@@ -61,7 +61,7 @@ MAX_SECONDS = 90.0
 """A client waits about two minutes."""
 MAX_RECORDED = 20_000
 """Questions on record that are gone through, the newest first."""
-_IN_A_GO = 256
+_IN_A_GO = 2048
 """Decisions before other threads get a turn and the time is looked at."""
 _TURN_S = 0.0005
 
@@ -357,6 +357,7 @@ class _Comparison:
 
     def __init__(self, ports: Ports, scene: _Scene, allowance: _Allowance) -> None:
         self._ports, self._scene, self._allowance = ports, scene, allowance
+        self._both = (scene.policies, scene.draft)
         self._ids = list(scene.resources)
         self._resources = list(scene.resources.values())
         self._all = (1 << len(self._ids)) - 1
@@ -386,10 +387,7 @@ class _Comparison:
         key = (self._scene.named.alike(question, but_for=mentions(question) & self._owners), resources)
         if key not in self._pairs:
             self._allowance.take(2 * len(resources))
-            before, after = (
-                authorize.decided(self._ports, policies, question, resources)
-                for policies in (self._scene.policies, self._scene.draft)
-            )
+            before, after = (authorize.decided(self._ports, policies, question, resources) for policies in self._both)
             self._pairs[key] = list(zip(before, after, strict=True))
         return self._pairs[key]
 
@@ -397,20 +395,26 @@ class _Comparison:
         """Of the boundaries wanted, those decided otherwise; none is decided twice for what is alike."""
         known = self._known.setdefault(alike, _Known())
         for some in _in_goes(wanted & ~known.decided):
-            self._allowance.take(len(some))
-            before = self._decided(self._scene.policies, question, some)
-            again = [n for n in some if self.edit.may_change(before[n])]
-            self._allowance.take(len(again))
-            after = self._decided(self._scene.draft, question, again)
-            known.differences |= {
-                n: Difference(before=before[n], after=after[n]) for n in again if before[n].allowed != after[n].allowed
-            }
+            self._allowance.take(2 * len(some))
+            before, after = (self._allowed(policies, question, some) for policies in self._both)
+            known.differences |= self._differences(question, sorted(before ^ after))
             known.decided |= sum(1 << n for n in some)
         return {n: each for n, each in known.differences.items() if wanted >> n & 1}
 
-    def _decided(self, policies: str, question: Question, some: Sequence[int]) -> dict[int, Ruling]:
-        rulings = authorize.decided(self._ports, policies, question, [self._resources[n] for n in some])
-        return dict(zip(some, rulings, strict=True))
+    def _allowed(self, policies: str, question: Question, some: Sequence[int]) -> frozenset[int]:
+        rulings = authorize.reached(self._ports, policies, question, [self._resources[n] for n in some])
+        return frozenset(n for n, ruling in zip(some, rulings, strict=True) if ruling.allowed)
+
+    def _differences(self, question: Question, some: Sequence[int]) -> dict[int, Difference]:
+        """Both rulings in full, with the policies that determined a denial too."""
+        self._allowance.take(2 * len(some))
+        resources = [self._resources[n] for n in some]
+        rulings = (authorize.decided(self._ports, policies, question, resources) for policies in self._both)
+        return {
+            n: Difference(before=before, after=after)
+            for n, before, after in zip(some, *rulings, strict=True)
+            if before.allowed != after.allowed
+        }
 
 
 def _in_goes(bits: int) -> Iterator[list[int]]:
