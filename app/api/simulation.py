@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
@@ -11,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT, problems
-from app.api.wire import Name, Ref, Storable, Wire, label_out, refs
-from app.domain.access import Action, Boundary, Ruling
+from app.api.wire import LabelWire, Name, Ref, Storable, Text, Title, Wire, label_out, refs
+from app.domain.access import Action, Boundary, PrincipalRef, Proof, Ruling
+from app.domain.checks import Rule
+from app.domain.corpus import DocumentId
 from app.domain.errors import Fault, Invalid
+from app.domain.explanation import Explanation, ProposalKind
 from app.domain.instants import iso
 from app.domain.simulation import Affected, Asker, Change, Power, Replayed, Report, Side, Tally
-from app.operations import simulate
+from app.domain.trace import TraceId
+from app.operations import explain, simulate
 
 routes = APIRouter(tags=["policies"], responses=ASKED)
 
@@ -24,6 +28,7 @@ MAX_CEDAR_CHARS = 400_000
 LINES = "application/x-ndjson"
 _MOST_LISTED = 200
 
+Decision = Literal["allow", "deny", "escalate"]
 Cedar = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CEDAR_CHARS), Storable]
 
 
@@ -71,7 +76,7 @@ class SimulationIn(Wire):
 
 
 class RulingOut(BaseModel):
-    decision: str = Field(description="allow, deny, or escalate: denied, and a person may waive each rule that denies.")
+    decision: Decision = Field(description="escalate: denied, and a person may waive each rule that denies.")
     policies: list[str]
 
 
@@ -330,5 +335,226 @@ def boundary_out(boundary: Boundary) -> dict[str, Any]:
 
 
 def ruling_out(ruling: Ruling) -> RulingOut:
-    decision = "allow" if ruling.allowed else "escalate" if ruling.escalate_to else "deny"
-    return RulingOut(decision=decision, policies=list(ruling.policies))
+    return RulingOut(decision=_decision(ruling), policies=list(ruling.policies))
+
+
+# -- Explanations ------------------------------------------------------------------------------------------------------
+
+
+class BoundaryIn(Wire):
+    """An access boundary by its fields; what is left out follows the collection, as in a document."""
+
+    collection: Name
+    label: LabelWire = LabelWire()
+    readers: list[Ref] = Field(default_factory=list, max_length=1000)
+    denied: list[Ref] = Field(default_factory=list, max_length=1000)
+    jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
+    purposes: list[Name] = Field(default_factory=list, max_length=300)
+    consents: list[Name] = Field(default_factory=list, max_length=300)
+
+    def domain(self) -> Boundary:
+        return Boundary(
+            collection=self.collection,
+            label=self.label.domain(),
+            readers=refs(self.readers),
+            denied=refs(self.denied),
+            jurisdictions=frozenset(self.jurisdictions),
+            purposes=frozenset(self.purposes),
+            consents=frozenset(self.consents),
+        )
+
+
+class ResourceIn(Wire):
+    """One of them. For `read` and `describe`, a collection stands for the boundary that its defaults make."""
+
+    document: Text | None = Field(default=None, description="Its id; for auditors.")
+    collection: Name | None = None
+    boundary: BoundaryIn | None = None
+
+
+class ExplainIn(Wire):
+    """A decision: who asks, through whom, what, why, and of what."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "subject": "user:ana",
+                "actors": ["assistant:helper"],
+                "action": "read",
+                "purpose": "legal-review",
+                "resource": {"boundary": {"collection": "contracts", "label": {"level": "restricted"}}},
+            }
+        }
+    )
+    subject: Ref
+    actors: list[Ref] = Field(default_factory=list, max_length=10, description="Whoever sends the request first.")
+    proof: Literal["proven", "asserted"] = "proven"
+    second_factor: bool = False
+    action: Literal["read", "describe", "discover", "curate", "ask", "manage", "audit"]
+    purpose: Name | None = None
+    client: Title | None = None
+    destination: Name | None = None
+    resource: ResourceIn | None = Field(default=None, description="Left out: the institution.")
+
+    def domain(self) -> explain.Wanted:
+        of = self.resource or ResourceIn()
+        if sum(each is not None for each in (of.document, of.collection, of.boundary)) > 1:
+            fault = Fault(detail="One of document, collection and boundary.", pointer="/resource")
+            raise Invalid("A decision is about one thing.", faults=(fault,))
+        return explain.Wanted(
+            subject=PrincipalRef(self.subject),
+            actors=tuple(PrincipalRef(actor) for actor in self.actors),
+            proof=Proof(self.proof),
+            second_factor=self.second_factor,
+            action=Action(self.action),
+            purpose=self.purpose,
+            client=self.client,
+            destination=self.destination,
+            document=DocumentId(of.document) if of.document is not None else None,
+            collection=of.collection,
+            boundary=of.boundary.domain() if of.boundary is not None else None,
+        )
+
+
+class KnownRuleOut(BaseModel):
+    id: str
+    code: str
+    check: str | None
+    reason: str
+    effect: Literal["permit", "forbid"]
+    escalate_to: str | None = Field(description="Of a forbid that a person may waive: group:NAME, or owner.")
+
+
+class RuleOut(KnownRuleOut):
+    cedar: str
+
+
+class StepOut(BaseModel):
+    kind: ProposalKind
+    sentence: str
+
+
+class WayOut(BaseModel):
+    together: list[StepOut] = Field(description="What would have to be so, all of it. Decided again: it is enough.")
+
+
+class ExplanationOut(BaseModel):
+    decision: Decision
+    verdict: str
+    permits: list[RuleOut] = Field(description="Those that apply, though a forbid may outweigh them.")
+    forbids: list[RuleOut] = Field(description="Those that apply: each is enough to deny.")
+    what_would_change_it: list[WayOut] = Field(description="The first 20 of the smallest that were found.")
+    nothing_lifts: list[str] = Field(description="Forbids that nothing that was tried lifts.")
+    asking: RulingOut | None = Field(description="Of `read`: whether the question may be asked at all.")
+
+
+class OwnAskingOut(BaseModel):
+    decision: Decision
+    verdict: str
+    permits: list[KnownRuleOut]
+    forbids: list[KnownRuleOut]
+    what_would_change_it: list[WayOut]
+    nothing_lifts: list[str]
+
+
+class LimitOut(BaseModel):
+    check: str
+    sentence: str
+    rules: list[KnownRuleOut]
+
+
+class OwnExplanationOut(BaseModel):
+    trace_id: str
+    asked_at: str
+    outcome: str = Field(description="What it came to then; the rest is as it would be decided now.")
+    subject: str
+    actor: str | None
+    proof: str
+    purpose: str | None
+    client: str | None
+    destination: str | None
+    asking: OwnAskingOut
+    limits: list[LimitOut] = Field(description="What bounds whatever is read, whether or not there is anything beyond.")
+
+
+@routes.post(
+    "/v1/policies/explain",
+    summary="Why something is allowed or denied, and what would have to change",
+    responses={**problems(404), **SENT},
+)
+def post_explain(body: ExplainIn, asking: Asking, ports: PortsOf) -> ExplanationOut:
+    """For administrators and auditors; on a document, for auditors. What would change it is decided again."""
+    told = explain.explain(ports, asking, body.domain())
+    found = told.explanation
+    return ExplanationOut(
+        decision=_decision(found.ruling),
+        verdict=found.verdict,
+        permits=[_rule(rule) for rule in found.permits],
+        forbids=[_rule(rule) for rule in found.forbids],
+        what_would_change_it=_ways(found),
+        nothing_lifts=list(found.unmet),
+        asking=ruling_out(told.asking) if told.asking is not None else None,
+    )
+
+
+@routes.get(
+    "/v1/traces/{id}/explanation",
+    summary="Why one's own question was answered as it was",
+    responses=problems(404),
+)
+def get_own_explanation(id: Text, asking: Asking, ports: PortsOf) -> OwnExplanationOut:
+    """To whoever may see the trace. It follows from the question, from the asker and from the rules alone, as they are
+    now: of documents that were not shown it says nothing, nor whether there are any."""
+    found = explain.explain_own(ports, asking, TraceId(id))
+    trace, asked = found.trace, found.asking
+    return OwnExplanationOut(
+        trace_id=trace.id,
+        asked_at=iso(trace.at),
+        outcome=trace.outcome,
+        subject=trace.subject,
+        actor=trace.actor,
+        proof=trace.proof,
+        purpose=trace.request.get("purpose"),
+        client=trace.request.get("client"),
+        destination=trace.request.get("destination"),
+        asking=OwnAskingOut(
+            decision=_decision(asked.ruling),
+            verdict=asked.verdict,
+            permits=[_known(rule) for rule in asked.permits],
+            forbids=[_known(rule) for rule in asked.forbids],
+            what_would_change_it=_ways(asked),
+            nothing_lifts=list(asked.unmet),
+        ),
+        limits=[
+            LimitOut(check=each.check, sentence=each.sentence, rules=[_known(rule) for rule in each.rules])
+            for each in found.limits
+        ],
+    )
+
+
+def _ways(found: Explanation) -> list[WayOut]:
+    return [WayOut(together=[StepOut(kind=each.kind, sentence=each.sentence) for each in way]) for way in found.ways]
+
+
+def _decision(ruling: Ruling) -> Decision:
+    return "allow" if ruling.allowed else "escalate" if ruling.escalate_to else "deny"
+
+
+def _known(rule: Rule) -> KnownRuleOut:
+    """What everybody may know of a rule: its Cedar text may name people."""
+    return KnownRuleOut(**_of_rule(rule))
+
+
+def _rule(rule: Rule) -> RuleOut:
+    return RuleOut(**_of_rule(rule), cedar=rule.cedar)
+
+
+def _of_rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "code": rule.code,
+        "check": rule.check,
+        "reason": rule.reason,
+        "effect": "permit" if rule.permits else "forbid",
+        "escalate_to": rule.escalate_to or None,
+    }
