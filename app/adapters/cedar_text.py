@@ -29,10 +29,13 @@ class Written:
     """From 1, in the text's order."""
     position: str
     """Cedar's name for it."""
+    line: int
+    """Where its first word is, from 1."""
+    cedar: str
+    """As it stands in the text, to its semicolon."""
     annotations: Mapping[str, str]
     permits: bool
     template: bool
-    text: str
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class Written:
             code=self.annotations.get("code", self.name),
             escalate_to=self.annotations.get("escalate", ""),
             obligations=self.obligations,
-            cedar=self.text,
+            cedar=_BLANK.sub("", self.cedar, count=1),
         )
 
 
@@ -68,17 +71,18 @@ def written_in(text: str) -> list[Written]:
     bodies = [(position, body, False) for position, body in parsed["staticPolicies"].items()]
     bodies += [(position, body, True) for position, body in parsed["templates"].items()]
     bodies.sort(key=lambda entry: int(entry[0].removeprefix("policy")))
-    texts = [piece.policy for piece in _pieces(text) if piece.policy]
+    pieces = [piece for piece in _pieces(text) if not _BLANK.fullmatch(piece.text)]
     return [
         Written(
             number=number,
             position=position,
+            line=piece.line,
+            cedar=piece.text,
             annotations={key: value or "" for key, value in body.get("annotations", {}).items()},
             permits=body["effect"] == "permit",
             template=template,
-            text=policy,
         )
-        for number, ((position, body, template), policy) in enumerate(zip(bodies, texts, strict=True), start=1)
+        for number, ((position, body, template), piece) in enumerate(zip(bodies, pieces, strict=True), start=1)
     ]
 
 
@@ -93,12 +97,6 @@ class _Piece:
     """In characters, comments left out."""
     depth: int
     """How far brackets nest."""
-
-    @property
-    def policy(self) -> str:
-        """The text without what stands before it; empty if it is nothing but comments."""
-        blank = _BLANK.match(self.text)
-        return self.text[blank.end() if blank else 0 :]
 
 
 _PUNCTUATION = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|[()\[\]{};]|\Z', re.DOTALL)

@@ -242,8 +242,9 @@ def _towards(
             lambda profile: replace(profile, categories=profile.categories | missing),
         )
     limited = bool(profile.jurisdictions) or profile.kind is Kind.USER
-    if limited and not profile.jurisdictions & boundary.jurisdictions:
-        for place in sorted(boundary.jurisdictions)[:MAX_OF_A_KIND]:
+    places = boundary.jurisdictions | {each for each in boundary.consents if ":" not in each}
+    if limited and not profile.jurisdictions & places:
+        for place in sorted(places)[:MAX_OF_A_KIND]:
             yield Proposal(
                 kind=ProposalKind.JURISDICTION,
                 sentence=f"{ref} is in {place}.",
@@ -253,11 +254,11 @@ def _towards(
 
 def _of_terms(case: Case, rules: Sequence[Rule], denying: Sequence[PolicyId]) -> Iterator[Proposal]:
     terms, boundary, question = case.question.terms, case.boundary, case.question
-    if boundary is not None and (wanted := boundary.consents - terms.consents):
+    for consent in sorted(boundary.consents - terms.consents)[:MAX_OF_A_KIND] if boundary is not None else ():
         yield Proposal(
             kind=ProposalKind.CONSENT,
-            sentence=f"A consent is in force that the boundary names: {_listed(wanted)}.",
-            of=_granting(lambda terms: replace(terms, consents=terms.consents | wanted)),
+            sentence=f"A consent is in force that the boundary names: {consent}.",
+            of=_consenting(consent),
         )
     if terms.consent_needed and not terms.consented:
         whose = question.client or "the client, who has to be stated,"
@@ -312,6 +313,10 @@ def _moving(place: str) -> Callable[[Party], Party]:
 def _for(purpose: str | None) -> Callable[[Party], Party]:
     stated = frozenset() if purpose is None else frozenset({purpose})
     return lambda party: replace(party, profile=replace(party.profile, purposes=party.profile.purposes | stated))
+
+
+def _consenting(consent: str) -> Callable[[Case], Case]:
+    return _granting(lambda terms: replace(terms, consents=terms.consents | {consent}))
 
 
 def _waiving(code: str) -> Callable[[Case], Case]:
