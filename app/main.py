@@ -449,7 +449,9 @@ def explain_policies(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="SUBJECT", help="user:ID or assistant:ID.", callback=_matching(rf"(user|assistant):{_NAME}", "Who.")
+            metavar="SUBJECT",
+            help="Who asks: user:ID or assistant:ID.",
+            callback=_matching(rf"(user|assistant):{_NAME}", "Name user:ID or assistant:ID."),
         ),
     ],
     action: Annotated[

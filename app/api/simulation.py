@@ -18,7 +18,7 @@ from app.domain.corpus import DocumentId
 from app.domain.errors import Fault, Invalid
 from app.domain.explanation import Explanation, ProposalKind
 from app.domain.instants import iso
-from app.domain.simulation import Affected, Asker, Change, Power, Replayed, Report, Side, Tally
+from app.domain.simulation import Affected, Asker, Direction, Power, Replayed, Report, Side, Tally
 from app.domain.trace import TraceId
 from app.operations import explain, simulate
 
@@ -100,7 +100,7 @@ class ExampleOut(BaseModel):
     after: RulingOut
 
 
-class SideOut(BaseModel):
+class TalliesOut(BaseModel):
     pairs: int = Field(description="Of an asker and a document with a version in force.")
     documents: int
     askers: int
@@ -111,12 +111,12 @@ class SideOut(BaseModel):
 
 
 class ChangesOut(BaseModel):
-    gains: SideOut
-    loses: SideOut
+    gains: TalliesOut
+    loses: TalliesOut
 
 
 class PowerOut(BaseModel):
-    change: Change
+    change: Direction
     subject: str
     actors: list[str]
     proof: str
@@ -172,7 +172,7 @@ class EditOut(BaseModel):
     rewritten: list[str]
 
 
-class ReportOut(BaseModel):
+class SimulationOut(BaseModel):
     verdict: str
     complete: bool
     cut: list[str] = Field(description="What was left out, and why; empty if nothing was.")
@@ -193,10 +193,10 @@ _LINES: dict[int | str, dict[str, Any]] = {
 @routes.post(
     "/v1/policies/simulate",
     summary="What a draft of the policies would change, before anybody is affected",
-    response_model=ReportOut,
+    response_model=SimulationOut,
     responses={**_LINES, **problems(404, 429), **SENT},
 )
-def post_simulate(body: SimulationIn, asking: Asking, ports: PortsOf) -> ReportOut | Response:
+def post_simulate(body: SimulationIn, asking: Asking, ports: PortsOf) -> SimulationOut | Response:
     """For administrators. Every user and assistant over every boundary in force, for every purpose, and the questions
     on record, under the policies in force and under the draft. Tells of principals, boundaries, counts and ids: no
     content, no title, no question's words."""
@@ -207,7 +207,7 @@ def post_simulate(body: SimulationIn, asking: Asking, ports: PortsOf) -> ReportO
     return told
 
 
-def _lines(told: ReportOut, report: Report) -> Iterator[str]:
+def _lines(told: SimulationOut, report: Report) -> Iterator[str]:
     """One JSON object a line: `{"report": ...}`, then each pair."""
     yield json.dumps({"report": told.model_dump(mode="json")}) + "\n"
     for change, side in report.reading.items():
@@ -217,9 +217,9 @@ def _lines(told: ReportOut, report: Report) -> Iterator[str]:
             yield "".join(json.dumps({**known, "document": id}) + "\n" for id in ids)
 
 
-def _report(report: Report, *, examples: int) -> ReportOut:
+def _report(report: Report, *, examples: int) -> SimulationOut:
     compared = report.compared
-    return ReportOut(
+    return SimulationOut(
         verdict=report.verdict,
         complete=not compared.cut,
         cut=list(compared.cut),
@@ -250,13 +250,13 @@ def _report(report: Report, *, examples: int) -> ReportOut:
     )
 
 
-def _changes(sides: Mapping[Change, Side], report: Report, examples: int) -> ChangesOut:
-    gains, loses = (_side(sides[change], report, examples) for change in (Change.GAINS, Change.LOSES))
+def _changes(sides: Mapping[Direction, Side], report: Report, examples: int) -> ChangesOut:
+    gains, loses = (_side(sides[change], report, examples) for change in (Direction.GAINS, Direction.LOSES))
     return ChangesOut(gains=gains, loses=loses)
 
 
-def _side(side: Side, report: Report, examples: int) -> SideOut:
-    return SideOut(
+def _side(side: Side, report: Report, examples: int) -> TalliesOut:
+    return TalliesOut(
         pairs=side.pairs,
         documents=side.documents,
         askers=side.askers,
@@ -364,7 +364,7 @@ class BoundaryIn(Wire):
         )
 
 
-class ResourceIn(Wire):
+class AboutIn(Wire):
     """One of them. For `read` and `describe`, a collection stands for the boundary that its defaults make."""
 
     document: Text | None = Field(default=None, description="Its id; for auditors.")
@@ -394,10 +394,10 @@ class ExplainIn(Wire):
     purpose: Name | None = None
     client: Title | None = None
     destination: Name | None = None
-    resource: ResourceIn | None = Field(default=None, description="Left out: the institution.")
+    resource: AboutIn | None = Field(default=None, description="Left out: the institution.")
 
     def domain(self) -> explain.Wanted:
-        of = self.resource or ResourceIn()
+        of = self.resource or AboutIn()
         if sum(each is not None for each in (of.document, of.collection, of.boundary)) > 1:
             fault = Fault(detail="One of document, collection and boundary.", pointer="/resource")
             raise Invalid("A decision is about one thing.", faults=(fault,))
@@ -429,13 +429,15 @@ class RuleOut(KnownRuleOut):
     cedar: str
 
 
-class StepOut(BaseModel):
+class ConditionOut(BaseModel):
     kind: ProposalKind
     sentence: str
 
 
 class WayOut(BaseModel):
-    together: list[StepOut] = Field(description="What would have to be so, all of it. Decided again: it is enough.")
+    together: list[ConditionOut] = Field(
+        description="What would have to be so, all of it. Decided again: it is enough."
+    )
 
 
 class ExplanationOut(BaseModel):
@@ -533,7 +535,9 @@ def get_own_explanation(id: Text, asking: Asking, ports: PortsOf) -> OwnExplanat
 
 
 def _ways(found: Explanation) -> list[WayOut]:
-    return [WayOut(together=[StepOut(kind=each.kind, sentence=each.sentence) for each in way]) for way in found.ways]
+    return [
+        WayOut(together=[ConditionOut(kind=each.kind, sentence=each.sentence) for each in way]) for way in found.ways
+    ]
 
 
 def _decision(ruling: Ruling) -> Decision:

@@ -40,7 +40,7 @@ class Asker:
         return through if self.proof is Proof.PROVEN else f"{through} (asserted)"
 
 
-class Change(StrEnum):
+class Direction(StrEnum):
     GAINS = "gains"
     LOSES = "loses"
 
@@ -53,8 +53,8 @@ class Difference:
     after: Ruling
 
     @property
-    def change(self) -> Change:
-        return Change.GAINS if self.after.allowed else Change.LOSES
+    def change(self) -> Direction:
+        return Direction.GAINS if self.after.allowed else Direction.LOSES
 
     @property
     def telling(self) -> tuple[PolicyId, ...]:
@@ -286,8 +286,8 @@ class Report:
     at: Instant
     edit: Edit
     compared: Compared
-    reading: Mapping[Change, Side]
-    describing: Mapping[Change, Side]
+    reading: Mapping[Direction, Side]
+    describing: Mapping[Direction, Side]
     powers: tuple[Power, ...]
     replayed: tuple[Replayed, ...]
     """Those that would come out otherwise."""
@@ -298,7 +298,7 @@ class Report:
     @property
     def verdict(self) -> str:
         """What an administrator has to know, in plain words, the worst first."""
-        gained, lost = self.reading[Change.GAINS], self.reading[Change.LOSES]
+        gained, lost = self.reading[Direction.GAINS], self.reading[Direction.LOSES]
         worst = [each for each in self.powers if each.difference.after.allowed and each.action in _WORST]
         said = [
             f"{_listed(each.asker.label for each in several)} could {action}."

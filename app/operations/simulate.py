@@ -32,7 +32,7 @@ from app.domain.instants import Instant, days_after
 from app.domain.simulation import (
     Affected,
     Asker,
-    Change,
+    Direction,
     Compared,
     Difference,
     Edit,
@@ -477,8 +477,8 @@ def _report(ports: Ports, scene: _Scene, *, max_decisions: int) -> Report:
 
 def _affected(comparison: _Comparison, asking: _Asking, questions: Sequence[Question]) -> list[Affected]:
     """What changes for an asker, each boundary once, with the purposes for which it does."""
-    purposes: dict[tuple[BoundaryId, Change], list[str | None]] = {}
-    differences: dict[tuple[BoundaryId, Change], Difference] = {}
+    purposes: dict[tuple[BoundaryId, Direction], list[str | None]] = {}
+    differences: dict[tuple[BoundaryId, Direction], Difference] = {}
     for question in questions:
         for id, difference in comparison.boundaries(question).items():
             purposes.setdefault((id, difference.change), []).append(question.purpose)
@@ -497,7 +497,7 @@ def _affected(comparison: _Comparison, asking: _Asking, questions: Sequence[Ques
 
 def _powers(comparison: _Comparison, asking: _Asking, collections: Mapping[str, Collection]) -> list[Power]:
     """What else would come out otherwise, each thing once."""
-    found: dict[tuple[Action, str | None, Change], tuple[Difference, list[str | None]]] = {}
+    found: dict[tuple[Action, str | None, Direction], tuple[Difference, list[str | None]]] = {}
     several: tuple[Resource, ...] = tuple(collections.values())
     for question in asking.powers:
         resources = several if question.action in _OVER_COLLECTIONS else (Institution(),)
@@ -524,10 +524,10 @@ def _replayed(comparison: _Comparison, again: _Again, documents: Mapping[Boundar
     ((before, after),) = comparison.pairs(again.ask, (Institution(),))
     otherwise = comparison.boundaries(again.read)
 
-    def number(change: Change) -> int:
+    def number(change: Direction) -> int:
         return sum(len(documents.get(id, ())) for id, each in otherwise.items() if each.change is change)
 
-    lost = (id for id, each in otherwise.items() if each.change is Change.LOSES)
+    lost = (id for id, each in otherwise.items() if each.change is Direction.LOSES)
     return Replayed(
         question=again.recorded,
         times=again.times,
@@ -535,14 +535,14 @@ def _replayed(comparison: _Comparison, again: _Again, documents: Mapping[Boundar
         after=fate(after),
         cited=sum(again.cited.values()),
         lost=sum(again.cited.get(id, 0) for id in lost),
-        gained_documents=number(Change.GAINS),
-        lost_documents=number(Change.LOSES),
+        gained_documents=number(Direction.GAINS),
+        lost_documents=number(Direction.LOSES),
     )
 
 
-def _sides(affected: Sequence[Affected], scene: _Scene) -> Mapping[Change, Side]:
+def _sides(affected: Sequence[Affected], scene: _Scene) -> Mapping[Direction, Side]:
     boundaries: dict[BoundaryId, Boundary] = {id: each.boundary for id, each in scene.resources.items()}
     return {
         change: side_of([each for each in affected if each.difference.change is change], scene.documents, boundaries)
-        for change in Change
+        for change in Direction
     }

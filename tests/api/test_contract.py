@@ -239,6 +239,7 @@ def test_control_plane_is_for_administrators(office: Office, who: str) -> None:
         ("GET", "/v1/principals", None),
         ("POST", "/v1/principals/user/max/keys", None),
         ("DELETE", "/v1/principals/user/max/keys/key_x", None),
+        ("POST", "/v1/policies/simulate", {"cedar": "permit (principal, action, resource);"}),
         ("PUT", "/v1/purposes/mine", {"title": "Mine"}),
         ("PUT", "/v1/collections/policies", COLLECTION),
     ):
