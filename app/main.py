@@ -562,6 +562,85 @@ def apply(
     _end_well(apply(load_settings(), file, documents))
 
 
+@policies.command(name="simulate")
+def simulate_policies(
+    draft: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file of Cedar, or the id of a draft: pol_...")],
+    days: Annotated[
+        int, typer.Option(min=0, max=3650, help="Recorded questions of so many days are asked again.")
+    ] = 30,
+    principal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="This one alone, or a group's members; may be repeated.",
+            callback=_matching(
+                rf"(user|group|assistant):{_NAME}", "Name a principal: user:ID, group:ID, assistant:ID."
+            ),
+        ),
+    ] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="Boundaries of this one alone; may be repeated.")] = None,
+    examples: Annotated[int, typer.Option(min=0, max=100, help="Of what is gained, and of what is lost.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a draft would change, before anybody is affected. Who gains, who loses, how much, and by which rule."""
+    from app.cli.connect import load_settings
+    from app.cli.simulate import simulate
+
+    asked: dict[str, Any] = {"days": days, "examples": examples}
+    narrowed = {"principals": principal or None, "collections": collection or None}
+    asked |= {name: value for name, value in narrowed.items() if value is not None}
+    simulate(load_settings(), draft, asked, as_json=as_json)
+
+
+@policies.command(name="explain")
+def explain_policies(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUBJECT",
+            help="Who asks: user:ID or assistant:ID.",
+            callback=_matching(rf"(user|assistant):{_NAME}", "Name user:ID or assistant:ID."),
+        ),
+    ],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="read, describe, discover, curate, ask, manage, audit.")
+    ],
+    actor: Annotated[
+        list[str] | None, typer.Option("--through", metavar="assistant:ID", help="May be repeated: the sender first.")
+    ] = None,
+    asserted: Annotated[bool, typer.Option("--asserted", help="On the assistant's word alone.")] = False,
+    purpose: Annotated[str | None, typer.Option(help="A registered purpose.")] = None,
+    client: Annotated[str | None, typer.Option(help="Whose data it is about.")] = None,
+    destination: Annotated[str | None, typer.Option(help="Where the answer will be used.")] = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="Of this document; for auditors.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=_matching(_NAME, "A plain name."))] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL[:CATEGORY,...]", help="Of a document of the collection.", callback=_label),
+    ] = None,
+    readers: Annotated[list[str] | None, typer.Option("--reader", help="Of it; may be repeated.")] = None,
+    jurisdictions: Annotated[list[str] | None, typer.Option("--jurisdiction", help="Of it; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why something is allowed or denied. Which policies decide, and what would have to change."""
+    if (label or readers or jurisdictions) and (collection is None or document is not None):
+        raise typer.BadParameter("A label, readers and jurisdictions are of some document of a --collection.")
+    from app.cli.connect import load_settings
+    from app.cli.simulate import explain
+
+    asked: dict[str, Any] = {"subject": subject, "action": action, "actors": actor or []}
+    asked["proof"] = "asserted" if asserted else "proven"
+    stated = {"purpose": purpose, "client": client, "destination": destination}
+    asked |= {name: value for name, value in stated.items() if value is not None}
+    named: dict[str, Any] = {"document": document, "collection": collection}
+    if label or readers or jurisdictions:
+        level, _, categories = (label or "internal").partition(":")
+        stated_label = {"level": level, "categories": categories.split(",") if categories else []}
+        fields = {"readers": readers or [], "jurisdictions": jurisdictions or []}
+        named = {"boundary": {"collection": collection, "label": stated_label, **fields}}
+    asked["resource"] = {name: value for name, value in named.items() if value is not None}
+    explain(load_settings(), asked, as_json=as_json)
+
+
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is wrong, and how to mend it. And what is configured, and what is reachable."""

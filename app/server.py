@@ -35,6 +35,7 @@ from app.api import (
     retention,
     retrieve,
     scim,
+    simulation,
     sources,
     webhooks,
 )
@@ -69,7 +70,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    governing = (control, keys, scim, registers, policies, break_glass, escalations, webhooks)
+    governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
     for each in (*knowledge, *fetching, reading, *governing, health):
         app.include_router(each.routes)
     handle_problems(app, ports)

@@ -62,6 +62,7 @@ class Written:
             code=self.annotations.get("code", self.name),
             escalate_to=self.annotations.get("escalate", ""),
             obligations=self.obligations,
+            cedar=_BLANK.sub("", self.cedar, count=1),
         )
 
 

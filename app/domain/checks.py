@@ -1,7 +1,7 @@
 """Governance checks: what was applied to an answer, in order, in words that give nothing away."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app.domain.access import (
@@ -76,6 +76,8 @@ class Rule:
     escalate_to: str = ""
     """Of a forbid that a person may waive: a group, or `owner`. Empty: nobody may."""
     obligations: tuple[str, ...] = ()
+    cedar: str = field(default="", compare=False, repr=False)
+    """As its author wrote it."""
 
     @property
     def turns_to(self) -> tuple[PrincipalRef, ...]:

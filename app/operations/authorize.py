@@ -28,7 +28,7 @@ from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations import discharge
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
@@ -468,3 +468,41 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
     """What must be done with an answer that shows content of these boundaries."""
     return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+
+
+# -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------
+
+
+def question_of(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    *,
+    purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    """What would be decided if this principal asked now."""
+    return _question(ports, session, standing, action, purpose, client=client, destination=destination)
+
+
+def known_boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
+    """Every boundary there is, by id."""
+    return _boundaries(ports, session, standing)
+
+
+def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
+    """A boundary as it is decided about: filled in from its collection as it is today."""
+    return _resource(boundary, collections)
+
+
+def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
+    here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
+
+
+def reached(ports: Ports, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+    """As `decided` wherever that allows, and `DENIED` elsewhere: for thousands of boundaries."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.reachable(policies, question, resources)]

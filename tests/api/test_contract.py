@@ -244,6 +244,7 @@ def test_control_plane_is_for_administrators(office: Office, who: str) -> None:
         ("GET", f"/v1/principals/{other}/keys", None),
         ("DELETE", f"/v1/principals/{other}/keys/key_x", None),
         ("POST", f"/v1/principals/{other}/keys/key_x/rotate", None),
+        ("POST", "/v1/policies/simulate", {"cedar": "permit (principal, action, resource);"}),
         ("PUT", "/v1/purposes/mine", {"title": "Mine"}),
         ("PUT", "/v1/collections/policies", COLLECTION),
     ):
