@@ -17,6 +17,7 @@ from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.stated import NOTHING_STATED, Stated
 
 
 class Index(Protocol):
@@ -110,10 +111,27 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Institution:
-    """The whole: the resource of `ask`, `manage` and `audit`."""
+    """The whole: the resource of `ask`, `manage`, `audit` and `evaluate`."""
 
 
-Resource = Bounded | Collection | Institution
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """What another application guards, as it calls and describes it: the resource of `use`."""
+
+    type: str
+    name: str
+    stated: Stated = NOTHING_STATED
+
+
+Resource = Bounded | Collection | Institution | Thing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Words that policies compare operations and things of other applications with: all that is known of those."""
+
+    operations: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
 
 
 class PolicyEngine(Protocol):
@@ -125,6 +143,10 @@ class PolicyEngine(Protocol):
 
     def rules(self, policies: str) -> tuple[Rule, ...]:
         """Every policy with its annotations, in the text's order. Raises `Unavailable` if it is unusable."""
+        ...
+
+    def named(self, policies: str) -> "Named":
+        """What of other applications the policies name. Raises `Unavailable` if the text is unusable."""
         ...
 
     def decide(self, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
@@ -169,5 +191,7 @@ class Ports:
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
     limits: Limits = field(default_factory=Limits)
+    public_url: str | None = None
+    """Where others reach this server, without a slash at its end. Never what a request says in its Host header."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    authzen,
     control,
     documents,
     duplicates,
@@ -58,11 +58,12 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    for each in (*knowledge, *fetching, reading, control, health):
+    for each in (*knowledge, *fetching, reading, control, authzen, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
     app.add_middleware(_BodyLimit, ports=ports)
+    app.add_middleware(authzen.RequestIds)
     return app
 
 
@@ -162,7 +163,7 @@ class _BodyLimit:
                 break
             message = await receive()
             more = message["type"] == "http.request" and message.get("more_body", False)
-        response: JSONResponse = problem(
+        response = problem(
             Request(scope),
             "too-large",
             TITLES["too-large"],

@@ -27,6 +27,8 @@ class TraceKind(StrEnum):
     CHANGE = "change"
     """Something was written: by whom, what, in which request."""
     REFUSAL = "refusal"
+    DECISION = "decision"
+    """An application asked what somebody may do, and enforces the answer itself."""
 
 
 Account = Mapping[str, Any]

@@ -1,8 +1,8 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -20,12 +20,13 @@ from app.domain.access import (
     Reach,
     Ruling,
     Terms,
+    Use,
 )
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, registry
 
@@ -94,6 +95,62 @@ def reach(
         grounds=Grounds(question=question, epochs=standing.epochs, rulings=extent.rulings),
         _sealed=_SEAL,
     )
+
+
+def reach_among(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    boundaries: Mapping[BoundaryId, Boundary],
+    *,
+    action: Action,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+) -> Reach:
+    """As `reach`, decided over these boundaries alone and not remembered: for a few of them and many principals."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(standing, action, purpose, client=client, destination=destination)
+    resources = {
+        id: _resource(each, laid_down.collections)
+        for id, each in boundaries.items()
+        if each.collection in laid_down.collections
+    }
+    decided = ports.policy_engine.decide(laid_down.policies, question, [*resources.values()])
+    rulings = {id: _dischargeable(ruling) for id, ruling in zip(resources, decided, strict=True)}
+    allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
+    homes = [*{resources[id].collection for id in allowed}]
+    curating = ports.policy_engine.decide(laid_down.policies, _question(standing, Action.CURATE, None), homes)
+    curated = {home.name for home, ruling in zip(homes, curating, strict=True) if ruling.allowed}
+    return Reach(
+        boundaries=allowed,
+        curated=frozenset(id for id in allowed if boundaries[id].collection in curated),
+        valid_at=standing.now,
+        known_at=standing.now,
+        obligations=_obligations(rulings[id] for id in allowed),
+        grounds=Grounds(question=question, epochs=standing.epochs, rulings=rulings),
+        _sealed=_SEAL,
+    )
+
+
+def rulings(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    resources: Sequence[Resource],
+    *,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+    use: Use | None = None,
+) -> list[Ruling]:
+    """A ruling for each, in order, not remembered. Raises `Invalid` for an unregistered purpose."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(standing, action, purpose, client=client, destination=destination)
+    return ports.policy_engine.decide(laid_down.policies, replace(question, use=use), resources)
 
 
 def stands(standing: Standing, principal_reach: Reach) -> bool:

@@ -272,6 +272,20 @@ def foreign_principals(session: Session, namespace: str, *, at: Instant | None =
     return {(ForeignKind(row.kind), row.value): PrincipalRef(row.ref) for row in rows}
 
 
+def foreign_users(session: Session, namespace: str, values: Iterable[str]) -> dict[str, PrincipalRef]:
+    """Whom these names of users mean in a namespace; those that mean nobody are left out."""
+    wanted = [*set(values)]
+    rows = session.execute(
+        select(col(ForeignPrincipalRow.value), col(ForeignPrincipalRow.ref)).where(
+            col(ForeignPrincipalRow.namespace) == namespace,
+            col(ForeignPrincipalRow.kind) == ForeignKind.USER,
+            col(ForeignPrincipalRow.value).in_(wanted),
+            holds(ForeignPrincipalRow),
+        )
+    )
+    return {value: PrincipalRef(ref) for value, ref in rows}
+
+
 def record_foreign_principals(
     session: Session,
     namespace: str,
