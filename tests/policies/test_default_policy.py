@@ -15,6 +15,7 @@ from app.domain.access import (
     ADMINISTRATORS,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    ENFORCEMENT_POINTS,
     Action,
     Boundary,
     Collection,
@@ -26,10 +27,11 @@ from app.domain.access import (
     Proof,
     Question,
     Terms,
+    Use,
 )
 from app.domain.errors import Unavailable
 from app.domain.labels import Label, Level
-from app.ports import Bounded, Institution, Resource
+from app.ports import Bounded, Institution, Resource, Thing
 from tests.policies.cases import Row, table
 
 Name = TypeVar("Name", bound=str)
@@ -98,7 +100,13 @@ def permitted(question: Question, resource: Resource) -> bool:
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
     if isinstance(resource, Collection):
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
-    role = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS}.get(action)
+    if isinstance(resource, Thing):
+        return False
+    role = {
+        Action.MANAGE: ADMINISTRATORS,
+        Action.AUDIT: AUDITORS,
+        Action.EVALUATE: ENFORCEMENT_POINTS,
+    }.get(action)
     return role is None or role in subject.groups
 
 
@@ -106,7 +114,7 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     subject, actor, action = question.principal.subject, question.principal.actor, question.action
     yield not subject.profile.active
     yield subject.ref == BOOTSTRAP_ADMINISTRATOR and action in (*SEE, Action.CURATE)
-    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT)
+    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT, Action.EVALUATE)
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
         if subject.kind is Kind.USER and action in (*SEE, Action.ASK):
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
@@ -159,7 +167,7 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
-GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors")]
+GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "enforcement-points")]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
 ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
 COLLECTIONS = ["library", "files"]
@@ -197,9 +205,11 @@ def questions(draw: st.DrawFn) -> Question:
     subject = draw(parties([*USERS, *ASSISTANTS]))
     actor = draw(st.none() | parties([ref for ref in ASSISTANTS if ref != subject.ref]))
     proof = Proof.PROVEN if actor is None else draw(st.sampled_from(Proof))
+    action = draw(st.sampled_from([*Action, Action.READ, Action.READ]))
     return Question(
         principal=Principal(subject=subject, actors=(actor,) if actor else (), proof=proof),
-        action=draw(st.sampled_from([*Action, Action.READ, Action.READ])),
+        action=action,
+        use=Use(operation="can_read_todos") if action is Action.USE else None,
         purpose=draw(st.sampled_from([*REASONS, None])),
         terms=Terms(granted=draw(some(COLLECTIONS, at_most=1))),
     )
@@ -238,6 +248,7 @@ def of_a_kind(action: Action) -> st.SearchStrategy[list[Resource]]:
         Action.DESCRIBE: bounded(),
         Action.DISCOVER: collections(),
         Action.CURATE: collections(),
+        Action.USE: st.just(Thing(type="todo", name="1")),
     }
     return st.lists(one.get(action, st.just(Institution())), min_size=1, max_size=6)
 
