@@ -441,9 +441,10 @@ def _decision(decision: evaluate.Decision) -> DecisionOut:
     if decision.error is not None:
         context = {"error": {"status": 400, "message": decision.error}}
     elif not decision.allowed:
-        context = {"id": decision.policies[0] if decision.policies else "0"}
-        if decision.policies:
-            context["reason_admin"] = {"en": f"Decided by {', '.join(decision.policies)}."}
+        told = () if decision.ours else decision.policies
+        context = {"id": told[0] if told else "0"}
+        if told:
+            context["reason_admin"] = {"en": f"Decided by {', '.join(told)}."}
         context["reason_user"] = {"en-403": " ".join(decision.reasons)}
     elif decision.obligations:
         context = {"obligations": [*decision.obligations]}

@@ -108,14 +108,16 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the application is told; `error` is said of an inquiry that could not be decided. `policies` determined
-    the decision and `reasons` are theirs: of what is ours neither is told, since they would tell of its label."""
+    """What was decided: `policies` determined it, and `reasons` are for whoever is denied."""
 
     allowed: bool
     policies: tuple[PolicyId, ...] = ()
     reasons: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
     error: str | None = None
+    """Said of an inquiry that could not be decided."""
+    ours: bool = False
+    """About what is ours, and so the policies are for the record alone: they would tell of its label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +152,9 @@ def evaluate(
     """
     with reading(ports.engine) as session:
         desk = _Desk.of(ports, session, credentials)
-        asked = [each for each in inquiries if isinstance(each, Inquiry)]
-        answers = dict(zip(map(id, asked), desk.decide(asked), strict=True))
+        answers = iter(desk.decide([each for each in inquiries if isinstance(each, Inquiry)]))
     decisions = [
-        answers[id(each)] if isinstance(each, Inquiry) else Decision(allowed=False, error=each.because)
+        next(answers) if isinstance(each, Inquiry) else Decision(allowed=False, error=each.because)
         for each in inquiries
     ]
     decisions = _until(decisions, semantic)
@@ -374,7 +375,7 @@ class _Desk:
             return self._of_others(standing, matter, things)
         type, stated = things[0].type, matter.setting.circumstances
         if matter.operation not in _OURS[type]:
-            return [_REFUSED] * len(things)
+            return [_of_ours(False)] * len(things)
         action = Action(matter.operation)
         if type == "document":
             return self._documents(standing, action, [DocumentId(each.name) for each in things], matter.setting)
@@ -383,7 +384,7 @@ class _Desk:
         known = self._collections()
         there = {each.name: self.laid_down.collections[each.name] for each in things if each.name in known}
         rulings = dict(zip(there, self._rulings(standing, action, [*there.values()], stated), strict=True))
-        return [_plainly(rulings[each.name]) if each.name in rulings else _REFUSED for each in things]
+        return [_plainly(rulings[each.name]) if each.name in rulings else _of_ours(False) for each in things]
 
     def _documents(
         self, standing: Standing, action: Action, ids: Sequence[DocumentId], setting: Setting
@@ -394,13 +395,17 @@ class _Desk:
         seen = Action.DESCRIBE if action is Action.CURATE else action
         several = [version for id in dict.fromkeys(ids) for version in self.versions[id]]
         shown = read.shared(self.ports, self.session, standing, self.asking, seen, several, setting.circumstances)
+        homes = frozenset(self.laid_down.collections)
         if action is Action.CURATE:
-            curated = authorize.curated_collections(self.ports, self.session, standing)
-            shown = {id: each for id, each in shown.items() if each.collection in curated}
+            homes = authorize.curated_collections(self.ports, self.session, standing)
         return [
-            Decision(allowed=True, obligations=shown[id].obligations)
-            if id in shown and setting.discharges.issuperset(shown[id].obligations)
-            else _REFUSED
+            _of_ours(
+                each.shown and each.collection in homes and setting.discharges.issuperset(each.obligations),
+                each.policies,
+                obligations=each.obligations,
+            )
+            if (each := shown.get(id))
+            else _of_ours(False)
             for id in ids
         ]
 
@@ -458,12 +463,16 @@ class _Desk:
         )
 
 
-_REFUSED = Decision(allowed=False, reasons=(OURS_REFUSED,))
+def _of_ours(allowed: bool, policies: tuple[PolicyId, ...] = (), *, obligations: tuple[str, ...] = ()) -> Decision:
+    """INVARIANT: every denial of what is ours is told in the same words, whatever is behind it."""
+    if allowed:
+        return Decision(allowed=True, policies=policies, obligations=obligations, ours=True)
+    return Decision(allowed=False, policies=policies, reasons=(OURS_REFUSED,), ours=True)
 
 
 def _plainly(ruling: Ruling) -> Decision:
     """A ruling on what is ours; an obligation is laid on passages and texts, so elsewhere it is a denial."""
-    return Decision(allowed=True) if ruling.allowed and not ruling.obligations else _REFUSED
+    return _of_ours(ruling.allowed and not ruling.obligations, ruling.policies)
 
 
 def _is_ours(thing: Thing) -> bool:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, BoundaryId, Collection, Reach
+from app.domain.access import Action, BoundaryId, Collection, PolicyId, Reach
 from app.domain.citation import CitationId
 from app.domain.corpus import DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
@@ -271,10 +271,14 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """A document that is shown to two principals: where it is, and what showing it to the one obliges to."""
+    """Whether a document is shown to one principal by a version that another may know of; and why, for the record."""
 
+    shown: bool
     collection: str
     obligations: tuple[str, ...]
+    """What showing it obliges to."""
+    policies: tuple[PolicyId, ...]
+    """Those that determined it for the one."""
 
 
 def shared(
@@ -286,19 +290,33 @@ def shared(
     several: Sequence[Version],
     stated: Circumstances,
 ) -> dict[DocumentId, Shared]:
-    """The documents, among these versions, that one principal may see and another may know of: by a version that is
-    shown to both. To read is to read what is in force."""
+    """Every document among these versions, as one principal may see it and the witness may know of it. To read is to
+    read what is in force."""
     view = _View.over(ports, session, several, standing, action, stated)
     known = _View.over(ports, session, several, witness, Action.DESCRIBE, stated)
+    shown = frozenset(each.id for each in _shown_in_both(view, known, several))
     return {
-        each.document.id: Shared(
-            collection=each.document.collection,
-            obligations=tuple(one.id for one in authorize.obligations_on(view.reach, [each.boundary_id]))
-            if action is Action.READ
-            else (),
-        )
-        for each in _shown_in_both(view, known, several)
+        id: _shared(view, [each for each in versions if each.id in shown] or versions, shown)
+        for id, versions in _by_document(several).items()
     }
+
+
+def _by_document(several: Iterable[Version]) -> dict[DocumentId, list[Version]]:
+    found: dict[DocumentId, list[Version]] = {}
+    for each in several:
+        found.setdefault(each.document.id, []).append(each)
+    return found
+
+
+def _shared(view: "_View", versions: Sequence[Version], shown: frozenset[VersionId]) -> Shared:
+    rulings = [found for each in versions if (found := view.reach.grounds.rulings.get(each.boundary_id))]
+    reading = view.reach.grounds.question.action is Action.READ
+    return Shared(
+        shown=versions[0].id in shown,
+        collection=versions[0].document.collection,
+        obligations=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.obligations if reading)),
+        policies=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.policies)),
+    )
 
 
 def shared_page(

@@ -688,7 +688,7 @@ def test_odd_but_possible_properties_are_decided(run: Running) -> None:
 # -- On record, and where it is ----------------------------------------------------------------------------------------
 
 
-def test_decisions_are_on_record_with_the_policies_that_decided(run: Running) -> None:
+def test_decisions_are_on_record_with_the_policies_that_decided(run: Running, papers: dict[str, str]) -> None:
     run.put_principal("user:sunniva", groups=["group:auditors"])
     body = {
         "subject": {"type": "user", "id": PEOPLE["beth"]},
@@ -705,6 +705,13 @@ def test_decisions_are_on_record_with_the_policies_that_decided(run: Running) ->
     assert audited["grounds"]["policies"] == [["todo-everybody-reads"], []]
     assert audited["grounds"]["epochs"].keys() == {"policies", "directory", "boundaries", "grants"}
     assert run.request("GET", f"/v1/traces/{trace['id']}", "user:ana").status_code == 404
+    ours = {"subject": {"type": "user", "id": "ana"}, "action": {"name": "read"}}
+    several = [{"resource": _document(papers[word])} for word in ("all", "unseen", "gone", "legal")]
+    response = post(run, EVALUATIONS, {**ours, "evaluations": several})
+    audited = run.request("GET", f"/v1/traces/{response.headers['Muniment-Trace']}", "user:sunniva").json()
+    assert audited["response"] == {"decisions": [True, False, False, False]}
+    assert audited["grounds"]["policies"] == [["readers-see"], ["readers-see"], [], ["outside-boundary-purposes"]]
+    assert "readers-see" not in response.text
     searched = post(run, SEARCHES["action"], {"subject": ALICE, "resource": ACCOUNT})
     trace = run.request("GET", f"/v1/traces/{searched.headers['Muniment-Trace']}", PEP).json()
     assert trace["response"] == {"results": ["can_read", "can_write"], "more": False}
@@ -740,3 +747,43 @@ def test_metadata_say_the_configured_address_and_never_the_host_that_was_asked(r
         "access_evaluations_endpoint": f"{base}{EVALUATIONS}",
         **{f"search_{name}_endpoint": f"{base}{path}" for name, path in SEARCHES.items()},
     }
+
+
+def test_permit_with_an_obligation_holds_only_for_who_says_that_it_does_it(run: Running) -> None:
+    notify = '@obligation("notify:group:dpo")\n'
+    permit = f'@id("may-export") @check("tool") @reason("All export.") {notify}permit (principal, action, resource);'
+    policies = "\n".join([default_policies(), permit])
+    with recording(run.ports.engine, run.ports.now(), "policies") as (session, at):
+        registry.record_policies(session, policies, reason="a test", at=at, by=PrincipalRef("test"))
+    try:
+        body = {"subject": ALICE, "action": {"name": "export"}, "resource": {"type": "ledger", "id": "1"}}
+        refused = got(run, EVALUATION, body)
+        assert refused["decision"] is False
+        assert "notify:group:dpo" in refused["context"]["reason_user"]["en-403"]
+        able = {**body, "context": {"discharges": ["notify:group:dpo"]}}
+        assert got(run, EVALUATION, able) == {"decision": True, "context": {"obligations": ["notify:group:dpo"]}}
+    finally:
+        activate(run, "todo.cedar", "authzen.cedar")
+
+
+def test_policy_that_fails_while_deciding_denies(run: Running) -> None:
+    permit = '@id("all-use") @check("tool") @reason("All.") permit (principal, action, resource);'
+    fails = 'resource.stated.numbers.hasTag("n") && resource.stated.numbers.getTag("n") + 1 > 0'
+    forbid = (
+        '@id("never") @check("tool") @reason("No.") '
+        f"forbid (principal, action, resource is Muniment::Thing) when {{ {fails} && false }};"
+    )
+    policies = "\n".join([default_policies(), permit, forbid])
+    assert run.ports.policy_engine.validate(policies) == []
+    with recording(run.ports.engine, run.ports.now(), "policies") as (session, at):
+        registry.record_policies(session, policies, reason="a test", at=at, by=PrincipalRef("test"))
+    try:
+
+        def counted(n: object) -> list[bool]:
+            several = [{"resource": {"type": "ledger", "id": "1", "properties": {"n": n}}}, {"resource": ACCOUNT}]
+            return decisions(run, {"subject": ALICE, "action": READ, "evaluations": several})
+
+        assert counted(1) == [True, True]
+        assert counted(2**63 - 1) == [False, True]
+    finally:
+        activate(run, "todo.cedar", "authzen.cedar")
