@@ -344,7 +344,8 @@ class _Desk:
         return Found(names=tuple(names), next_token=token, trace=trace)
 
     def _refs(self, inquiries: Sequence[Inquiry]) -> list[PrincipalRef | None]:
-        """Who is meant: by kind and id as here, or as the identities of our namespace say of a user."""
+        """Who is meant. An id with its kind in front means ours; without it, a user whom our namespace of identities
+        says, before one of that name here."""
         subjects = [each.subject for each in inquiries]
         foreign = sources.foreign_users(
             self.session, NAMESPACE, {each.id for each in subjects if each.type == Kind.USER}
@@ -353,7 +354,9 @@ class _Desk:
         def ref(each: Somebody) -> PrincipalRef | None:
             if each.type not in (Kind.USER, Kind.ASSISTANT):
                 return None
-            own = PrincipalRef(f"{each.type}:{each.id.removeprefix(f'{each.type}:')}")
+            if each.id.startswith(f"{each.type}:"):
+                return PrincipalRef(each.id)
+            own = PrincipalRef(f"{each.type}:{each.id}")
             return foreign.get(each.id, own) if each.type == Kind.USER else own
 
         return [*map(ref, subjects)]

@@ -13,8 +13,11 @@ from httpx import Response
 
 from app.adapters.cedar_policy import default_policies
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.bootstrap import initialise
 from app.domain.access import PrincipalRef
+from app.domain.errors import Invalid
 from app.server import create_app
+from app.settings import Settings
 from app.store import registry
 from app.store.database import recording
 from ingest.ports import Parser
@@ -172,6 +175,22 @@ def test_interop_scenario_decides_several_at_once_as_published(run: Running, cas
 def test_all_published_requests_are_there() -> None:
     assert len(PUBLISHED) == 40
     assert len(PEOPLE) == 5
+
+
+def test_explained_id_means_whom_it_is_explained_as_even_if_somebody_is_called_so(run: Running) -> None:
+    named = [{"kind": "user", "value": id, "principal": each["principal"]} for id, each in TODO["people"].items()]
+    try:
+        for odd in ("bob", "user:bob"):
+            explained = {"kind": "user", "value": odd, "principal": "user:alice"}
+            run.admin("PUT", "/v1/identities/authzen", {"identities": [*named, explained]})
+            write = {"action": {"name": "write"}, "resource": _record("record-1")}
+            body = {"evaluations": [{**write, "subject": {"type": "user", "id": id}} for id in ("bob", "user:bob")]}
+            assert decisions(run, body) == [odd == "bob", False]
+            read = {"action": {"name": "read"}, "resource": _record("record-1"), "subject": {"type": "user"}}
+            found = ids(got(run, SEARCHES["subject"], read))
+            assert found == (["alice", "user:bob"] if odd == "bob" else ["alice", "bob"])
+    finally:
+        run.admin("PUT", "/v1/identities/authzen", {"identities": named})
 
 
 # -- The specification's own examples ----------------------------------------------------------------------------------
@@ -569,6 +588,21 @@ def test_everybody_asks_about_themselves(run: Running, papers: dict[str, str]) -
     assert ids(got(run, SEARCHES["action"], body, "user:max")) == ["describe", "read"]
 
 
+def test_assistant_asks_for_a_person_about_that_person_within_its_own_ceiling(
+    run: Running, papers: dict[str, str]
+) -> None:
+    """And about nobody else, even if it is an enforcement point by itself: the person it names proved nothing."""
+    groups = ["group:enforcement-points"]
+    run.put_principal("assistant:desk", groups=groups, may_assert=True, clearance="internal")
+    ana: dict[str, Any] = {"subject": {"type": "user", "id": "ana"}, "action": {"name": "read"}}
+    several = {**ana, "evaluations": [{"resource": _document(papers[word])} for word in ("all", "above")]}
+    response = post(run, EVALUATIONS, several, "assistant:desk", acting_for="user:ana")
+    assert [each["decision"] for each in response.json()["evaluations"]] == [True, False]
+    other = {**several, "subject": {"type": "user", "id": "max"}}
+    text_refusal(post(run, EVALUATIONS, other, "assistant:desk", acting_for="user:ana"), 403)
+    assert decisions(run, other, "assistant:desk") == [True, False]
+
+
 def test_without_a_key_nothing_is_decided(run: Running) -> None:
     body = {"subject": ALICE, "action": READ, "resource": ACCOUNT}
     for path in (EVALUATION, EVALUATIONS, *SEARCHES.values()):
@@ -787,3 +821,12 @@ def test_policy_that_fails_while_deciding_denies(run: Running) -> None:
         assert counted(2**63 - 1) == [False, True]
     finally:
         activate(run, "todo.cedar", "authzen.cedar")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://muniment.example.org", "https://", "https://a.example/?q=1", "https://a b", "x"]
+)
+def test_public_address_that_is_none_stops_the_start(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Invalid, match="MUNIMENT_PUBLIC_URL"):
+        initialise(Settings(home=tmp_path / "home", public_url=url))
+    assert not (tmp_path / "home").exists()
