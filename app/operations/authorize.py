@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import (
     _SEAL,
+    BOOTSTRAP_ADMINISTRATOR,
     DENIED,
     Action,
     Boundary,
@@ -34,6 +35,8 @@ from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
+
+_OF_CONTENT = frozenset({Action.READ, Action.DESCRIBE, Action.CURATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +256,14 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
-            ports.policy_engine.decide(
-                laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
-            )[0].allowed
+        questions = [
+            _question(ports, session, standing, Action.READ, purpose)
             for purpose in (None, *sorted(each.boundary.purposes))
+        ]
+        return any(
+            _in_scope(question, each.boundary.collection)
+            and ports.policy_engine.decide(laid_down.policies, question, [each])[0].allowed
+            for question in questions
         )
 
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
@@ -424,7 +430,14 @@ def _one(
 
 
 def _in_scope(question: Question, collection: str | None) -> bool:
-    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    """Whether the credentials are good for it, and whoever asks for content is anybody at all. Asked before the policy
+    is, and only narrows.
+
+    INVARIANT: the bootstrap administrator, who is no person, reaches no content by any policy: else whoever holds its
+    key could put a set in force that opens everything to it.
+    """
+    if question.principal.subject.ref == BOOTSTRAP_ADMINISTRATOR and question.action in _OF_CONTENT:
+        return False
     return question.principal.may_use(question.action, collection)
 
 

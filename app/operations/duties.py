@@ -1,22 +1,55 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import BoundaryId, Collection, Kind, Party, PrincipalRef
+from app.domain.access import Action, BoundaryId, Collection, Kind, Party, PrincipalRef, Question
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
+from app.operations import authorize
 from app.operations.identify import Standing
-from app.ports import Ports
-from app.store import boundaries, directory, registry
+from app.ports import Institution, Ports, Resource
+from app.store import boundaries, directory, jurisdictions, registry
 from app.store import sources as source_store
 from app.store.database import Moving, recording
 
 NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. Ask another administrator to do it."
+
+
+def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today."""
+    laid_down = authorize.register(ports, session, standing)
+    homes = laid_down.collections
+    known = authorize.known_boundaries(ports, session, standing).values()
+    bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
+
+    def more(question: Question, resources: Sequence[Resource]) -> bool:
+        old = authorize.decided(ports, before, question, resources)
+        new = authorize.decided(ports, after, question, resources)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def more_seen(question: Question) -> bool:
+        old = authorize.reached(ports, before, question, bounded)
+        new = authorize.reached(ports, after, question, bounded)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def asked(action: Action, purpose: str | None = None) -> Question:
+        return authorize.question_of(ports, session, standing, action, purpose=purpose)
+
+    purposes = (None, *laid_down.purposes)
+    return (
+        any(more(asked(action), [Institution()]) for action in _POWERS)
+        or any(more(asked(Action.ASK, purpose), [Institution()]) for purpose in purposes)
+        or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
+        or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
+    )
+
+
+_POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
 
 
 @contextmanager
@@ -27,10 +60,10 @@ def laying_down(ports: Ports, standing: Standing, *moving: Moving) -> Iterator[t
     """
     parties = (standing.principal.subject.ref, *(actor.ref for actor in standing.principal.actors))
     with recording(ports.engine, ports.now(), *moving) as (session, at):
-        before = [_held(session, ref) for ref in parties]
+        before = [_held(session, ref, at) for ref in parties]
         yield session, at
         session.flush()
-        after = [_held(session, ref) for ref in parties]
+        after = [_held(session, ref, at) for ref in parties]
         if any(_more(session, *each) for each in zip(before, after, strict=True)):
             raise NotPermitted(NOT_FOR_ONESELF)
 
@@ -45,16 +78,21 @@ class _Held:
     collections: Mapping[str, Collection]
     names: frozenset[tuple[str, ForeignName]]
     """By which other directories mean it."""
+    receives: frozenset[str]
+    """The jurisdictions whose data may be used where it is, now or by any rule that is recorded."""
 
 
-def _held(session: Session, ref: PrincipalRef) -> _Held:
+def _held(session: Session, ref: PrincipalRef, at: Instant) -> _Held:
     party = directory.party(session, ref)
+    registers = jurisdictions.registers(session)
+    places = party.profile.jurisdictions
     refs = frozenset({party.ref, *party.groups})
     return _Held(
         party=party,
         refs=refs,
         collections=registry.collections(session),
         names=source_store.names_of(session, refs),
+        receives=registers.receives(places, at) | registers.at_any_time().receives(places, at),
     )
 
 
@@ -62,6 +100,7 @@ def _more(session: Session, before: _Held, after: _Held) -> bool:
     return (
         _raised(before.party, after.party)
         or not after.names <= before.names
+        or not after.receives <= before.receives
         or any(_opened(before, after, name) for name in after.collections)
         or any(_named(session, after, name) for name in after.collections if _unbound(before, after, name))
     )
