@@ -280,7 +280,7 @@ def put_tables(
     with _on_record_if_refused(ports, standing, "put-policy-tests", about):
         read = _read(new)
     stands = outcome(ports.policy_engine, cedar, read)
-    with recording(ports.engine, ports.now(), "policies") as (session, at):
+    with recording(ports.engine, ports.now()) as (session, at):
         stored = StoredTables(
             tables=tuple(sorted(new.items())), reason=reason, at=at, by=standing.principal.subject.ref
         )
