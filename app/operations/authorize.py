@@ -486,25 +486,30 @@ def _rulings(
     key = ("rulings", question, standing.epochs.policies, laid_down.collections_as_they_are)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    resources = _resources(ports, standing, laid_down, known)
-    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
+    resources = _resources(ports, laid_down, known)
+    new = [id for id, each in resources.items() if id not in before and _in_scope(question, each.boundary.collection)]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
 
-def _resources(
-    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
-) -> Mapping[BoundaryId, Bounded]:
+def _resources(ports: Ports, laid_down: Register, known: Mapping[BoundaryId, Boundary]) -> Mapping[BoundaryId, Bounded]:
     """Every boundary within its collection: the same for every question until a collection changes."""
+    key = ("resources", laid_down.collections_as_they_are)
+    found = ports.memo.get(key)
+    before: dict[BoundaryId, Bounded] = found if isinstance(found, dict) else {}
     collections = laid_down.collections
-
-    def fill_in() -> Mapping[BoundaryId, Bounded]:
-        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
-
-    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
-    return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
+    new = {
+        id: _resource(each, collections)
+        for id, each in known.items()
+        if id not in before and each.collection in collections
+    }
+    if not new:
+        return before
+    after = {**before, **new}
+    ports.memo.put(key, after, weight=2 * len(after) + 100)
+    return after
 
 
 def _owing(
