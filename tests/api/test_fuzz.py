@@ -68,6 +68,7 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     run.work()
     answer = run.retrieve("user:ana", "train")
     pushed = _pushed(run)
+    rule, consent = _registered(run)
     return {
         "/v1/collections/{name}/sources": {"name": "victims", "source": "pushed", "run": pushed},
         "/v1/identities": {"namespace": "directory"},
@@ -86,7 +87,17 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/collections": {"name": "made-up"},
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},
+        "/v1/jurisdictions": {"id": "made-up"},
+        "/v1/transfers": {"id": rule},
+        "/v1/consents": {"id": consent},
     }
+
+
+def _registered(run: Running) -> tuple[str, str]:
+    """A transfer rule and a consent, to be ended."""
+    rule = {"from": "EU", "to": "UK", "basis": "scc", "evidence": "A contract.", "reason": "Signed."}
+    given = {"client": "TM-1", "purpose": "legal-review", "jurisdictions": ["EU"], "evidence": {"text": "Signed."}}
+    return run.admin("PUT", "/v1/transfers", rule)["id"], run.admin("POST", "/v1/consents", given)["id"]
 
 
 def _pushed(run: Running) -> str:
