@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
@@ -23,7 +23,8 @@ PolicyId = NewType("PolicyId", str)
 ALL_STAFF = PrincipalRef("group:all-staff")
 ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
-BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS)
+PROVISIONERS = PrincipalRef("group:provisioners")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS)
 NOBODY = PrincipalRef("group:-")
 """The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
 The owners' names instead would stay readers when others become owners."""
@@ -102,6 +103,36 @@ class Scope:
     actions: frozenset["Action"] = frozenset()
     collections: frozenset[str] = frozenset()
 
+    def __bool__(self) -> bool:
+        """Whether it limits anything."""
+        return bool(self.actions or self.collections)
+
+    def covers(self, action: "Action", collection: str | None) -> bool:
+        """Whether that may be done in that collection; None is the institution as a whole, of which a credential that
+        is limited to collections may ask questions and nothing else."""
+        if self.actions and action not in self.actions:
+            return False
+        if not self.collections:
+            return True
+        return action is Action.ASK if collection is None else collection in self.collections
+
+    def within(self, other: "Scope") -> bool:
+        """Whether whatever this covers, the other does too."""
+        return _within(self.actions, other.actions) and _within(self.collections, other.collections)
+
+    @property
+    def words(self) -> str:
+        """What it is limited to, as a part of a sentence."""
+        kinds = (("actions", self.actions), ("collections", self.collections))
+        return " and ".join(f"the {kind} {', '.join(sorted(names))}" for kind, names in kinds if names)
+
+
+def _within(some: frozenset[Any], others: frozenset[Any]) -> bool:
+    return not others or (bool(some) and some <= others)
+
+
+UNLIMITED = Scope()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -122,8 +153,22 @@ class Principal:
         return self.actors[0] if self.actors else None
 
     @property
+    def acting(self) -> tuple[PrincipalRef, ...]:
+        """The references of the actors, sender first."""
+        return tuple(actor.ref for actor in self.actors)
+
+    @property
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
+
+    def may_use(self, action: "Action", collection: str | None = None) -> bool:
+        """Whether the credentials that were sent are good for that; None is the institution as a whole."""
+        return all(scope.covers(action, collection) for scope in self.scopes)
+
+    @property
+    def limits(self) -> str:
+        """What the credentials are limited to, as a part of a sentence; empty if they are not."""
+        return ", and to ".join(sorted(scope.words for scope in self.scopes))
 
 
 class Action(StrEnum):
@@ -143,6 +188,10 @@ class Action(StrEnum):
     """Principals, keys, purposes, collections, policies; over the institution."""
     AUDIT = "audit"
     """Other people's traces; over the institution."""
+    BREAK_GLASS = "break-glass"
+    """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
+    PROVISION = "provision"
+    """Users and groups, as another directory has them (SCIM); over the institution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,12 +267,12 @@ class Boundary:
         """This boundary with what it leaves open filled in from its collection as it is today."""
         if collection.name != self.collection:
             raise ValueError(f"boundary of {self.collection!r} resolved with {collection.name!r}")
-        return replace(
-            self,
-            readers=self.readers or collection.default_readers,
-            jurisdictions=self.jurisdictions or collection.jurisdictions,
-            purposes=self.purposes or collection.purposes,
-        )
+        readers = self.readers or collection.default_readers
+        jurisdictions = self.jurisdictions or collection.jurisdictions
+        purposes = self.purposes or collection.purposes
+        if (readers, jurisdictions, purposes) == (self.readers, self.jurisdictions, self.purposes):
+            return self
+        return replace(self, readers=readers, jurisdictions=jurisdictions, purposes=purposes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +302,15 @@ DENIED = Ruling(allowed=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What a grant in force obliges to: on passages of a collection that it opened, or on the whole answer."""
+
+    obligation: str
+    collection: str | None
+    """None: whatever it is from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What grants and registers say of a question at this instant. Being part of the question, it is never stale."""
 
@@ -260,6 +318,8 @@ class Terms:
     """Collections that a grant in force opens to the subject for this purpose."""
     waived: frozenset[str] = frozenset()
     """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
+    owed: frozenset[Owed] = frozenset()
+    """What these grants oblige to, beside the policies."""
     consents: frozenset[str] = frozenset()
     """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
     consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""
@@ -298,12 +358,33 @@ class Grant:
     ends: Instant
     because: str
     """The escalation that it answers, or the ticket that the glass was broken for."""
+    reason: str = ""
+    """In the words of whoever gave or took it."""
     granted_by: PrincipalRef
 
 
 class GrantKind(StrEnum):
     ESCALATION = "escalation"
     BREAK_GLASS = "break-glass"
+    """INVARIANT: good only for who proves to be its subject with a second factor, as it was taken (`holds_for`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenGlass:
+    """A grant that somebody took, and who ended it before its time."""
+
+    grant: Grant
+    ended_at: Instant | None
+    ended_by: PrincipalRef | None
+
+    def is_open(self, now: Instant) -> bool:
+        return self.ended_at is None and self.grant.begins <= now < self.grant.ends
+
+
+def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
+    """Whether a grant of the principal's subject is in force for it now."""
+    strong = grant.kind is not GrantKind.BREAK_GLASS or principal.second_factor
+    return strong and grant.begins <= now < grant.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -13,8 +12,10 @@ from app.domain.access import (
     Boundary,
     BoundaryId,
     Collection,
+    Grant,
     Grounds,
     Obligation,
+    Owed,
     Purpose,
     Question,
     Reach,
@@ -25,18 +26,13 @@ from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
+from app.operations import discharge
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
-
-_KNOWN_OBLIGATIONS = re.compile(r"cite-sources|max-passages:[1-9][0-9]{0,3}")
-"""What is discharged here. Any other obligation, a misspelt one too, turns its permit into a denial."""
-
-WHOLE_TEXT_OBLIGATIONS = frozenset({"cite-sources"})
-"""What reading a text, original or citation discharges: each comes with its document, version and digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +42,8 @@ class Register:
     policies: str
     rules: tuple[Rule, ...]
     collections: Mapping[str, Collection]
+    collections_as_they_are: frozenset[Collection]
+    """All of them by value: what was decided about them holds as long as this is the same."""
     purposes: Mapping[str, Purpose]
 
 
@@ -84,7 +82,7 @@ def reach(
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
-        weigh=lambda extent: 3 * len(extent.rulings) + 100,
+        weigh=lambda extent: 2 * len(extent.allowed) + 100,
     )
     return Reach(
         boundaries=extent.allowed,
@@ -94,6 +92,23 @@ def reach(
         obligations=extent.obligations,
         grounds=Grounds(question=question, epochs=standing.epochs, rulings=extent.rulings),
         _sealed=_SEAL,
+    )
+
+
+def grants_in_play(
+    standing: Standing, principal_reach: Reach, *, collections: frozenset[str] | None
+) -> tuple[Grant, ...]:
+    """The subject's grants that this question is covered by, among these collections if it names any."""
+    asked = principal_reach.grounds.question
+    this = (asked.purpose, asked.client, asked.destination)
+    return tuple(
+        each
+        for each in standing.grants
+        if (
+            (each.collections if collections is None else each.collections & collections)
+            and each.purpose in (None, asked.purpose)
+        )
+        or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
 
 
@@ -134,6 +149,11 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
+    if isinstance(resource, Institution) and not standing.principal.may_use(action):
+        raise NotPermitted(
+            f"What was sent is good for {standing.principal.limits} alone, and this takes {action}. Send a key that "
+            "is good for it, or ask an administrator for one."
+        )
     if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
@@ -143,6 +163,14 @@ def permitted(
 ) -> bool:
     laid_down = register(ports, session, standing)
     return _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed
+
+
+def would_permit(
+    ports: Ports, session: Session, policies: str, standing: Standing, action: Action, resource: Institution
+) -> bool:
+    """Whether it would be allowed if these policies were in force. Raises `Unavailable` if they are unusable."""
+    question = _question(ports, session, standing, action, None)
+    return ports.policy_engine.decide(policies, question, [resource])[0].allowed
 
 
 def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
@@ -160,7 +188,7 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return any(
+        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
             ports.policy_engine.decide(
                 laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
             )[0].allowed
@@ -206,10 +234,10 @@ def within_collections(
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
     question = _question(ports, session, standing, action, None)
-    key = ("collections", question, standing.epochs.policies, standing.epochs.directory)
+    key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
-        resources = list(laid_down.collections.values())
+        resources = [each for each in laid_down.collections.values() if _in_scope(question, each.name)]
         rulings = ports.policy_engine.decide(laid_down.policies, question, resources)
         return frozenset(each.name for each, ruling in zip(resources, rulings, strict=True) if ruling.allowed)
 
@@ -222,10 +250,12 @@ def _register(ports: Ports, session: Session) -> Register:
         raise Unavailable(
             "No policies are active, so nothing can be read. An administrator must activate a policy set."
         )
+    collections = registry.collections(session)
     return Register(
         policies=policies,
         rules=ports.policy_engine.rules(policies),
-        collections=registry.collections(session),
+        collections=collections,
+        collections_as_they_are=frozenset(collections.values()),
         purposes=registry.purposes(session),
     )
 
@@ -269,12 +299,16 @@ def _terms(
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    opened = {(name, each.obligations) for each in opening for name in each.collections}
+    owed = {Owed(obligation=owed, collection=name) for name, several in opened for owed in several}
+    owed |= {Owed(obligation=owed, collection=None) for each in waiving if each.waives for owed in each.obligations}
     registers, subject, now = standing.registers, standing.principal.subject, standing.now
     stated = register(ports, session, standing).purposes.get(purpose) if purpose is not None else None
     used_in = subject.within if destination is None else registers.above({destination})
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        owed=frozenset(owed),
         consents=_consents(ports, session, standing, purpose),
         consent_needed=purpose is not None and (stated is None or stated.consent_required),
         consented=purpose is not None
@@ -318,8 +352,15 @@ def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
-    key = ("ruling", question, resource, standing.epochs.policies, standing.epochs.directory)
+    if not _in_scope(question, resource.name if isinstance(resource, Collection) else None):
+        return DENIED
+    key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
+
+
+def _in_scope(question: Question, collection: str | None) -> bool:
+    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    return question.principal.may_use(question.action, collection)
 
 
 def _boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
@@ -341,7 +382,7 @@ _LATEST_BOUNDARIES = "latest-boundaries"
 
 def _extent(ports: Ports, session: Session, standing: Standing, question: Question, laid_down: Register) -> _Extent:
     known = _boundaries(ports, session, standing)
-    rulings = _rulings(ports, standing, question, laid_down, known)
+    rulings = _owing(ports, _rulings(ports, standing, question, laid_down, known), question.terms, known)
     allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
     curated = curated_collections(ports, session, standing)
     return _Extent(
@@ -359,17 +400,50 @@ def _rulings(
     laid_down: Register,
     known: Mapping[BoundaryId, Boundary],
 ) -> Mapping[BoundaryId, Ruling]:
-    """A ruling for every boundary: only those interned since this question was last decided are decided now."""
-    key = ("rulings", question, standing.epochs.policies, standing.epochs.directory)
+    """A ruling for every boundary: only those interned since this question was last decided are decided now.
+
+    INVARIANT: a ruling depends on the policies, on the question with the parties in it by value, and on the boundary
+    within its collection. Of the directory no more than that, so a change to others drops nothing.
+    """
+    key = ("rulings", question, standing.epochs.policies, laid_down.collections_as_they_are)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    new = [id for id in known if id not in before and known[id].collection in laid_down.collections]
-    decided = ports.policy_engine.decide(
-        laid_down.policies, question, [_resource(known[id], laid_down.collections) for id in new]
-    )
-    after = {**before, **{id: _dischargeable(ruling) for id, ruling in zip(new, decided, strict=True)}}
-    ports.memo.put(key, after, weight=3 * len(after) + 100)
+    resources = _resources(ports, standing, laid_down, known)
+    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
+    decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
+    after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
+    ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
+
+
+def _resources(
+    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Bounded]:
+    """Every boundary within its collection: the same for every question until a collection changes."""
+    collections = laid_down.collections
+
+    def fill_in() -> Mapping[BoundaryId, Bounded]:
+        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
+
+    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
+    return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
+
+
+def _owing(
+    ports: Ports, rulings: Mapping[BoundaryId, Ruling], terms: Terms, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Ruling]:
+    """The rulings with what grants oblige to beside the policies.
+
+    A collection that a grant opened is read under the grant's obligations, whatever else permits parts of it.
+    """
+    if not terms.owed:
+        return rulings
+
+    def owing(id: BoundaryId, ruling: Ruling) -> Ruling:
+        owed = [each.obligation for each in terms.owed if each.collection in (None, known[id].collection)]
+        return _dischargeable(ports, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
+
+    return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
@@ -377,9 +451,9 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
     return Bounded(boundary=boundary.within(collection), collection=collection)
 
 
-def _dischargeable(ruling: Ruling) -> Ruling:
-    known = all(_KNOWN_OBLIGATIONS.fullmatch(obligation) for obligation in ruling.obligations)
-    return ruling if known or not ruling.allowed else DENIED
+def _dischargeable(ports: Ports, ruling: Ruling) -> Ruling:
+    """A permit with an obligation that nobody here can discharge, a misspelt one too, is a denial."""
+    return ruling if all(discharge.can_be(ports, each) for each in ruling.obligations) else DENIED
 
 
 def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
@@ -394,3 +468,41 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
     """What must be done with an answer that shows content of these boundaries."""
     return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+
+
+# -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------
+
+
+def question_of(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    *,
+    purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    """What would be decided if this principal asked now."""
+    return _question(ports, session, standing, action, purpose, client=client, destination=destination)
+
+
+def known_boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
+    """Every boundary there is, by id."""
+    return _boundaries(ports, session, standing)
+
+
+def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
+    """A boundary as it is decided about: filled in from its collection as it is today."""
+    return _resource(boundary, collections)
+
+
+def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
+    here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
+
+
+def reached(ports: Ports, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+    """As `decided` wherever that allows, and `DENIED` elsewhere: for thousands of boundaries."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.reachable(policies, question, resources)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVarTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, false, func, select, true
 from sqlalchemy.orm import Session, aliased
@@ -25,6 +26,7 @@ from app.domain.corpus import (
 from app.domain.errors import Unavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
+from app.domain.redaction import Excerpt
 from app.store.boundaries import boundary_of
 from app.store.database import in_pieces
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
@@ -41,6 +43,8 @@ from app.store.tables import (
     VersionRow,
     WithdrawalRow,
 )
+
+_Columns = TypeVarTuple("_Columns")
 
 _Other = aliased(VersionRow)
 _OtherPeriod = aliased(PeriodRow)
@@ -285,6 +289,61 @@ def in_force(now: Instant) -> ColumnElement[bool]:
     )
 
 
+def documents_in_force(session: Session, *, now: Instant) -> dict[BoundaryId, int]:
+    """Every boundary in which a version in force lies, and how many documents have theirs in it."""
+    counted = _lying_in_force(select(col(VersionBoundaryRow.boundary_id), func.count()), now)
+    rows = session.execute(counted.group_by(col(VersionBoundaryRow.boundary_id)))
+    return {BoundaryId(boundary): documents for boundary, documents in rows}
+
+
+def ids_in_force(
+    session: Session, boundaries: Iterable[BoundaryId], *, now: Instant
+) -> dict[BoundaryId, list[DocumentId]]:
+    """The documents whose version in force lies in these boundaries, by id."""
+    found: dict[BoundaryId, list[DocumentId]] = {}
+    for some in in_pieces(boundaries):
+        lying = _lying_in_force(select(col(VersionBoundaryRow.boundary_id), col(DocumentRow.public_id)), now)
+        of_these = lying.where(col(VersionBoundaryRow.boundary_id).in_(some)).order_by(col(DocumentRow.public_id))
+        for boundary, document in session.execute(of_these):
+            found.setdefault(BoundaryId(boundary), []).append(DocumentId(document))
+    return found
+
+
+def boundaries_of_versions(
+    session: Session, versions: Iterable[tuple[DocumentId, int]]
+) -> dict[tuple[DocumentId, int], BoundaryId]:
+    """Today's boundary of each of these published versions, named by document and number, that is not withdrawn."""
+    wanted = set(versions)
+    found: dict[tuple[DocumentId, int], BoundaryId] = {}
+    for some in in_pieces({document for document, _ in wanted}):
+        rows = session.execute(
+            select(col(DocumentRow.public_id), col(VersionRow.number), col(VersionBoundaryRow.boundary_id))
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(
+                VersionBoundaryRow,
+                and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+            )
+            .where(col(DocumentRow.public_id).in_(some), col(VersionRow.number).is_not(None), ~_WITHDRAWN)
+        )
+        for document, number, boundary in rows:
+            found[(DocumentId(document), number or 0)] = BoundaryId(boundary)
+    return {version: boundary for version, boundary in found.items() if version in wanted}
+
+
+def _lying_in_force(query: Select[*_Columns], now: Instant) -> Select[*_Columns]:
+    """A query about documents and boundaries, of the versions that are in force."""
+    return (
+        query.select_from(VersionRow)
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow)))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(in_force(now))
+    )
+
+
 def versions_by_id(session: Session, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """These versions, as far as they are published, with today's boundary and period."""
     query = _versions(FOREVER, None).where(col(VersionRow.id).in_(list(ids)))
@@ -349,6 +408,18 @@ def stored_chunks(
     if len(by_id) != len(found):  # INVARIANT: one boundary and one period hold at a time, or nothing is shown
         raise Unavailable("What is recorded of a document contradicts itself, so it is not shown. Tell its owner.")
     return by_id
+
+
+def surroundings(session: Session, chunks: Sequence[ChunkId], *, chars: int) -> dict[ChunkId, Excerpt]:
+    """The text of each chunk with so much of what is before and after it. One query."""
+    start = case((col(ChunkRow.start) > chars, col(ChunkRow.start) - chars), else_=0).label("start")
+    rows = session.execute(
+        select(col(ChunkRow.id), start, func.substr(col(TextRow.text), start + 1, col(ChunkRow.end) + chars - start))
+        .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
+        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+        .where(col(ChunkRow.id).in_(chunks))
+    )
+    return {ChunkId(id): Excerpt(text=text, start=start) for id, start, text in rows}
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")

@@ -1,6 +1,5 @@
 """Collections, purposes and policies: what the institution has laid down."""
 
-import hashlib
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -10,6 +9,8 @@ from sqlmodel import col
 from app.domain.access import Collection, PrincipalRef, Purpose
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Label, LabelRule, parse_level
+from app.domain.policies import PolicyVersionId, policy_digest
+from app.store import policies
 from app.store.metadata import rules_from_json, rules_to_json
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import CollectionRow, LabelRulesRow, PolicyActivationRow, PolicyTextRow, PurposeRow
@@ -26,6 +27,14 @@ def collection(session: Session, name: str, *, at: Instant | None = None) -> Col
         select(CollectionRow).where(col(CollectionRow.name) == name, holds(CollectionRow, at))
     ).first()
     return _collection(row) if row else None
+
+
+def collection_recorded_by(session: Session, name: str) -> PrincipalRef | None:
+    """Who laid it down as it is today."""
+    found = session.scalar(
+        select(col(CollectionRow.recorded_by)).where(col(CollectionRow.name) == name, holds(CollectionRow))
+    )
+    return PrincipalRef(found) if found else None
 
 
 def record_collection(session: Session, new: Collection, *, at: Instant, by: PrincipalRef) -> bool:
@@ -115,13 +124,11 @@ def active_policies(session: Session, *, at: Instant | None = None) -> str | Non
 
 
 def record_policies(session: Session, cedar: str, *, reason: str, at: Instant, by: PrincipalRef) -> None:
-    """Let this text decide from `at` on."""
-    digest = hashlib.sha256(cedar.encode()).hexdigest()
-    if session.get(PolicyTextRow, digest) is None:
-        session.add(PolicyTextRow(digest=digest, cedar=cedar, created_at=at))
-        session.flush()
-    row = PolicyActivationRow(digest=digest, reason=reason, recorded_from=at, recorded_to=FOREVER, recorded_by=by)
-    replace_state(session, row, at=at)
+    """Let this text decide from `at` on, as a version of its own. Call within a recording that moves `policies`."""
+    id = PolicyVersionId(f"pol_{policy_digest(cedar)[:13]}{at:013d}")  # one instant, one activation
+    policies.activate(
+        session, policies.record_draft(session, id, cedar, reason=reason, at=at, by=by), reason=reason, at=at, by=by
+    )
 
 
 def _purpose(row: PurposeRow) -> Purpose:

@@ -169,6 +169,8 @@ DOCUMENT_ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/documents/{id}/versions/1/provenance?format=prov-json", None),
     ("GET", "/v1/documents/{id}/duplicates", None),
     ("POST", "/v1/documents/{id}/erase", {"reason": "because"}),
+    ("POST", "/v1/escalations", {"kind": "dispute-label", "document": "{id}", "reason": "because"}),
+    ("POST", "/v1/escalations", {"kind": "ask", "document": "{id}", "collection": "open", "reason": "because"}),
 ]
 
 
@@ -182,10 +184,16 @@ def test_hidden_document_is_told_as_one_that_never_was(house: House, why: str, w
 def _same_on_every_route(house: House, who: str, hidden: str, routes: list[tuple[str, str, Any]]) -> None:
     absent = ABSENT["document"]
     for method, path, body in routes:
-        asked = house.told(who, method, path.format(id=hidden), instead_of=hidden, json=body)
-        never = house.told(who, method, path.format(id=absent), instead_of=absent, json=body)
+        asked, never = (
+            house.told(who, method, path.format(id=id), instead_of=id, json=_with_id(body, id))
+            for id in (hidden, absent)
+        )
         assert asked == never, (method, path, body)
         assert asked[0] in (404, 422), (method, path, body)
+
+
+def _with_id(body: Any, id: str) -> Any:
+    return {**body, "document": id} if body and "document" in body else body
 
 
 def test_what_was_asked_to_be_changed_by_strangers_is_unchanged(house: House) -> None:
@@ -374,7 +382,10 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += [f"/v1/documents?limit=200&state={each}" for each in ("superseded", "expired", "embargoed", "withdrawn")]
     paths += [f"/v1/jobs/{id}{tail}" for id in house.jobs.values() for tail in ("", "/events")]
     paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}", "/v1/holds", "/v1/erasures/era_none"]
-    paths += ["/v1/identities/directory", "/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
+    paths += ["/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
+    paths += ["/v1/identities/directory", "/v1/escalations", "/v1/escalations/latencies", "/v1/grants", "/v1/notices"]
+    paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries"]
+    paths += ["/v1/break-glass"]
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}
     paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in ("erasures", "retention")]
     for id in (house.visible, *house.documents.values()):

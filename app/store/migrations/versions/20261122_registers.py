@@ -5,7 +5,7 @@ import sqlmodel
 from alembic import op
 
 revision = "20261122_registers"
-down_revision = "20261122_grants"
+down_revision = "20261122_policies"
 branch_labels = None
 depends_on = None
 
