@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    authzen,
     break_glass,
     control,
     documents,
@@ -71,11 +71,12 @@ def create_app(ports: Ports) -> FastAPI:
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
-    for each in (*knowledge, *fetching, reading, *governing, health):
+    for each in (*knowledge, *fetching, reading, *governing, authzen, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
     app.add_middleware(_BodyLimit, ports=ports)
+    app.add_middleware(authzen.RequestIds)
     return app
 
 
@@ -202,7 +203,7 @@ class _BodyLimit:
                 break
             message = await receive()
             more = message["type"] == "http.request" and message.get("more_body", False)
-        response: JSONResponse = problem(
+        response = problem(
             Request(scope),
             "too-large",
             TITLES["too-large"],

@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(default=None, min_length=32)
     url: str | None = Field(default=None, description="A running server, for the command line.")
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
+    public_url: str | None = Field(
+        default=None, description="Where others reach this server, as in https://muniment.example.org; for metadata."
+    )
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()

@@ -10,6 +10,7 @@ from typing import Any, NewType
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.labels import Label, Level
+from app.domain.stated import NOTHING_STATED, Stated
 
 PrincipalRef = NewType("PrincipalRef", str)
 """`user:ana`, `group:legal` or `assistant:hr-bot`."""
@@ -24,7 +25,8 @@ ALL_STAFF = PrincipalRef("group:all-staff")
 ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
 PROVISIONERS = PrincipalRef("group:provisioners")
-BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS)
+ENFORCEMENT_POINTS = PrincipalRef("group:enforcement-points")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS, ENFORCEMENT_POINTS)
 NOBODY = PrincipalRef("group:-")
 """The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
 The owners' names instead would stay readers when others become owners."""
@@ -192,6 +194,10 @@ class Action(StrEnum):
     """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
     PROVISION = "provision"
     """Users and groups, as another directory has them (SCIM); over the institution."""
+    EVALUATE = "evaluate"
+    """What others may do, asked on behalf of an application that enforces it; over the institution."""
+    USE = "use"
+    """An operation of another application; over a thing of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,6 +394,17 @@ def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An operation of another application, and what that says of it. Nothing here is known to the directory."""
+
+    operation: str
+    of_operation: Stated = NOTHING_STATED
+    of_subject: Stated = NOTHING_STATED
+    of_request: Stated = NOTHING_STATED
+    """Of the circumstances: the time there, the address, the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What every decision of one request has in common: the cache key, with the epochs."""
 
@@ -400,6 +417,8 @@ class Question:
     destination: str | None = None
     """The jurisdiction where the answer will be used, if that was stated."""
     terms: Terms = Terms()
+    use: Use | None = None
+    """What is to be done, if the action is `use`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The last step before anything leaves: it is on record."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
-from app.domain.trace import Trace, TraceId, TraceKind
+from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -50,6 +51,27 @@ def attest(
         if query.again is not None:
             escalations.add_repeat(session, query.again.escalation, trace.id)
     return answer
+
+
+def attest_decisions(
+    ports: Ports, standing: Standing, *, request: Account, response: Account, grounds: Account
+) -> TraceId:
+    """Put on record what was decided for an application that enforces it, and say under which id."""
+    trace = Trace(
+        id=TraceId(f"tr_{ports.new_id()}"),
+        at=standing.now,
+        kind=TraceKind.DECISION,
+        subject=standing.principal.subject.ref,
+        actors=standing.principal.acting,
+        proof=standing.principal.proof,
+        outcome="answered",
+        request=request,
+        response=response,
+        grounds={"epochs": asdict(standing.epochs), **grounds},
+    )
+    with writing(ports.engine) as session:
+        traces.add_trace(session, trace)
+    return trace.id
 
 
 def record(

@@ -21,6 +21,7 @@ from app.domain.access import (
     Reach,
     Ruling,
     Terms,
+    Use,
 )
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
@@ -110,6 +111,70 @@ def grants_in_play(
         )
         or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
+
+
+def reach_among(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    boundaries: Mapping[BoundaryId, Boundary],
+    *,
+    action: Action,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+) -> Reach:
+    """As `reach`, decided over these boundaries alone and not remembered: for a few of them and many principals."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    resources = {
+        id: _resource(each, laid_down.collections)
+        for id, each in boundaries.items()
+        if each.collection in laid_down.collections and _in_scope(question, each.collection)
+    }
+    decided = ports.policy_engine.decide(laid_down.policies, question, [*resources.values()])
+    rulings = _owing(
+        ports,
+        {id: _dischargeable(ports, ruling) for id, ruling in zip(resources, decided, strict=True)},
+        question.terms,
+        boundaries,
+    )
+    allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
+    homes = [*{resources[id].collection for id in allowed}]
+    curate = _question(ports, session, standing, Action.CURATE, None)
+    curating = ports.policy_engine.decide(laid_down.policies, curate, homes)
+    curated = {home.name for home, ruling in zip(homes, curating, strict=True) if ruling.allowed}
+    return Reach(
+        boundaries=allowed,
+        curated=frozenset(id for id in allowed if boundaries[id].collection in curated),
+        valid_at=standing.now,
+        known_at=standing.now,
+        obligations=_obligations(rulings[id] for id in allowed),
+        grounds=Grounds(question=question, epochs=standing.epochs, rulings=rulings),
+        _sealed=_SEAL,
+    )
+
+
+def rulings(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    resources: Sequence[Resource],
+    *,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+    use: Use | None = None,
+) -> list[Ruling]:
+    """A ruling for each, in order, not remembered. Raises `Invalid` for an unregistered purpose."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    decided = ports.policy_engine.decide(laid_down.policies, replace(question, use=use), resources)
+    homes = [each.name if isinstance(each, Collection) else None for each in resources]
+    return [ruling if _in_scope(question, home) else DENIED for home, ruling in zip(homes, decided, strict=True)]
 
 
 def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:

@@ -138,6 +138,18 @@ def standing_of(
     return _standing(ports, session, principal, epochs, Instant(max(ports.now(), recorded)))
 
 
+def standing_about(
+    ports: Ports, session: Session, asking: Standing, subject: PrincipalRef, *, actors: tuple[PrincipalRef, ...] = ()
+) -> Standing:
+    """Where somebody else stands, on the word of whoever asks about them: asserted, and with one factor."""
+    principal = Principal(
+        subject=_party(ports, session, subject, asking.epochs),
+        actors=tuple(_party(ports, session, actor, asking.epochs) for actor in actors),
+        proof=Proof.ASSERTED,
+    )
+    return _standing(ports, session, principal, asking.epochs, asking.now)
+
+
 def _standing(ports: Ports, session: Session, principal: Principal, epochs: Epochs, now: Instant) -> Standing:
     subject = principal.subject.ref
     given = ports.memo.recall(("grants", subject, epochs.grants), lambda: grants.grants_of(session, subject))

@@ -185,6 +185,16 @@ def principals(session: Session, *, kind: Kind | None = None) -> list[Profile]:
     return [found for ref in wanted if (found := profile(session, ref))]
 
 
+def active_refs(session: Session, kind: Kind, *, skip: int, limit: int) -> list[PrincipalRef]:
+    """The active principals of a kind today, by reference, from the one after the first `skip`."""
+    query = select(col(PrincipalRow.ref)).where(
+        holds(PrincipalRow), col(PrincipalRow.active), col(PrincipalRow.ref).startswith(f"{kind}:")
+    )
+    return [
+        PrincipalRef(ref) for ref in session.scalars(query.order_by(col(PrincipalRow.ref)).offset(skip).limit(limit))
+    ]
+
+
 def record_key(
     session: Session,
     *,

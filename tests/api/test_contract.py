@@ -1005,6 +1005,12 @@ CONTRACT = {
     "POST /v1/break-glass",
     "GET /v1/break-glass",
     "DELETE /v1/break-glass/{id}",
+    "POST /access/v1/evaluation",
+    "POST /access/v1/evaluations",
+    "POST /access/v1/search/subject",
+    "POST /access/v1/search/resource",
+    "POST /access/v1/search/action",
+    "GET /.well-known/authzen-configuration",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -1026,6 +1032,13 @@ def test_every_route_is_documented_with_its_problems(office: Office) -> None:
         assert operation["summary"], name
         statuses = operation["responses"].keys()
         assert any(status.startswith("2") for status in statuses), name
+        if " /access/" in name or "/.well-known/" in name:  # errors there are as another specification says
+            assert all(
+                response["content"] == {"text/plain": {"schema": {"type": "string"}}}
+                for status, response in operation["responses"].items()
+                if status != "200"
+            ), name
+            continue
         if "/v1/" in name:
             assert statuses >= {"401", "403", "422", "503"}, name
             assert operation["security"] == [{"HTTPBearer": []}], name
