@@ -188,19 +188,38 @@ def test_a_transfer_rule_begins_and_expires_at_its_instants(run: Running, clock:
     assert not run.request("GET", "/v1/transfers", "user:ursula").json()["transfers"][0]["in_force"]
 
 
-def test_a_rule_that_expires_while_an_answer_is_made_shows_nothing(run: Running, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("who", "asked"), [("user:ursula", {}), ("user:ana", {"destination": "UK"})], ids=["opened by it", "sent by it"]
+)
+def test_a_rule_that_expires_while_an_answer_is_made_shows_nothing(
+    run: Running, clock: Clock, who: str, asked: dict[str, str]
+) -> None:
     founded(run)
     run.publish("user:olga", "deals", TEXT, uri="merger", jurisdictions=["EU"])
     run.admin("PUT", "/v1/transfers", rule("EU", "UK", expires_at=clock.ahead(20)))
-    assert run.found("user:ursula", QUESTION) == ["merger"]
-    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, lambda: clock.go_on(21)))  # type: ignore[attr-defined]
-    assert run.found("user:ursula", QUESTION) == []
+    assert run.found(who, QUESTION, **asked) == ["merger"]
+    meanwhile(run, lambda: clock.go_on(21))
+    assert run.found(who, QUESTION, **asked) == []
+
+
+def test_a_rule_that_is_ended_while_an_answer_is_made_shows_nothing(run: Running) -> None:
+    founded(run)
+    run.publish("user:olga", "deals", TEXT, uri="merger")
+    put = run.admin("PUT", "/v1/transfers", rule("EU", "UK"))
+    end = f"/v1/transfers/{put['id']}/withdraw"
+    meanwhile(run, lambda: run.admin("POST", end, {"reason": "Repealed."}))
+    assert run.found("user:ana", QUESTION, destination="UK") == []
+
+
+def meanwhile(run: Running, happens: Callable[[], object]) -> None:
+    """Let something happen while the next question is being embedded: after it was decided, before it is answered."""
+    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, happens))  # type: ignore[attr-defined]
 
 
 class _Slow:
     """The same embedder, while whose work something happens."""
 
-    def __init__(self, embedder: Any, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, embedder: Any, meanwhile: Callable[[], object]) -> None:
         self._embedder, self._meanwhile = embedder, meanwhile
 
     def __getattr__(self, name: str) -> Any:
@@ -391,7 +410,7 @@ def test_a_consent_that_expires_while_an_answer_is_made_shows_nothing(run: Runni
     run.publish("user:olga", "deals", TEXT, uri="merger", jurisdictions=["EU"], consents=["client:TM-1"])
     run.admin("POST", "/v1/consents", consent(expires_at=clock.ahead(20)))
     assert run.found("user:una", QUESTION, purpose="analytics") == ["merger"]
-    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, lambda: clock.go_on(21)))  # type: ignore[attr-defined]
+    meanwhile(run, lambda: clock.go_on(21))
     assert run.found("user:una", QUESTION, purpose="analytics") == []
 
 
