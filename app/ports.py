@@ -4,7 +4,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +17,10 @@ from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.policies import Examination
 from app.domain.recourse import RecourseTerms
+from app.domain.redaction import Spotted
+from app.domain.tokens import Claims
 
 
 class Index(Protocol):
@@ -124,6 +127,11 @@ class PolicyEngine(Protocol):
         """What is wrong with the text, a sentence each; empty when it can be activated."""
         ...
 
+    def examine(self, policies: str, *, in_force: str | None) -> Examination:
+        """What the author of a text without faults may not have meant, beside what is in force. Raises `Unavailable`
+        if it has faults."""
+        ...
+
     def rules(self, policies: str) -> tuple[Rule, ...]:
         """Every policy with its annotations, in the text's order. Raises `Unavailable` if it is unusable."""
         ...
@@ -134,6 +142,21 @@ class PolicyEngine(Protocol):
         INVARIANT: any error while deciding, in any policy, denies that resource. Raises `Unavailable` when the
         text as a whole is unusable.
         """
+        ...
+
+    def reachable(self, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+        """As `decide` wherever that allows; elsewhere `DENIED`, which does not say why. For thousands at once.
+
+        Lets other threads run every few milliseconds.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Finds what its kinds describe in a text. The same text gives the same; in time linear in the text's length."""
+
+    def spotted(self, text: str) -> list[Spotted]:
+        """In no particular order; spans may overlap."""
         ...
 
 
@@ -148,6 +171,18 @@ class BlobStore(Protocol):
 
     def remove(self, digest: Digest) -> bool:
         """Forget an original, and what a killed `put` left of it; whether it was there. Durable when it returns."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Access tokens of the institution's issuer. May wait for the issuer, a few seconds at the most."""
+
+    def verify(self, token: str, *, now: Instant) -> Claims:
+        """What a token says that is signed by the issuer, for us, and in its time.
+
+        Raises `Unauthenticated` with a sentence that begins with "The token" and says what is wrong with it, and
+        `Unavailable` while that cannot be told because the issuer is down.
+        """
         ...
 
 
@@ -169,9 +204,17 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    redactors: Mapping[str, Detector] = field(default_factory=dict)
+    """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)
+    policy_approvals: int = 0
+    """How many administrators other than its author have to approve a policy set before it decides."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""
     recourse: RecourseTerms = field(default_factory=RecourseTerms)
     webhook_locations: tuple[str, ...] = ()
     """The URLs that webhooks may be at, and what lies below them; nothing else."""
+    tokens: TokenVerifier | None = None
+    """None: no issuer is configured, and every token is refused."""
+    break_glass_minutes: int = 60
+    """The longest that a broken glass stays open."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    break_glass,
     control,
     documents,
     duplicates,
@@ -23,9 +24,11 @@ from app.api import (
     identities,
     jobs,
     labelling,
+    policies,
     provenance,
     push,
     reading,
+    registers,
     retention,
     retrieve,
     sources,
@@ -61,7 +64,8 @@ def create_app(ports: Ports) -> FastAPI:
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
     recourse = (escalations, webhooks)
-    for each in (*knowledge, *fetching, *recourse, reading, control, health):
+    governing = (control, registers, policies, break_glass)
+    for each in (*knowledge, *fetching, reading, *recourse, *governing, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

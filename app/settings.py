@@ -46,6 +46,12 @@ class DetectionSettings(BaseModel):
     )
 
 
+def words(stated: tuple[str, ...] | str) -> tuple[str, ...]:
+    """What a setting lists, one by one: a list in the file, commas between in the environment."""
+    listed = stated.split(",") if isinstance(stated, str) else stated
+    return tuple(each.strip() for each in listed if each.strip())
+
+
 class SourcesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     allow: tuple[str, ...] | str = Field(
@@ -59,7 +65,7 @@ class SourcesSettings(BaseModel):
     @property
     def locations(self) -> tuple[str, ...]:
         """What `allow` names, one by one."""
-        return _named(self.allow)
+        return words(self.allow)
 
 
 class RecourseSettings(BaseModel):
@@ -87,12 +93,36 @@ class WebhooksSettings(BaseModel):
     @property
     def locations(self) -> tuple[str, ...]:
         """What `allow` names, one by one."""
-        return _named(self.allow)
+        return words(self.allow)
 
 
-def _named(listed: tuple[str, ...] | str) -> tuple[str, ...]:
-    several = listed.split(",") if isinstance(listed, str) else listed
-    return tuple(each.strip() for each in several if each.strip())
+class OidcSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    issuer: str | None = Field(default=None, description="Whose access tokens are taken; unset: nobody's.")
+    audience: str | None = Field(default=None, description="What `aud` of a token has to name: this server.")
+    jwks_url: str | None = Field(default=None, description="The issuer's keys; unset: where its metadata say.")
+    algorithms: tuple[str, ...] | str = Field(default=(), description="Unset: every asymmetric one.")
+    leeway_s: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
+    subject_claim: str = Field(default="sub", description="The claim that names the person.")
+    identities: str | None = Field(
+        default=None, description="The namespace of /v1/identities that says whom names mean; unset: they are ids here."
+    )
+    second_factor_acr: tuple[str, ...] | str = ()
+    second_factor_amr: tuple[str, ...] | str = "mfa"
+    refresh_s: float = Field(default=300, ge=1, description="After which it is looked whether keys still hold.")
+    max_stale_s: float = Field(default=3600, ge=1, description="How long keys are used while the issuer is down.")
+
+
+class BreakGlassSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_minutes: int = Field(default=60, ge=1, le=1440, description="The longest that a broken glass stays open.")
+
+
+class PolicySettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    approvals: int = Field(
+        default=0, ge=0, le=20, description="Administrators other than its author who approve a policy set first."
+    )
 
 
 class Settings(BaseSettings):
@@ -119,6 +149,9 @@ class Settings(BaseSettings):
     sources: SourcesSettings = SourcesSettings()
     recourse: RecourseSettings = RecourseSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
+    policies: PolicySettings = PolicySettings()
+    oidc: OidcSettings = OidcSettings()
+    break_glass: BreakGlassSettings = BreakGlassSettings()
 
     @classmethod
     def settings_customise_sources(

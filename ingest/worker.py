@@ -36,7 +36,7 @@ from app.operations.erase import carry_on
 from app.operations.notify import deliver_due
 from app.operations.retain import run_due
 from app.operations.synchronize import restock, synchronize
-from app.ports import Embedder, Ports
+from app.ports import Detector, Embedder, Ports
 from app.settings import Settings
 from app.store import jobs, workers
 from app.store.database import clock_of, reading, writing
@@ -44,7 +44,7 @@ from app.store.workers import Self
 from app.watch import Held, held, on_end_of_parent
 from ingest import pipeline
 from ingest.labelling import DETECTORS
-from ingest.ports import Detector, Parser
+from ingest.ports import Parser
 from ingest.runs import SourceRuns
 from ingest.sandbox import SandboxedParser
 from ingest.web_client import post_to

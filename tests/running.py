@@ -18,6 +18,8 @@ from sqlalchemy.engine import Engine
 
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.fsspec_blobs import FsspecBlobs
+from app.adapters.personal_data import PII, PersonalData
+from app.adapters.secrets import SECRET, Secrets
 from app.adapters.snowball_analyzer import SnowballAnalyzer
 from app.bootstrap import new_id, now
 from app.domain.memo import Memo
@@ -162,6 +164,7 @@ def running(
             pepper=PEPPER,
             now=now,
             new_id=new_id,
+            redactors={PII: PersonalData(), SECRET: Secrets()},
             source_locations=(str(folder / "places"),),
         )
         client = opened.enter_context(TestClient(create_app(ports), raise_server_exceptions=False))

@@ -1,7 +1,7 @@
 """Questions and what they are about in Cedar's own terms: entities and requests, as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ class Asked:
     request: Json
     entities: str
     """The subject and the actor, as Cedar's JSON."""
+    memberships: Mapping[tuple[str, str], frozenset[str]]
+    """The groups that each of them is in, its own among them; by its type and name."""
 
     @classmethod
     def of(cls, question: Question) -> "list[Asked]":
@@ -27,6 +29,7 @@ class Asked:
     @classmethod
     def _through(cls, actor: Party | None, question: Question) -> "Asked":
         subject = question.principal.subject
+        parties = [party for party in (subject, actor) if party is not None]
         context = _context(question)
         if actor is not None:
             context["actor"] = {"__entity": _principal_uid(actor)}
@@ -36,7 +39,8 @@ class Asked:
                 "action": _uid("Action", question.action),
                 "context": json.dumps(context),
             },
-            entities=json.dumps([_party_entity(party) for party in (subject, actor) if party is not None]),
+            entities=json.dumps([_party_entity(party) for party in parties]),
+            memberships={(party.kind.capitalize(), party.ref): _memberships(party) for party in parties},
         )
 
 
@@ -103,13 +107,17 @@ def _party_entity(party: Party) -> Json:
         "active": profile.active,
         "clearance": int(profile.clearance),
         "categories": [*profile.categories],
-        "jurisdictions": [*profile.jurisdictions],
+        "jurisdictions": [*(profile.jurisdictions | party.within)],
         "receives": [*party.receives],
         "purposes": [*profile.purposes],
     }
     if party.kind is Kind.ASSISTANT:
         attributes["collections"] = [_uid("Collection", name) for name in profile.collections]
-    return _entity(_principal_uid(party), attributes, parents=_groups({party.ref, *party.groups}))
+    return _entity(_principal_uid(party), attributes, parents=_groups(_memberships(party)))
+
+
+def _memberships(party: Party) -> frozenset[PrincipalRef]:
+    return party.groups | {party.ref}
 
 
 def _collection_entity(collection: Collection) -> Json:

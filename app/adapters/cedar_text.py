@@ -11,6 +11,7 @@ import cedarpy
 
 from app.domain.access import PolicyId
 from app.domain.checks import CheckName, Rule
+from app.domain.obligations import KNOWN_FORMS, duty
 
 Json = dict[str, Any]
 
@@ -29,6 +30,10 @@ class Written:
     """From 1, in the text's order."""
     position: str
     """Cedar's name for it."""
+    line: int
+    """Where its first word is, from 1."""
+    cedar: str
+    """As it stands in the text, to its semicolon."""
     annotations: Mapping[str, str]
     permits: bool
     template: bool
@@ -66,15 +71,18 @@ def written_in(text: str) -> list[Written]:
     bodies = [(position, body, False) for position, body in parsed["staticPolicies"].items()]
     bodies += [(position, body, True) for position, body in parsed["templates"].items()]
     bodies.sort(key=lambda entry: int(entry[0].removeprefix("policy")))
+    pieces = [piece for piece in _pieces(text) if not _BLANK.fullmatch(piece.text)]
     return [
         Written(
             number=number,
             position=position,
+            line=piece.line,
+            cedar=piece.text,
             annotations={key: value or "" for key, value in body.get("annotations", {}).items()},
             permits=body["effect"] == "permit",
             template=template,
         )
-        for number, (position, body, template) in enumerate(bodies, start=1)
+        for number, ((position, body, template), piece) in enumerate(zip(bodies, pieces, strict=True), start=1)
     ]
 
 
@@ -146,6 +154,14 @@ def annotation_faults(written: Sequence[Written]) -> Iterator[str]:
             yield f"{times} policies are called {name!r}: an @id names one."
     if not any(policy.permits for policy in written):
         yield "No policy permits anything, so nothing would ever be answered."
+
+
+def obligation_faults(written: Sequence[Written]) -> Iterator[str]:
+    """Obligations that nobody here understands. They keep a set from being put in force, and not one in force from
+    deciding: there, whatever carries one is denied."""
+    for policy in written:
+        for unknown in (each for each in policy.obligations if duty(each) is None):
+            yield f"{policy.called} lays on the obligation {unknown!r}, which is none: write {KNOWN_FORMS}."
 
 
 def _faults_of(policy: Written) -> Iterator[str]:

@@ -73,6 +73,8 @@ class Party:
 
     profile: Profile
     groups: frozenset[PrincipalRef]
+    within: frozenset[str] = frozenset()
+    """The jurisdictions that it is in: those of its profile, and what contains them."""
     receives: frozenset[str] = frozenset()
     """The jurisdictions whose data may be used where the party is: those it is in, and those that a transfer rule
     opens to one of them."""
@@ -120,6 +122,11 @@ class Principal:
         return self.actors[0] if self.actors else None
 
     @property
+    def acting(self) -> tuple[PrincipalRef, ...]:
+        """The references of the actors, sender first."""
+        return tuple(actor.ref for actor in self.actors)
+
+    @property
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
 
@@ -141,6 +148,8 @@ class Action(StrEnum):
     """Principals, keys, purposes, collections, policies; over the institution."""
     AUDIT = "audit"
     """Other people's traces; over the institution."""
+    BREAK_GLASS = "break-glass"
+    """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +159,14 @@ class Purpose:
     id: str
     title: str
     description: str
+    owner: PrincipalRef | None = None
+    """The user or group that answers for it: keeps its consents, and is asked to waive its rules."""
+    legal_basis: str | None = None
+    categories: frozenset[str] | None = None
+    """What it was registered for; None if nobody laid that down."""
+    consent_required: bool = False
+    """Of whomever the data is about."""
+    review_by: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +197,8 @@ class Boundary:
     jurisdictions: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
-    """Jurisdictions that a recorded consent opens beyond `jurisdictions`."""
+    """What opens it beyond `jurisdictions`: further jurisdictions, or clients (`client:NAME`), where and for what a
+    consent of theirs is in force."""
 
     def canonical(self) -> str:
         """Equal boundaries give equal text: the key of interning."""
@@ -207,12 +225,12 @@ class Boundary:
         """This boundary with what it leaves open filled in from its collection as it is today."""
         if collection.name != self.collection:
             raise ValueError(f"boundary of {self.collection!r} resolved with {collection.name!r}")
-        return replace(
-            self,
-            readers=self.readers or collection.default_readers,
-            jurisdictions=self.jurisdictions or collection.jurisdictions,
-            purposes=self.purposes or collection.purposes,
-        )
+        readers = self.readers or collection.default_readers
+        jurisdictions = self.jurisdictions or collection.jurisdictions
+        purposes = self.purposes or collection.purposes
+        if (readers, jurisdictions, purposes) == (self.readers, self.jurisdictions, self.purposes):
+            return self
+        return replace(self, readers=readers, jurisdictions=jurisdictions, purposes=purposes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,13 +279,15 @@ class Terms:
     owed: frozenset[Owed] = frozenset()
     """What these grants oblige to, beside the policies."""
     consents: frozenset[str] = frozenset()
-    """What boundaries may name among their `consents` and is in force for this purpose where the subject is."""
+    """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
+    consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""
     consent_needed: bool = False
     """The purpose wants the consent of whomever the data is about."""
     consented: bool = False
-    """A consent of the stated client to this purpose is in force."""
+    """A consent of the stated client to this purpose is in force at the destination; if none was stated, where the
+    subject is."""
     transferable: bool = True
-    """Where the answer will be used, data may go from where the subject is; so too if nothing was stated."""
+    """All that may be used where the subject is may be used in the stated destination; so too if none was stated."""
     purpose_categories: frozenset[str] | None = None
     """The categories that the purpose was registered for; None if it was registered without saying."""
 
@@ -296,12 +316,33 @@ class Grant:
     ends: Instant
     because: str
     """The escalation that it answers, or the ticket that the glass was broken for."""
+    reason: str = ""
+    """In the words of whoever gave or took it."""
     granted_by: PrincipalRef
 
 
 class GrantKind(StrEnum):
     ESCALATION = "escalation"
     BREAK_GLASS = "break-glass"
+    """INVARIANT: good only for who proves to be its subject with a second factor, as it was taken (`holds_for`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenGlass:
+    """A grant that somebody took, and who ended it before its time."""
+
+    grant: Grant
+    ended_at: Instant | None
+    ended_by: PrincipalRef | None
+
+    def is_open(self, now: Instant) -> bool:
+        return self.ended_at is None and self.grant.begins <= now < self.grant.ends
+
+
+def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
+    """Whether a grant of the principal's subject is in force for it now."""
+    strong = grant.kind is not GrantKind.BREAK_GLASS or principal.second_factor
+    return strong and grant.begins <= now < grant.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

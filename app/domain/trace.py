@@ -27,6 +27,8 @@ class TraceKind(StrEnum):
     CHANGE = "change"
     """Something was written: by whom, what, in which request."""
     REFUSAL = "refusal"
+    BREAK_GLASS = "break-glass"
+    """Somebody opened collections to themselves in an emergency, or that was ended."""
 
 
 Account = Mapping[str, Any]
@@ -41,7 +43,8 @@ class Trace:
     at: Instant
     kind: TraceKind
     subject: PrincipalRef
-    actor: PrincipalRef | None
+    actors: tuple[PrincipalRef, ...]
+    """The whole chain that acted for the subject, whoever sent the request first."""
     proof: Proof
     outcome: str
     request: Account

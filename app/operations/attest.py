@@ -10,6 +10,7 @@ from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
 from app.domain.trace import Trace, TraceId, TraceKind
+from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import escalations, traces
@@ -35,18 +36,19 @@ def attest(
         at=standing.now,
         kind=TraceKind.RETRIEVE,
         subject=standing.principal.subject.ref,
-        actor=standing.principal.actor.ref if standing.principal.actor else None,
+        actors=standing.principal.acting,
         proof=standing.principal.proof,
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(reach, drops) | {"grants": [each.id for each in standing.grants]},
+        grounds=_grounds(standing, reach, drops) | {"grants": [each.id for each in standing.grants]},
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
         if query.again is not None:
             escalations.add_repeat(session, query.again.escalation, trace.id)
+        notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
     return answer
 
 
@@ -81,7 +83,7 @@ def record_with(
         at=ports.now(),
         kind=kind,
         subject=principal.subject.ref,
-        actor=principal.actor.ref if principal.actor else None,
+        actors=principal.acting,
         proof=principal.proof,
         outcome=outcome,
         request=request,
@@ -135,7 +137,13 @@ def _answered(answer: Answer) -> dict[str, Any]:
     return {
         "passages": [_shown(passage) for passage in answer.passages],
         "checks": [
-            {"check": check.check, "outcome": check.outcome, "reason": check.reason, "policies": list(check.policies)}
+            {
+                "check": check.check,
+                "outcome": check.outcome,
+                "reason": check.reason,
+                "policies": list(check.policies),
+                "code": check.code,
+            }
             for check in answer.checks
         ],
         "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
@@ -162,10 +170,14 @@ def _shown(passage: Passage) -> dict[str, Any]:
         "categories": sorted(passage.label.categories),
         "boundary": passage.boundary_key,
         "flags": list(passage.flags),
+        "redactions": [
+            {"span": [each.span.start, each.span.end], "kind": each.kind, "category": each.category}
+            for each in passage.redactions
+        ],
     }
 
 
-def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -173,7 +185,9 @@ def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
             "policies": epochs.policies,
             "directory": epochs.directory,
             "boundaries": epochs.boundaries,
+            "grants": epochs.grants,
         },
+        "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},

@@ -155,7 +155,7 @@ def escalate(ports: Ports, credentials: Credentials, petition: Petition) -> Seen
             proof=principal.proof,
             team=principal.subject.profile.team,
             trace=trace.id if trace else None,
-            asked_through=trace.actor if trace else None,
+            asked_through=trace.actors if trace else (),
             collection=collection,
             document=document,
             citation=petition.citation,
@@ -215,12 +215,12 @@ def _own_trace(session: Session, standing: Standing, id: TraceId | None) -> Trac
     if id is None:
         return None
     found = traces.trace(session, id)
-    if found is None or found.kind is not TraceKind.RETRIEVE or not _is_of(standing, found.subject, (found.actor,)):
+    if found is None or found.kind is not TraceKind.RETRIEVE or not _is_of(standing, found.subject, found.actors):
         raise NotFound(NO_TRACE)
     return found
 
 
-def _is_of(standing: Standing, subject: PrincipalRef, actors: Sequence[PrincipalRef | None]) -> bool:
+def _is_of(standing: Standing, subject: PrincipalRef, actors: Sequence[PrincipalRef]) -> bool:
     """Whether it is the principal's own: the subject's, through whomever; or what this assistant did for it."""
     principal = standing.principal
     return subject == principal.subject.ref and (principal.actor is None or principal.actor.ref in actors)
@@ -290,11 +290,10 @@ def _desks(
     laid_down = _laid_down(ports, session, standing)
     if codes and trace is not None:
         purpose = laid_down.purposes.get(trace.request["purpose"] or "")
-        return route.desks_named(tuple(codes.values()), purpose, ports, session)
+        return route.desks_named(ports, session, tuple(codes.values()), purpose, asked_by=route.askers(standing))
     if collection is None or petition.kind is EscalationKind.ASK:
         return (route.compliance(ports, session),)
-    asked_by = frozenset((standing.principal.subject.ref, *(each.ref for each in standing.principal.actors)))
-    return route.owners(ports, session, laid_down.collections[collection], asked_by=asked_by)
+    return route.owners(ports, session, laid_down.collections[collection], asked_by=route.askers(standing))
 
 
 def _check_not_waiting(session: Session, new: Escalation) -> None:

@@ -9,18 +9,19 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, BoundaryId, Collection, Reach
+from app.domain.access import Action, BoundaryId, Collection, Obligation, Reach
 from app.domain.citation import CitationId
-from app.domain.corpus import DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
+from app.domain.corpus import Digest, DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
 from app.domain.instants import FOREVER, NOW, Instant, Moment
+from app.domain.redaction import Excerpt, Redaction, redacted, redactions_within
 from app.domain.trace import TraceKind
-from app.operations import authorize
-from app.operations.attest import record
+from app.operations import authorize, discharge
+from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import corpus, succession, traces
-from app.store.database import reading
+from app.store.database import reading, writing
 
 ABSENT = "There is nothing here by that id that you may read. If you expected it, ask the owner of its collection."
 """What absent and hidden both are told."""
@@ -57,11 +58,17 @@ class Reopened:
     id: CitationId
     shown: Shown
     span: Span
+    quote_digest: Digest
+    """Of the exact quote, whether or not all of it is shown."""
     quote: str
+    """What is shown of it."""
     before: str
     following: str
     elements: tuple[Element, ...]
     """Those that the quote lies in."""
+    obligations: tuple[Obligation, ...]
+    redactions: tuple[Redaction, ...]
+    """Of the quote and of what is around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +209,7 @@ def texts(
         for place in places:
             view = _View.of(ports, session, credentials, Action.READ, purpose, place.at)
             shown = view.at_place(session, document, place.number)
+            discharge.require_whole(view.owed(shown))
             elements = corpus.elements_of(session, shown.version.id)
             whole = Whole(shown=shown, text=_intact_text(session, shown.version), elements=tuple(elements))
             read.append((view, whole))
@@ -223,6 +231,7 @@ def original(
     with reading(ports.engine) as session:
         view = _View.of(ports, session, credentials, Action.READ, purpose, at)
         shown = view.at_place(session, document, number)
+        discharge.require_whole(view.owed(shown))
     content = ports.blobs.get(shown.version.digest)
     _on_record(ports, view, shown, "content", purpose)
     name = shown.version.document.uri.rsplit("/", 1)[-1]
@@ -244,14 +253,31 @@ def citation(ports: Ports, credentials: Credentials, id: CitationId, *, purpose:
     if text_digest(quote) != cited.quote_digest:
         raise Unavailable("The cited text is no longer what was published, so it is not shown. Tell its owner.")
     _on_record(ports, view, shown, id, purpose)
+    owed = view.owed(shown)
+    around = 0 if discharge.quote_alone(owed) else AROUND_CHARS
+    before = Span(start=max(0, span.start - around), end=span.start)
+    following = Span(start=span.end, end=min(len(content), span.end + around))
+    categories = discharge.categories_redacted(owed)
+    hidden = _hidden(ports, categories, content, Span(start=before.start, end=following.end))
+
+    def shown_of(part: Span) -> str:
+        return redacted(Excerpt(text=part.of(content), start=part.start), redactions_within(part, hidden))
+
     return Reopened(
         id=id,
         shown=shown,
         span=span,
-        quote=quote,
-        before=content[max(0, span.start - AROUND_CHARS) : span.start],
-        following=content[span.end : span.end + AROUND_CHARS],
-        elements=tuple(e for e in elements if e.span.start < span.end and span.start < e.span.end),
+        quote_digest=cited.quote_digest,
+        quote=shown_of(span),
+        before=shown_of(before),
+        following=shown_of(following),
+        elements=tuple(
+            replace(each, section=tuple(discharge.without(ports, categories, line) for line in each.section))
+            for each in elements
+            if each.span.start < span.end and span.start < each.span.end
+        ),
+        obligations=owed,
+        redactions=hidden,
     )
 
 
@@ -262,10 +288,20 @@ def visible_versions(
     return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
 
 
+def _hidden(ports: Ports, categories: frozenset[str], content: str, within: Span) -> tuple[Redaction, ...]:
+    """What is not shown of a part of a text."""
+    if not categories:
+        return ()
+    start = max(0, within.start - discharge.AROUND_CHARS)
+    excerpt = Excerpt(text=content[start : within.end + discharge.AROUND_CHARS], start=start)
+    return discharge.found(ports, categories, excerpt, within=within)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
     """What one principal may see for one action, and the rule of what is shown of it."""
 
+    ports: Ports
     standing: Standing
     reach: Reach
     collections: Mapping[str, Collection]
@@ -298,6 +334,7 @@ class _View:
             ports, session, standing, action=action, purpose=purpose, valid_at=at.as_of, known_at=at.known_at
         )
         return cls(
+            ports=ports,
             standing=standing,
             reach=reach & reach.curated if reach.valid_at > standing.now else reach,
             collections=authorize.register(ports, session, standing).collections,
@@ -312,13 +349,14 @@ class _View:
         """
         for each in several:
             stands = lifecycle(each, now=self.reach.valid_at)
-            if each.boundary_id not in self.reach.boundaries or not self._discharges(each.boundary_id):
+            if each.boundary_id not in self.reach.boundaries:
                 continue
             curated = each.boundary_id in self.reach.curated
             if curated or (stands.open_to_readers and each.begins <= self.standing.now):
                 known = curated or each.latest or each.period.valid_to <= self.standing.now
+                title = discharge.without(self.ports, self._redacted(each), each.title)
                 yield Shown(
-                    version=each,
+                    version=each if title == each.title else replace(each, title=title),
                     lifecycle=stands,
                     collection=self.collections[each.document.collection],
                     ends=each.period.valid_to if known else FOREVER,
@@ -342,10 +380,17 @@ class _View:
             for each in several
         ]
 
-    def _discharges(self, boundary: BoundaryId) -> bool:
-        """Whether showing a whole version does what its permit obliges to; what a list shows of it does."""
-        obliged = {each.id for each in authorize.obligations_on(self.reach, [boundary])}
-        return self.reach.grounds.question.action is not Action.READ or obliged <= authorize.WHOLE_TEXT_OBLIGATIONS
+    def reads_whole(self, boundary: BoundaryId) -> bool:
+        """Whether versions in a boundary may be read from end to end."""
+        return discharge.whole(authorize.obligations_on(self.reach, [boundary]))
+
+    def _redacted(self, version: Version) -> frozenset[str]:
+        """The categories that are not shown of a version, of its title neither: that may be its first line."""
+        return discharge.categories_redacted(authorize.obligations_on(self.reach, [version.boundary_id]))
+
+    def owed(self, shown: Shown) -> tuple[Obligation, ...]:
+        """What must be done when content of a version is shown."""
+        return authorize.obligations_on(self.reach, [shown.version.boundary_id])
 
     def at_place(self, session: Session, document: DocumentId, number: int | None) -> Shown:
         """The version of that number, or the one in force; raises `NotFound` if it is absent or may not be shown."""
@@ -374,18 +419,18 @@ def _intact_text(session: Session, version: Version) -> str:
 
 
 def _on_record(ports: Ports, view: _View, shown: Shown, what: str, purpose: str | None) -> None:
-    record(
-        ports,
-        view.standing.principal,
-        TraceKind.READ,
-        outcome="answered",
-        request={
-            "what": what,
-            "document": shown.version.document.id,
-            "version": shown.version.number,
-            "digest": shown.version.digest,
-            "purpose": purpose,
-            "as_of": view.at.as_of,
-            "known_at": view.at.known_at,
-        },
-    )
+    principal = view.standing.principal
+    opening = [each.id for each in view.standing.grants if shown.version.document.collection in each.collections]
+    request = {
+        **({"grants": opening} if opening else {}),
+        "what": what,
+        "document": shown.version.document.id,
+        "version": shown.version.number,
+        "digest": shown.version.digest,
+        "purpose": purpose,
+        "as_of": view.at.as_of,
+        "known_at": view.at.known_at,
+    }
+    with writing(ports.engine) as session:
+        trace = record_with(session, ports, principal, TraceKind.READ, outcome="answered", request=request)
+        discharge.notify(ports, session, view.owed(shown), principal, trace, view.standing.now)

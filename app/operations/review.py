@@ -27,7 +27,7 @@ class Reviewed:
 
 
 def traces(ports: Ports, credentials: Credentials, *, before: TraceId | None, limit: int) -> list[Reviewed]:
-    """Newest first. A person sees what was asked for them through any assistant; an assistant, what it did for them.
+    """Newest first. A person sees what was asked for them through any assistant; an assistant, what it had a part in.
 
     Raises `Invalid` if `before` is no trace that may be seen: where others' traces stand is not told.
     """
@@ -64,18 +64,17 @@ def _visible(standing: Standing, found: Trace | None, *, audited: bool) -> bool:
 
 def _active(standing: Standing) -> bool:
     """Whoever has left may look at nothing, their own traces included."""
-    parties = (standing.principal.subject, standing.principal.actor)
-    return all(party.profile.active for party in parties if party is not None)
+    return all(party.profile.active for party in (standing.principal.subject, *standing.principal.actors))
 
 
-def _own(standing: Standing) -> tuple[PrincipalRef, PrincipalRef | None]:
-    principal = standing.principal
-    return principal.subject.ref, principal.actor.ref if principal.actor else None
+def _own(standing: Standing) -> tuple[PrincipalRef, tuple[PrincipalRef, ...]]:
+    return standing.principal.subject.ref, standing.principal.acting
 
 
 def _is_own(standing: Standing, found: Trace) -> bool:
-    subject, actor = _own(standing)
-    return found.subject == subject and actor in (None, found.actor)
+    """INVARIANT: whoever acts now acted then, so what was answered then was within the ceiling of each of them."""
+    subject, actors = _own(standing)
+    return found.subject == subject and set(actors) <= set(found.actors)
 
 
 def _shown(standing: Standing, found: Trace, *, audited: bool) -> Reviewed:

@@ -15,6 +15,7 @@ from app.domain.sources import SourceName, SourceSettings
 from app.domain.trace import TraceKind
 from app.operations import authorize, collect
 from app.operations.attest import record
+from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.locate import check_places
 from app.operations.register import ADMINISTRATORS_ONLY
@@ -55,7 +56,7 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         principal = standing.principal
         registrant = Registrant(
             subject=principal.subject.ref,
-            actor=principal.actor.ref if principal.actor else None,
+            actors=principal.acting,
             proof=principal.proof,
         )
         if before is not None and (before.settings, before.registrant) == (settings, registrant):
@@ -191,7 +192,7 @@ def put_identities(
                 if ref in unknown
             )
             raise Invalid("Some principals are not known here; nothing was changed.", faults=faults)
-    with recording(ports.engine, ports.now()) as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):  # tokens may name people by these
         by = standing.principal.subject.ref
         if store.record_foreign_principals(session, namespace, wanted, at=at, by=by):
             concerned = [each for each in store.registered_ever(session) if each.settings.namespace == namespace]

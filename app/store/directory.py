@@ -179,6 +179,20 @@ def revoke_keys(
     return len(rows)
 
 
+def introduced_by(session: Session, ref: PrincipalRef, by: PrincipalRef, *, to: PrincipalRef) -> bool:
+    """Whether `by` gave `ref` a key that is in force, or a step of the way by which `ref` is in the group `to`."""
+    given = select(col(KeyRow.id)).where(col(KeyRow.principal) == ref, col(KeyRow.recorded_by) == by, holds(KeyRow))
+    if session.scalars(given).first() is not None:
+        return True
+    below = {ref, *groups_above(session, [ref])}
+    steps = session.execute(
+        select(col(MembershipRow.member), col(MembershipRow.parent)).where(
+            col(MembershipRow.recorded_by) == by, col(MembershipRow.member).in_(below), holds(MembershipRow)
+        )
+    )
+    return any(step.parent == to or to in groups_above(session, [PrincipalRef(step.parent)]) for step in steps.all())
+
+
 def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
     return Epochs(policies=row.policies, directory=row.directory, boundaries=row.boundaries, grants=row.grants)
 

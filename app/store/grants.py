@@ -7,7 +7,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from app.domain.access import Grant, GrantKind, PrincipalRef
+from app.domain.access import BrokenGlass, Grant, GrantKind, PrincipalRef
 from app.domain.instants import FOREVER, Instant
 from app.store.recorded import holds
 from app.store.tables import GrantRow
@@ -39,6 +39,7 @@ def record_grant(session: Session, new: Grant, *, at: Instant) -> None:
             begins=new.begins,
             ends=new.ends,
             because=new.because,
+            reason=new.reason,
             recorded_from=at,
             recorded_to=FOREVER,
             recorded_by=new.granted_by,
@@ -64,6 +65,23 @@ def grants_of(session: Session, subject: PrincipalRef, *, at: Instant | None = N
         .order_by(col(GrantRow.recorded_from), col(GrantRow.id))
     )
     return tuple(map(_grant, rows))
+
+
+def broken_glasses(session: Session) -> Sequence[BrokenGlass]:
+    """Everybody's, those that are over too, the newest first."""
+    rows = session.scalars(
+        select(GrantRow)
+        .where(col(GrantRow.kind) == GrantKind.BREAK_GLASS)
+        .order_by(col(GrantRow.recorded_from).desc(), col(GrantRow.id))
+    )
+    return [
+        BrokenGlass(
+            grant=_grant(row),
+            ended_at=Instant(row.recorded_to) if row.recorded_to != FOREVER else None,
+            ended_by=PrincipalRef(row.revoked_by) if row.revoked_by else None,
+        )
+        for row in rows
+    ]
 
 
 def grant(session: Session, id: str) -> Grant | None:
@@ -108,5 +126,6 @@ def _grant(row: GrantRow) -> Grant:
         begins=Instant(row.begins),
         ends=Instant(row.ends),
         because=row.because,
+        reason=row.reason,
         granted_by=PrincipalRef(row.recorded_by),
     )

@@ -130,9 +130,66 @@ class PurposeRow(SQLModel, table=True):
     name: str
     title: str
     description: str = Field(sa_type=Text)
+    owner: str | None = None
+    legal_basis: str | None = Field(default=None, sa_type=Text)
+    categories: list[str] | None = Field(default=None, sa_type=JSON)
+    """None: nobody laid down what it was registered for."""
+    consent_required: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    review_by: int | None = Field(default=None, sa_type=BigInteger)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+
+
+class JurisdictionRow(SQLModel, table=True):
+    __tablename__ = "jurisdictions"
+    __table_args__ = (_one_open("jurisdictions", "name"),)
+    id: int | None = _row_id()
+    name: str
+    title: str
+    within: list[str] = _json()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class TransferRow(SQLModel, table=True):
+    """A transfer rule. In force between `valid_from` and `expires_at`, until `recorded_to` has come."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (_one_open("transfers", "origin", "destination"),)
+    id: str = Field(primary_key=True)
+    origin: str
+    destination: str
+    basis: str
+    evidence: str = Field(sa_type=Text)
+    valid_from: int = _instant()
+    expires_at: int = _instant()
+    reason: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    ended_by: str | None = None
+    end_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class ConsentRow(SQLModel, table=True):
+    """A client's consent. In force between `given_at` and `expires_at`, until it is withdrawn: `recorded_to`."""
+
+    __tablename__ = "consents"
+    __table_args__ = (_one_open("consents", "id"), Index("ix_consents_client", "client", "purpose"))
+    id: str = Field(primary_key=True)
+    client: str
+    purpose: str = Field(index=True)
+    jurisdictions: list[str] = _json()
+    evidence: dict[str, str] = _json()
+    given_at: int = _instant()
+    expires_at: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    withdrawn_by: str | None = None
+    withdrawal_reason: str | None = Field(default=None, sa_type=Text)
 
 
 class CollectionRow(SQLModel, table=True):
@@ -185,7 +242,48 @@ class PolicyActivationRow(SQLModel, table=True):
     __table_args__ = (_one_open("policy_activations", "slot"),)
     id: int | None = _row_id()
     slot: str = "institution"
+    version: str = Field(sa_column_kwargs={"server_default": ""})
     digest: str = Field(foreign_key="policy_texts.digest")
+    reason: str = Field(sa_type=Text)
+    restores: int | None = Field(default=None, sa_type=BigInteger)
+    """By a rollback: the activation that it goes back to."""
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class PolicyVersionRow(SQLModel, table=True):
+    """A policy set as somebody drafted it. What became of it is in its activations, unless it was discarded."""
+
+    __tablename__ = "policy_versions"
+    id: str = Field(primary_key=True)
+    digest: str = Field(foreign_key="policy_texts.digest")
+    author: str
+    reason: str = Field(sa_type=Text)
+    based_on: str | None
+    created_at: int = _instant()
+    discarded_at: int | None = Field(default=None, sa_type=BigInteger)
+    discarded_by: str | None = None
+
+
+class PolicyApprovalRow(SQLModel, table=True):
+    """Who said that a version may be put in force."""
+
+    __tablename__ = "policy_approvals"
+    version: str = Field(primary_key=True, foreign_key="policy_versions.id")
+    approver: str = Field(primary_key=True)
+    digest: str
+    approved_at: int = _instant()
+
+
+class PolicyTestsRow(SQLModel, table=True):
+    """The who-sees-what tables that activations are held against, as one state."""
+
+    __tablename__ = "policy_tests"
+    __table_args__ = (_one_open("policy_tests", "slot"),)
+    id: int | None = _row_id()
+    slot: str = "institution"
+    tables: dict[str, str] = _json()
     reason: str = Field(sa_type=Text)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
@@ -209,6 +307,7 @@ class GrantRow(SQLModel, table=True):
     begins: int = _instant()
     ends: int = _instant()
     because: str = Field(sa_type=Text)
+    reason: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
@@ -244,7 +343,7 @@ class EscalationRow(SQLModel, table=True):
     proof: str
     team: str | None
     trace: str | None = Field(default=None, index=True)
-    asked_through: str | None = None
+    asked_through: list[str] = _json()
     collection: str | None = None
     document: str | None = Field(default=None, index=True)
     citation: str | None = None

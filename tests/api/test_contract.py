@@ -191,9 +191,11 @@ def test_several_unknown_names_are_each_pointed_at(office: Office) -> None:
 
 def test_purposes_are_put_and_listed_to_everybody_with_a_key(office: Office) -> None:
     body = {"title": "Legal review", "description": "Giving advice."}
-    assert office.run.admin("PUT", "/v1/purposes/legal-review", body) == {"id": "legal-review", **body}
+    unsaid: dict[str, Any] = dict.fromkeys(("owner", "legal_basis", "categories", "review_by"))
+    expected = {"id": "legal-review", **body, **unsaid, "consent_required": False}
+    assert office.run.admin("PUT", "/v1/purposes/legal-review", body) == expected
     for who in ("user:max", "assistant:helper", "admin"):
-        assert {"id": "legal-review", **body} in got(office.run, "/v1/purposes", who)["purposes"]
+        assert expected in got(office.run, "/v1/purposes", who)["purposes"]
 
 
 def test_collection_is_put_and_listed_to_those_who_may_know_of_it(office: Office) -> None:
@@ -622,6 +624,12 @@ class Citation(Strict):
     recorded_at: str
 
 
+class Redacted(Strict):
+    span: list[int]
+    kind: str
+    category: str
+
+
 class Passage(Strict):
     rank: int
     score: float
@@ -631,7 +639,7 @@ class Passage(Strict):
     jurisdictions: list[str]
     boundary: str
     flags: list[str]
-    redactions: list[str]
+    redactions: list[Redacted]
 
 
 class Named(Strict):
@@ -644,6 +652,7 @@ class Check(Strict):
     outcome: str
     reason: str
     policies: list[str]
+    code: str | None
 
 
 class Recourse(Strict):
@@ -724,6 +733,7 @@ def test_answer_has_every_field_of_the_contract(office: Office, stated: dict[str
         "lifecycle",
         "integrity",
         "authority",
+        "personal-data",
     ]
     assert [check.check for check in answer.checks] == names
     assert all(check.reason.endswith(".") for check in answer.checks)

@@ -160,7 +160,7 @@ def _asked(run: Running, who: str, **headers: str) -> tuple[dict[str, Any], dict
 
 def test_it_is_on_record_whether_the_person_was_proven_or_asserted(run: Running) -> None:
     alone, trace = _asked(run, "user:ana")
-    assert (alone["check"], alone["reason"]) == ("identity", "user:ana, proven by its own key.")
+    assert (alone["check"], alone["reason"]) == ("identity", "user:ana, proven by its own credential.")
     assert (trace["subject"], trace["actor"], trace["proof"]) == ("user:ana", None, "proven")
 
     proven, trace = _asked(run, "assistant:wide", **{"Muniment-Subject-Token": run.key("user:ana")})
@@ -172,7 +172,7 @@ def test_it_is_on_record_whether_the_person_was_proven_or_asserted(run: Running)
     assert (trace["subject"], trace["actor"], trace["proof"]) == ("user:ana", "assistant:wide", "asserted")
 
     itself, trace = _asked(run, "assistant:wide")
-    assert itself["reason"] == "assistant:wide, proven by its own key."
+    assert itself["reason"] == "assistant:wide, proven by its own credential."
     assert (trace["subject"], trace["actor"], trace["proof"]) == ("assistant:wide", None, "proven")
 
 

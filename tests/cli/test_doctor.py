@@ -48,6 +48,8 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
         "MUNIMENT_INDEX__URL": "the embedded index",
         "MUNIMENT_INDEX__API_KEY": "********",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_OIDC__ISSUER": "not set",
+        "MUNIMENT_OIDC__AUDIENCE": "not set",
         "MUNIMENT_ADMIN_KEY": "********",
         "MUNIMENT_URL": "not set",
         "MUNIMENT_KEY": "********",

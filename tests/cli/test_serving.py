@@ -172,6 +172,7 @@ def test_an_answer_for_people_has_all_that_was_checked(server: Running) -> None:
         "lifecycle",
         "integrity",
         "authority",
+        "personal-data",
     ):
         assert re.search(rf"^{check} +(pass|narrowed)", told.stdout, re.MULTILINE), check
     assert re.search(r"^    cit_\w+$", told.stdout, re.MULTILINE)

@@ -5,7 +5,7 @@ import sqlmodel
 from alembic import op
 
 revision = "20261122_recourse"
-down_revision = "20261122_grants"
+down_revision = "20261122_oidc"
 branch_labels = None
 depends_on = None
 
@@ -33,7 +33,7 @@ def upgrade() -> None:
         _text("proof"),
         _text("team", nullable=True),
         _text("trace", nullable=True),
-        _text("asked_through", nullable=True),
+        sa.Column("asked_through", sa.JSON(), nullable=False),
         _text("collection", nullable=True),
         _text("document", nullable=True),
         _text("citation", nullable=True),
