@@ -32,9 +32,9 @@ from app.domain.instants import Instant, days_after
 from app.domain.simulation import (
     Affected,
     Asker,
-    Direction,
     Compared,
     Difference,
+    Direction,
     Edit,
     Named,
     Power,

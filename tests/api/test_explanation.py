@@ -129,6 +129,11 @@ def test_administrators_explain_no_documents_and_auditors_only_those_they_descri
     document = run.publish("user:lena", "contracts", "# Lease\nTen years.", uri="lease", label={"level": "internal"})
     asked = {"subject": "user:ana", "action": "read", "resource": {"document": document}}
     assert explained(run, "user:sunniva", **asked)["decision"] == "deny"
+    latest = run.request("GET", "/v1/traces?limit=1", "user:sunniva").json()["traces"][0]
+    assert (latest["subject"], latest["request"]) == (
+        "user:sunniva",
+        {"what": "explain-decision", "about": "user:ana", "action": "read", "document": document},
+    )
     refusal(run, run.request("POST", "/v1/policies/explain", "admin", json=asked), 403, "not-permitted")
     refusal(run, run.request("POST", "/v1/policies/explain", "user:lena", json=asked), 403, "not-permitted")
     absent = {**asked, "resource": {"document": "doc_none"}}

@@ -136,6 +136,7 @@ def test_every_pair_is_found_for_every_purpose_and_for_assistants_by_whatever_th
     everybody = parties(run)
     engine = CedarPolicyEngine()
     by_name = '@id("named") @reason("By name.") permit (principal == Muniment::User::"user:p4", action, resource);'
+    in_disguise = by_name.replace("user:p4", "user:\\u{70}4")
     stating = (
         '@id("stating") @reason("Whoever says why.") permit (principal, action, resource) when {context has purpose};'
     )
@@ -144,6 +145,7 @@ def test_every_pair_is_found_for_every_purpose_and_for_assistants_by_whatever_th
         without("outside-boundary-purposes", "outside-assistant-purposes"),
         without("inactive-subject") + by_name + walls,
         without("denied-subject", "owners-see") + stating,
+        default_policies() + in_disguise,
         default_policies().replace("resource.level > principal.clearance", "resource.level >= principal.clearance"),
     )
     several = {
