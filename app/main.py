@@ -362,6 +362,153 @@ def pause_source(
     _end_well(sources.pause(load_settings(), _named(collection, name, person, as_json), paused=not resume))
 
 
+CedarFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)]
+PolicyId = Annotated[
+    str, typer.Argument(metavar="ID", callback=_matching(r"pol_[a-z0-9]+", "As the list shows it: pol_..."))
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Kept on record.", show_default=False)]
+
+
+@policies.command(name="validate")
+def validate_policies(
+    file: CedarFile,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail it, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a policy file. What is wrong with it, and what its author may not have meant. Needs no server."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.validate(load_settings(), file, strict=strict, as_json=as_json))
+
+
+@policies.command(name="test")
+def hold_policies(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", exists=True, dir_okay=False, help="Without it: what is in force."),
+    ] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", exists=True, help="Who sees what, in YAML; may be repeated. Unset: the server's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold policies against tables of who sees what. Who gains and who loses. With both named, needs no server."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.test(load_settings(), file, tables or [], as_json=as_json))
+
+
+@policies.command(name="draft")
+def draft_policies(file: CedarFile, reason: Reason, as_json: AsJson = False) -> None:
+    """Keep a policy file as a draft, which decides nothing yet."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.draft(load_settings(), file, reason=reason, as_json=as_json))
+
+
+@policies.command(name="approve")
+def approve_policies(
+    id: PolicyId,
+    digest: Annotated[str | None, typer.Option(help="Only if it has this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a draft of another administrator's."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.approve(load_settings(), id, digest=digest, as_json=as_json))
+
+
+@policies.command(name="activate")
+def activate_policies(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A draft, or a file, which is drafted first.")],
+    reason: Reason,
+    strict: Annotated[bool, typer.Option("--strict", help="Not if there are warnings.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put policies in force. The next request is decided by them."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.activate(load_settings(), what, reason=reason, strict=strict, as_json=as_json))
+
+
+@policies.command(name="rollback")
+def roll_back_policies(
+    reason: Reason,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="Unset: what was in force before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what was in force before, at once."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.roll_back(load_settings(), reason=reason, to=to, as_json=as_json))
+
+
+@policies.command(name="discard")
+def discard_policies(id: PolicyId) -> None:
+    """Take a draft out of the running."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.discard(load_settings(), id))
+
+
+@policies.command(name="list")
+def list_policies(as_json: AsJson = False) -> None:
+    """Every version, newest first. Whose it is, why, and where it stands."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.listed(load_settings(), as_json=as_json))
+
+
+@policies.command(name="show")
+def show_policies(
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Without it: what is in force.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The text of a version, or of what is in force."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.show(load_settings(), id, as_json=as_json))
+
+
+@policies.command(name="diff")
+def diff_policies(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A version, or a file.")], as_json: AsJson = False
+) -> None:
+    """Show how a version or a file differs from what is in force."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.diff(load_settings(), what, as_json=as_json))
+
+
+@policies.command(name="tables")
+def policy_tables(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH...]", exists=True, help="Files or folders; all there are to be."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="WHY", help="Kept on record.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay down the tables that every activation is held against. Without any: which there are."""
+    if paths and not reason:
+        raise typer.BadParameter("Say why, with --reason.")
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.tables(load_settings(), paths or [], reason=reason, as_json=as_json))
+
+
 @app.command()
 def retrieve(
     question: Annotated[str, typer.Argument(metavar="QUESTION")],

@@ -19,8 +19,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from ingest.labelling import proposals
-from ingest.personal_data import (
+from app.adapters.personal_data import (
     ACCOUNT,
     ADDRESS,
     CARD,
@@ -31,6 +30,7 @@ from ingest.personal_data import (
     PHONE,
     PersonalData,
 )
+from ingest.labelling import proposals
 
 KINDS: Final = {
     "CREDIT_CARD": CARD,

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.adapters.personal_data import EMAIL, NETWORK, PII, PersonalData, is_role
+from app.adapters.secrets import SECRET, Secrets
 from app.domain.corpus import Finding, FindingCode
-from ingest.personal_data import EMAIL, NETWORK, PII, PersonalData, is_role
-from ingest.ports import Detector, Spotted
-from ingest.secrets import SECRET, Secrets
+from app.domain.redaction import Spotted
+from app.ports import Detector
 
 LEAST_WEAK: Final = 10
 LEAST_WEAK_PER_1000_CHARS: Final = 2.0

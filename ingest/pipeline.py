@@ -33,7 +33,7 @@ from app.domain.similarity import Signature
 from app.operations.attach import attach
 from app.operations.clear import clear_away
 from app.operations.synchronize import index_settled, synchronize
-from app.ports import Ports
+from app.ports import Detector, Ports
 from app.store import boundaries, corpus, duplicates, erasing, jobs, provenance, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
@@ -41,7 +41,7 @@ from app.store.publishing import JobVersion
 from ingest.chunking import chunks
 from ingest.gate import admitted
 from ingest.labelling import DETECTORS, proposals
-from ingest.ports import Detector, Parser
+from ingest.ports import Parser
 from ingest.provenance import chunked, embedded_by, gated, parsed_from, published
 from ingest.signing import ALGORITHM, signed
 

@@ -1,10 +1,9 @@
 """What ingest needs from elsewhere, as protocols."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from app.domain.corpus import Parsed, Span
+from app.domain.corpus import Parsed
 from app.domain.sources import Cursor, Fetched, Item, Page
 
 
@@ -20,27 +19,6 @@ class Parser(Protocol):
         Raises `Unparseable` (it cannot be read: the sentence says why), `UnsupportedMedia` (no reader for that type),
         `TooLarge` (it holds more than is read) or `Unavailable` (the parser itself is down: try again).
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spotted:
-    """Something in a text that its label should know of."""
-
-    kind: str
-    """What it is, in words for an owner, singular: `payment card`."""
-    category: str
-    """The category that it proposes: `pii`, `phi` or `secret`."""
-    span: Span
-    strong: bool
-    """It proposes its category alone; the weak do so in numbers only."""
-
-
-class Detector(Protocol):
-    """Finds what its kinds describe in a text. The same text gives the same; in time linear in the text's length."""
-
-    def spotted(self, text: str) -> list[Spotted]:
-        """In no particular order; spans may overlap."""
         ...
 
 

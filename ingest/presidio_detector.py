@@ -7,10 +7,10 @@ machine. Its recognizers that would fetch something over the network are left ou
 from importlib import import_module
 from typing import Any, Final
 
+from app.adapters.personal_data import ACCOUNT, CARD, NATIONAL, PHONE, PII
 from app.domain.corpus import Span
 from app.domain.errors import Invalid
-from ingest.personal_data import ACCOUNT, CARD, NATIONAL, PHONE, PII
-from ingest.ports import Spotted
+from app.domain.redaction import Spotted
 
 _LEAST_SCORE: Final = 0.6
 _AT_ONCE_CHARS: Final = 50_000

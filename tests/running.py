@@ -18,6 +18,8 @@ from sqlalchemy.engine import Engine
 
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.fsspec_blobs import FsspecBlobs
+from app.adapters.personal_data import PII, PersonalData
+from app.adapters.secrets import SECRET, Secrets
 from app.adapters.snowball_analyzer import SnowballAnalyzer
 from app.bootstrap import new_id, now
 from app.domain.memo import Memo
@@ -162,6 +164,7 @@ def running(
             pepper=PEPPER,
             now=now,
             new_id=new_id,
+            redactors={PII: PersonalData(), SECRET: Secrets()},
             source_locations=(str(folder / "places"),),
         )
         client = opened.enter_context(TestClient(create_app(ports), raise_server_exceptions=False))
@@ -183,12 +186,18 @@ class Golden:
 
 
 def founded(running: Running, institution: dict[str, Any], corpora: Path) -> Golden:
-    """Lay down purposes, principals and collections, then submit every document as an owner of its collection."""
+    """Lay down registers, principals and collections, then submit every document as an owner of its collection."""
+    for jurisdiction, body in institution["jurisdictions"].items():
+        running.admin("PUT", f"/v1/jurisdictions/{jurisdiction}", body)
     for purpose, body in institution["purposes"].items():
-        running.admin("PUT", f"/v1/purposes/{purpose}", body)
+        running.admin("PUT", f"/v1/purposes/{purpose}", {**body, "owner": None})
     ceilings = {ref: body for ref, body in institution["principals"].items() if body.get("collections")}
     for ref, body in institution["principals"].items():
         running.put_principal(ref, **{name: value for name, value in body.items() if name != "collections"})
+    for purpose, body in institution["purposes"].items():
+        running.admin("PUT", f"/v1/purposes/{purpose}", body)
+    for rule in institution["transfers"]:
+        running.admin("PUT", "/v1/transfers", rule)
     for name, body in institution["collections"].items():
         running.admin("PUT", f"/v1/collections/{name}", body)
     for ref, body in ceilings.items():

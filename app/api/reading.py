@@ -9,9 +9,10 @@ from app.api.credentials import Asking
 from app.api.documents import ElementOut, VersionOut, element_out, version_out
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, problems
+from app.api.retrieve import ObligationOut, RedactionOut, obligation_out, redaction_out
 from app.api.wire import Name, Storable, Text
 from app.domain.citation import CitationId
-from app.domain.corpus import Lifecycle, text_digest
+from app.domain.corpus import Lifecycle
 from app.domain.errors import NotFound
 from app.domain.instants import iso
 from app.domain.trace import TraceId
@@ -28,8 +29,20 @@ class ReopenedOut(BaseModel):
     before: str = Field(description="The text just before the quote, in the same version.")
     after: str
     elements: list[ElementOut]
+    obligations: list[ObligationOut]
+    redactions: list[RedactionOut] = Field(description="What is blacked out of the quote and of what is around it.")
     current: bool = Field(description="Whether its version is in force now.")
     source: VersionOut
+
+
+class LinkOut(BaseModel):
+    """An escalation that a trace is part of: of the same question, asked at first and again."""
+
+    escalation: str
+    state: str
+    grant: str | None
+    first: str | None
+    again: list[str]
 
 
 class TraceOut(BaseModel):
@@ -37,7 +50,8 @@ class TraceOut(BaseModel):
     at: str
     kind: str
     subject: str
-    actor: str | None
+    actor: str | None = Field(description="The assistant that sent the request for the subject.")
+    actors: list[str] = Field(description="The whole chain of assistants, whoever sent the request first.")
     proof: str
     outcome: str
     request: dict[str, Any] = Field(description="`query` is null to everybody but the one who asked.")
@@ -45,6 +59,7 @@ class TraceOut(BaseModel):
     grounds: dict[str, Any] | None = Field(
         description="For auditors: what the decision rested on, and what was dropped."
     )
+    links: list[LinkOut] = Field(description="Of a trace by its id: what became of it with people.")
 
 
 class TracesOut(BaseModel):
@@ -63,10 +78,12 @@ def get_citation(id: Text, asking: Asking, ports: PortsOf, purpose: Name | None 
         id=found.id,
         text=found.quote,
         span=(found.span.start, found.span.end),
-        quote_digest=text_digest(found.quote),
+        quote_digest=found.quote_digest,
         before=found.before,
         after=found.following,
         elements=[element_out(element) for element in found.elements],
+        obligations=[obligation_out(each) for each in found.obligations],
+        redactions=[redaction_out(each) for each in found.redactions],
         current=found.shown.lifecycle is Lifecycle.CURRENT,
         source=version_out(ports, found.shown),
     )
@@ -98,10 +115,15 @@ def _trace(reviewed: review.Reviewed) -> TraceOut:
         at=iso(trace.at),
         kind=trace.kind,
         subject=trace.subject,
-        actor=trace.actor,
+        actor=trace.actors[0] if trace.actors else None,
+        actors=list(trace.actors),
         proof=trace.proof,
         outcome=trace.outcome,
         request=dict(trace.request),
         response=dict(trace.response),
         grounds=dict(trace.grounds) if reviewed.audited else None,
+        links=[
+            LinkOut(escalation=each.id, state=each.state, grant=each.grant, first=each.trace, again=list(each.repeats))
+            for each in reviewed.escalations
+        ],
     )

@@ -1,6 +1,6 @@
 """POST /v1/retrieve."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -10,9 +10,11 @@ from app.api.credentials import Asking
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT
 from app.api.wire import InstantIn, LabelWire, Name, Storable, Wire, label_out
+from app.domain.access import Obligation
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Citation, Flag, Passage
 from app.domain.instants import iso, iso_or_none
+from app.domain.redaction import Redaction
 from app.operations.retrieve import retrieve
 
 routes = APIRouter(tags=["retrieve"], responses=ASKED | SENT)
@@ -108,6 +110,12 @@ class CitationOut(BaseModel):
     recorded_at: str
 
 
+class RedactionOut(BaseModel):
+    span: tuple[int, int] = Field(description="In the version's canonical text, as a citation's.")
+    kind: str
+    category: str
+
+
 class PassageOut(BaseModel):
     rank: int
     score: float
@@ -117,7 +125,7 @@ class PassageOut(BaseModel):
     jurisdictions: list[str]
     boundary: str
     flags: list[Flag]
-    redactions: list[str]
+    redactions: list[RedactionOut]
 
 
 class ObligationOut(BaseModel):
@@ -130,14 +138,16 @@ class CheckOut(BaseModel):
     outcome: str
     reason: str
     policies: list[str]
+    code: str | None = Field(description="Of the rule that blocks or escalates; null where a check is of several.")
 
 
 class RecourseOut(BaseModel):
-    kind: Literal["request-access"]
-    collection: str
+    kind: Literal["request-access", "override", "ask"]
+    collection: str | None
     title: str
     owner: str
     href: str
+    body: dict[str, str | bool] = Field(description="What to post there, with a `reason` of one's own.")
 
 
 class CostOut(BaseModel):
@@ -193,6 +203,7 @@ _ANSWER: JsonDict = {
             "outcome": "narrowed",
             "reason": "Cleared up to confidential, for pii; what is shown is confidential.",
             "policies": ["above-subject-clearance"],
+            "code": None,
         }
     ],
     "recourse": [
@@ -202,6 +213,7 @@ _ANSWER: JsonDict = {
             "title": "Contracts with partners",
             "owner": "group:legal",
             "href": "/v1/escalations",
+            "body": {"kind": "request-access", "collection": "contracts", "purpose": "customer-support"},
         }
     ],
     "usage": {
@@ -232,7 +244,7 @@ class AnswerOut(BaseModel):
 def post_retrieve(body: RetrieveBody, asking: Asking, ports: PortsOf) -> AnswerOut:
     """Passages that the principal may read now for this purpose, each with an exact citation, and every governance
     check that was applied. A question that a policy forbids as a whole is answered with 200 and `blocked`."""
-    return _answer(retrieve(ports, asking, body.domain()))
+    return answer_out(retrieve(ports, asking, body.domain()))
 
 
 def citation_out(citation: Citation) -> CitationOut:
@@ -255,39 +267,55 @@ def citation_out(citation: Citation) -> CitationOut:
     )
 
 
+def redaction_out(redaction: Redaction) -> RedactionOut:
+    span = redaction.span
+    return RedactionOut(span=(span.start, span.end), kind=redaction.kind, category=redaction.category)
+
+
+def obligation_out(obligation: Obligation) -> ObligationOut:
+    return ObligationOut(id=obligation.id, policies=list(obligation.policies))
+
+
 def _passage(passage: Passage) -> PassageOut:
     return PassageOut(
         rank=passage.rank,
         score=passage.score,
-        text=passage.citation.quote,
+        text=passage.text,
         citation=citation_out(passage.citation),
         label=label_out(passage.label),
         jurisdictions=sorted(passage.boundary.jurisdictions),
         boundary=passage.boundary_key,
         flags=list(passage.flags),
-        redactions=[],
+        redactions=[redaction_out(each) for each in passage.redactions],
     )
 
 
-def _answer(answer: Answer) -> AnswerOut:
+def answer_out(answer: Answer) -> AnswerOut:
     return AnswerOut(
         trace_id=answer.trace_id,
         outcome=answer.outcome.value,
         passages=[_passage(passage) for passage in answer.passages],
         context=answer.context,
         label=label_out(answer.label) if answer.label else None,
-        obligations=[ObligationOut(id=each.id, policies=list(each.policies)) for each in answer.obligations],
+        obligations=[obligation_out(each) for each in answer.obligations],
         checks=[
-            CheckOut(check=each.check, outcome=each.outcome, reason=each.reason, policies=list(each.policies))
+            CheckOut(
+                check=each.check,
+                outcome=each.outcome,
+                reason=each.reason,
+                policies=list(each.policies),
+                code=each.code,
+            )
             for each in answer.checks
         ],
         recourse=[
             RecourseOut(
-                kind="request-access",
+                kind=cast(Literal["request-access", "override", "ask"], each.kind.value),
                 collection=each.collection,
                 title=each.title,
                 owner=", ".join(each.owners),
                 href="/v1/escalations",
+                body=dict(each.body),
             )
             for each in answer.recourse
         ],

@@ -471,6 +471,7 @@ class OwnExplanationOut(BaseModel):
     outcome: str = Field(description="What it came to then; the rest is as it would be decided now.")
     subject: str
     actor: str | None
+    actors: list[str]
     proof: str
     purpose: str | None
     client: str | None
@@ -514,7 +515,8 @@ def get_own_explanation(id: Text, asking: Asking, ports: PortsOf) -> OwnExplanat
         asked_at=iso(trace.at),
         outcome=trace.outcome,
         subject=trace.subject,
-        actor=trace.actor,
+        actor=next(iter(trace.actors), None),
+        actors=list(trace.actors),
         proof=trace.proof,
         purpose=trace.request.get("purpose"),
         client=trace.request.get("client"),

@@ -13,6 +13,7 @@ from app.domain.access import Boundary
 from app.domain.corpus import Box, Digest, DocumentId, Span, StoredChunk, VersionId, text_digest
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import UNLABELLED, Label
+from app.domain.redaction import Excerpt, Redaction, redacted
 
 CitationId = NewType("CitationId", str)
 
@@ -73,10 +74,17 @@ class Passage:
     boundary: Boundary
     boundary_key: str
     flags: tuple[Flag, ...] = ()
+    redactions: tuple[Redaction, ...] = ()
+    """What of the quote is not shown, as an obligation demands; the citation stays that of the exact evidence."""
 
     @property
     def label(self) -> Label:
         return self.boundary.label
+
+    @property
+    def text(self) -> str:
+        """What is shown of the quote."""
+        return redacted(Excerpt(text=self.citation.quote, start=self.citation.span.start), self.redactions)
 
 
 def shown_end(chunk: StoredChunk, *, now: Instant, curated: bool) -> Instant:
@@ -135,11 +143,12 @@ def quoted(passage: Passage) -> str:
     Titles and headings come from documents as the text does, so they stand inside the fence too.
     """
     citation = passage.citation
-    fence = '"' * max(3, _longest_run(citation.quote, '"') + 1)
+    text = passage.text
+    fence = '"' * max(3, _longest_run(text, '"') + 1)
     page = f", page {citation.page}" if citation.page is not None else ""
     section = f", section {_source(' > '.join(citation.section))}" if citation.section else ""
     source = f"{_source(citation.title)} ({_source(citation.uri)}, version {citation.version}{page}{section})"
-    return f"[{passage.rank}]\n{fence}\nSource: {source}\n\n{citation.quote}\n{fence}"
+    return f"[{passage.rank}]\n{fence}\nSource: {source}\n\n{text}\n{fence}"
 
 
 def _source(text: str) -> str:

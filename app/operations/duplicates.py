@@ -117,7 +117,7 @@ class _Comparing:
 
     def __init__(self, session: Session, view: _View) -> None:
         self.view = view
-        readable = frozenset(id for id in view.reach.boundaries if view._discharges(id))
+        readable = frozenset(id for id in view.reach.boundaries if view.reads_whole(id))
         self.within = Within(boundaries=readable, now=view.standing.now)
         self._session = session
         self._chars_left = MAX_COMPARED_CHARS

@@ -11,7 +11,6 @@ from app.domain.access import (
     Boundary,
     Collection,
     Kind,
-    Party,
     PolicyId,
     PrincipalRef,
     Proof,
@@ -124,7 +123,7 @@ def explain_own(ports: Ports, credentials: Credentials, id: TraceId) -> OwnQuest
     if found.kind is not TraceKind.RETRIEVE:
         raise NotFound("That trace is not of a question, so there is no decision on one to explain.")
     with reading(ports.engine) as session:
-        standing = standing_of(ports, session, found.subject, actor=found.actor, proof=found.proof)
+        standing = standing_of(ports, session, found.subject, actors=found.actors, proof=found.proof)
         laid_down = authorize.register(ports, session, standing)
 
         def question(purpose: str | None) -> Question:
@@ -193,13 +192,8 @@ def _misfits(wanted: Wanted) -> list[Fault]:
 
 
 def _standing(ports: Ports, session: Session, wanted: Wanted) -> Standing:
-    first = wanted.actors[0] if wanted.actors else None
-    standing = standing_of(ports, session, wanted.subject, actor=first, proof=wanted.proof)
-    further = (
-        standing_of(ports, session, ref, actor=None, proof=Proof.PROVEN).principal.subject for ref in wanted.actors[1:]
-    )
-    actors: tuple[Party, ...] = (*standing.principal.actors, *further)
-    return replace(standing, principal=replace(standing.principal, actors=actors, second_factor=wanted.second_factor))
+    standing = standing_of(ports, session, wanted.subject, actors=wanted.actors, proof=wanted.proof)
+    return replace(standing, principal=replace(standing.principal, second_factor=wanted.second_factor))
 
 
 def _question(ports: Ports, session: Session, asker: Standing, wanted: Wanted, action: Action) -> Question:

@@ -9,18 +9,19 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, BoundaryId, Collection, Reach
+from app.domain.access import Action, BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.citation import CitationId
-from app.domain.corpus import DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
+from app.domain.corpus import Digest, DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
 from app.domain.instants import FOREVER, NOW, Instant, Moment
+from app.domain.redaction import Excerpt, Redaction, redacted, redactions_within
 from app.domain.trace import TraceKind
-from app.operations import authorize
-from app.operations.attest import record
+from app.operations import authorize, discharge
+from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
 from app.store import corpus, succession, traces
-from app.store.database import reading
+from app.store.database import reading, writing
 
 ABSENT = "There is nothing here by that id that you may read. If you expected it, ask the owner of its collection."
 """What absent and hidden both are told."""
@@ -57,11 +58,17 @@ class Reopened:
     id: CitationId
     shown: Shown
     span: Span
+    quote_digest: Digest
+    """Of the exact quote, whether or not all of it is shown."""
     quote: str
+    """What is shown of it."""
     before: str
     following: str
     elements: tuple[Element, ...]
     """Those that the quote lies in."""
+    obligations: tuple[Obligation, ...]
+    redactions: tuple[Redaction, ...]
+    """Of the quote and of what is around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +209,7 @@ def texts(
         for place in places:
             view = _View.of(ports, session, credentials, Action.READ, purpose, place.at)
             shown = view.at_place(session, document, place.number)
+            discharge.require_whole(view.owed(shown))
             elements = corpus.elements_of(session, shown.version.id)
             whole = Whole(shown=shown, text=_intact_text(session, shown.version), elements=tuple(elements))
             read.append((view, whole))
@@ -223,6 +231,7 @@ def original(
     with reading(ports.engine) as session:
         view = _View.of(ports, session, credentials, Action.READ, purpose, at)
         shown = view.at_place(session, document, number)
+        discharge.require_whole(view.owed(shown))
     content = ports.blobs.get(shown.version.digest)
     _on_record(ports, view, shown, "content", purpose)
     name = shown.version.document.uri.rsplit("/", 1)[-1]
@@ -244,26 +253,159 @@ def citation(ports: Ports, credentials: Credentials, id: CitationId, *, purpose:
     if text_digest(quote) != cited.quote_digest:
         raise Unavailable("The cited text is no longer what was published, so it is not shown. Tell its owner.")
     _on_record(ports, view, shown, id, purpose)
+    owed = view.owed(shown)
+    around = 0 if discharge.quote_alone(owed) else AROUND_CHARS
+    before = Span(start=max(0, span.start - around), end=span.start)
+    following = Span(start=span.end, end=min(len(content), span.end + around))
+    categories = discharge.categories_redacted(owed)
+    hidden = _hidden(ports, categories, content, Span(start=before.start, end=following.end))
+
+    def shown_of(part: Span) -> str:
+        return redacted(Excerpt(text=part.of(content), start=part.start), redactions_within(part, hidden))
+
     return Reopened(
         id=id,
         shown=shown,
         span=span,
-        quote=quote,
-        before=content[max(0, span.start - AROUND_CHARS) : span.start],
-        following=content[span.end : span.end + AROUND_CHARS],
-        elements=tuple(e for e in elements if e.span.start < span.end and span.start < e.span.end),
+        quote_digest=cited.quote_digest,
+        quote=shown_of(span),
+        before=shown_of(before),
+        following=shown_of(following),
+        elements=tuple(
+            replace(each, section=tuple(discharge.without(ports, categories, line) for line in each.section))
+            for each in elements
+            if each.span.start < span.end and span.start < each.span.end
+        ),
+        obligations=owed,
+        redactions=hidden,
     )
 
 
-def visible_versions(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> list[Shown]:
-    """The versions of a document that may be described to this principal, stating no purpose; newest first."""
-    return _View.under(ports, session, standing, Action.DESCRIBE, None).of_document(session, document)
+def _hidden(ports: Ports, categories: frozenset[str], content: str, within: Span) -> tuple[Redaction, ...]:
+    """What is not shown of a part of a text."""
+    if not categories:
+        return ()
+    start = max(0, within.start - discharge.AROUND_CHARS)
+    excerpt = Excerpt(text=content[start : within.end + discharge.AROUND_CHARS], start=start)
+    return discharge.found(ports, categories, excerpt, within=within)
+
+
+def visible_versions(
+    ports: Ports, session: Session, standing: Standing, document: DocumentId, *, purpose: str | None = None
+) -> list[Shown]:
+    """The versions of a document that may be described to this principal for this purpose; newest first."""
+    return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is stated of a question beside who asks, what and of what."""
+
+    purpose: str | None = None
+    client: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Whether a document is shown to one principal by a version that another may know of; and why, for the record."""
+
+    shown: bool
+    collection: str
+    obligations: tuple[str, ...]
+    """What showing it obliges to."""
+    policies: tuple[PolicyId, ...]
+    """Those that determined it for the one."""
+
+
+def shared(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    witness: Standing,
+    action: Action,
+    several: Sequence[Version],
+    stated: Circumstances,
+) -> dict[DocumentId, Shared]:
+    """Every document among these versions, as one principal may see it and the witness may know of it. To read is to
+    read what is in force."""
+    view = _View.over(ports, session, several, standing, action, stated)
+    known = _View.over(ports, session, several, witness, Action.DESCRIBE, stated)
+    shown = frozenset(each.id for each in _shown_in_both(view, known, several))
+    return {
+        id: _shared(view, [each for each in versions if each.id in shown] or versions, shown)
+        for id, versions in _by_document(several).items()
+    }
+
+
+def _by_document(several: Iterable[Version]) -> dict[DocumentId, list[Version]]:
+    found: dict[DocumentId, list[Version]] = {}
+    for each in several:
+        found.setdefault(each.document.id, []).append(each)
+    return found
+
+
+def _shared(view: "_View", versions: Sequence[Version], shown: frozenset[VersionId]) -> Shared:
+    rulings = [found for each in versions if (found := view.reach.grounds.rulings.get(each.boundary_id))]
+    reading = view.reach.grounds.question.action is Action.READ
+    return Shared(
+        shown=versions[0].id in shown,
+        collection=versions[0].document.collection,
+        obligations=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.obligations if reading)),
+        policies=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.policies)),
+    )
+
+
+def shared_page(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    witness: Standing,
+    action: Action,
+    stated: Circumstances,
+    *,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> tuple[list[DocumentId], tuple[str, str] | None]:
+    """A page of all documents that are `shared`, by (collection, uri), and the place that continues it."""
+    view = _View.under(ports, session, standing, action, stated.purpose, stated=stated)
+    known = _View.under(ports, session, witness, Action.DESCRIBE, stated.purpose, stated=stated)
+    both = (view.reach & known.reach.boundaries).boundaries
+    found: dict[DocumentId, tuple[str, str]] = {}
+    place = after
+    while both and len(found) <= limit:
+        some = corpus.latest_versions(
+            session,
+            boundaries=both,
+            collection=None,
+            containing=None,
+            after=place,
+            limit=limit + 1,
+            valid_at=view.reach.valid_at,
+        )
+        if not some:
+            break
+        found |= {each.document.id: _place(each) for each in _shown_in_both(view, known, some)}
+        place = _place(some[-1])
+    page = [*found][:limit]
+    return page, found[page[-1]] if len(found) > limit else None
+
+
+def _shown_in_both(view: "_View", known: "_View", several: Sequence[Version]) -> list[Version]:
+    reading = view.reach.grounds.question.action is Action.READ
+    known_of = {each.version.id for each in known.visible(several)}
+    return [
+        each.version
+        for each in view.visible(several)
+        if each.version.id in known_of and (not reading or each.lifecycle is Lifecycle.CURRENT)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
     """What one principal may see for one action, and the rule of what is shown of it."""
 
+    ports: Ports
     standing: Standing
     reach: Reach
     collections: Mapping[str, Collection]
@@ -290,17 +432,52 @@ class _View:
         action: Action,
         purpose: str | None,
         at: Moment = NOW,
+        *,
+        stated: Circumstances = Circumstances(),
     ) -> "_View":
         """What lies ahead of now is under embargo: of that, what the principal curates."""
         reach = authorize.reach(
-            ports, session, standing, action=action, purpose=purpose, valid_at=at.as_of, known_at=at.known_at
+            ports,
+            session,
+            standing,
+            action=action,
+            purpose=purpose,
+            client=stated.client,
+            destination=stated.destination,
+            valid_at=at.as_of,
+            known_at=at.known_at,
         )
         return cls(
+            ports=ports,
             standing=standing,
             reach=reach & reach.curated if reach.valid_at > standing.now else reach,
             collections=authorize.register(ports, session, standing).collections,
             at=at,
         )
+
+    @classmethod
+    def over(
+        cls,
+        ports: Ports,
+        session: Session,
+        several: Iterable[Version],
+        standing: Standing,
+        action: Action,
+        stated: Circumstances,
+    ) -> "_View":
+        """As today, of these versions alone."""
+        reach = authorize.reach_among(
+            ports,
+            session,
+            standing,
+            {each.boundary_id: each.boundary for each in several},
+            action=action,
+            purpose=stated.purpose,
+            client=stated.client,
+            destination=stated.destination,
+        )
+        collections = authorize.register(ports, session, standing).collections
+        return cls(ports=ports, standing=standing, reach=reach, collections=collections, at=NOW)
 
     def visible(self, several: Iterable[Version]) -> Iterator[Shown]:
         """Those within the reach, and out of force only to those who curate them.
@@ -310,13 +487,14 @@ class _View:
         """
         for each in several:
             stands = lifecycle(each, now=self.reach.valid_at)
-            if each.boundary_id not in self.reach.boundaries or not self._discharges(each.boundary_id):
+            if each.boundary_id not in self.reach.boundaries:
                 continue
             curated = each.boundary_id in self.reach.curated
             if curated or (stands.open_to_readers and each.begins <= self.standing.now):
                 known = curated or each.latest or each.period.valid_to <= self.standing.now
+                title = discharge.without(self.ports, self._redacted(each), each.title)
                 yield Shown(
-                    version=each,
+                    version=each if title == each.title else replace(each, title=title),
                     lifecycle=stands,
                     collection=self.collections[each.document.collection],
                     ends=each.period.valid_to if known else FOREVER,
@@ -340,10 +518,17 @@ class _View:
             for each in several
         ]
 
-    def _discharges(self, boundary: BoundaryId) -> bool:
-        """Whether showing a whole version does what its permit obliges to; what a list shows of it does."""
-        obliged = {each.id for each in authorize.obligations_on(self.reach, [boundary])}
-        return self.reach.grounds.question.action is not Action.READ or obliged <= authorize.WHOLE_TEXT_OBLIGATIONS
+    def reads_whole(self, boundary: BoundaryId) -> bool:
+        """Whether versions in a boundary may be read from end to end."""
+        return discharge.whole(authorize.obligations_on(self.reach, [boundary]))
+
+    def _redacted(self, version: Version) -> frozenset[str]:
+        """The categories that are not shown of a version, of its title neither: that may be its first line."""
+        return discharge.categories_redacted(authorize.obligations_on(self.reach, [version.boundary_id]))
+
+    def owed(self, shown: Shown) -> tuple[Obligation, ...]:
+        """What must be done when content of a version is shown."""
+        return authorize.obligations_on(self.reach, [shown.version.boundary_id])
 
     def at_place(self, session: Session, document: DocumentId, number: int | None) -> Shown:
         """The version of that number, or the one in force; raises `NotFound` if it is absent or may not be shown."""
@@ -372,18 +557,18 @@ def _intact_text(session: Session, version: Version) -> str:
 
 
 def _on_record(ports: Ports, view: _View, shown: Shown, what: str, purpose: str | None) -> None:
-    record(
-        ports,
-        view.standing.principal,
-        TraceKind.READ,
-        outcome="answered",
-        request={
-            "what": what,
-            "document": shown.version.document.id,
-            "version": shown.version.number,
-            "digest": shown.version.digest,
-            "purpose": purpose,
-            "as_of": view.at.as_of,
-            "known_at": view.at.known_at,
-        },
-    )
+    principal = view.standing.principal
+    opening = [each.id for each in view.standing.grants if shown.version.document.collection in each.collections]
+    request = {
+        **({"grants": opening} if opening else {}),
+        "what": what,
+        "document": shown.version.document.id,
+        "version": shown.version.number,
+        "digest": shown.version.digest,
+        "purpose": purpose,
+        "as_of": view.at.as_of,
+        "known_at": view.at.known_at,
+    }
+    with writing(ports.engine) as session:
+        trace = record_with(session, ports, principal, TraceKind.READ, outcome="answered", request=request)
+        discharge.notify(ports, session, view.owed(shown), principal, trace, view.standing.now)

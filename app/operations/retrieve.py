@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.answer import Answer, Mode, Query, Recourse, Usage
-from app.domain.checks import Asked, applied, authority, blocked
+from app.domain.checks import Asked, applied, authority, blocked, personal_data
 from app.domain.citation import (
     CONTEXT_HEADER,
     Flag,
@@ -24,10 +24,12 @@ from app.domain.citation import (
 from app.domain.corpus import StoredChunk
 from app.domain.evidence import Hit, IndexQuery, fused, relevant
 from app.domain.instants import Instant
+from app.domain.recourse import EscalationKind
+from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
-from app.operations import authorize
+from app.operations import authorize, discharge, route
 from app.operations.attest import attest
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -76,15 +78,16 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         )
         reach = _reach(ports, session, standing, query)
         recourse = _recourse(ports, session, standing, query)
+        ways_forward = () if asked.allowed else route.ways_forward(ports, session, standing, asked, query, trace_id)
         records = _systems_of_record(ports, session, standing)
     watch.lap("reach")
 
     if not asked.allowed:
         answer = Answer(
             trace_id=trace_id,
-            outcome=Outcome.BLOCKED,
+            outcome=Outcome.ESCALATED if asked.escalate_to else Outcome.BLOCKED,
             checks=blocked(laid_down.rules, asked, standing.principal),
-            recourse=(),
+            recourse=ways_forward,
             usage=_usage(ports, query, 0, watch),
         )
         return attest(ports, standing, query, reach, answer, drops={})
@@ -96,11 +99,11 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     confirmed = _confirmed(ports, credentials, query, reach, hits, now=standing.now, records=records)
     watch.lap("confirm")
 
-    # 6. inspect (freshness, conflicts, injection and personal data have their place here)
+    # 6. inspect (freshness, conflicts and injection have their place here)
     intact = "integrity" not in confirmed.drops
 
-    # 7. discharge
-    passages = _discharged(confirmed.passages, confirmed.obligations)
+    # 7. discharge: cited by the context itself, redacted before they were counted, told of by what attests
+    passages = confirmed.passages[: discharge.most_passages(confirmed.obligations)]
 
     # 8. attest
     label, text = joined(passages), context(passages)
@@ -119,11 +122,14 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
                 valid_at=reach.valid_at,
                 known_at=query.known_at,
                 ahead=reach.valid_at > standing.now,
+                categories=reach.grounds.question.terms.purpose_categories,
             ),
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
             intact=intact,
             authority=authority(passages, ruled=confirmed.ruled),
+            personal_data=personal_data(passages, confirmed.obligations, label),
+            grants=authorize.grants_in_play(standing, reach, collections=query.collections),
         ),
         recourse=recourse,
         usage=_usage(ports, query, confirmed.tokens_of(passages), watch),
@@ -180,7 +186,14 @@ def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) 
     open_to = authorize.discoverable_collections(ports, session, standing)
     own = authorize.curated_collections(ports, session, standing)
     return tuple(
-        Recourse(collection=name, title=collections[name].title, owners=tuple(sorted(collections[name].owners)))
+        Recourse(
+            kind=EscalationKind.REQUEST_ACCESS,
+            collection=name,
+            title=collections[name].title,
+            owners=tuple(sorted(collections[name].owners)),
+            body={"kind": EscalationKind.REQUEST_ACCESS, "collection": name}
+            | ({"purpose": query.purpose} if query.purpose else {}),
+        )
         for name in sorted(open_to - own)
         if query.collections is None or name in query.collections
     )
@@ -239,14 +252,18 @@ def _confirmed(
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
-            current = reach if authorize.stands(standing, reach) else _reach(ports, session, standing, query)
+            current = (
+                reach if authorize.stands(ports, session, standing, reach) else _reach(ports, session, standing, query)
+            )
             collections = authorize.register(ports, session, standing).collections
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
             )
+            wanted = [id for id, chunk in stored.items() if _redacted_in(current, chunk.boundary_id)]
+            around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
         for hit in some:
             if not selection.full:
-                selection.offer(hit, stored.get(hit.chunk), current, collections)
+                selection.offer(hit, stored.get(hit.chunk), current, collections, around.get(hit.chunk))
         if selection.full:
             break
     ruled = bool(records) or selection.of_record
@@ -260,6 +277,13 @@ def _confirmed(
         header_tokens=selection.header_tokens,
         passage_tokens=tuple(selection.tokens),
     )
+
+
+def _redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
+    """The categories that are not shown of what lies in a boundary."""
+    if boundary not in reach.boundaries:
+        return frozenset()
+    return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,8 +346,15 @@ class _Selection:
             }
             yield replace(candidate.passage, rank=rank, flags=tuple(flag for flag, raised in flags.items() if raised))
 
-    def offer(self, hit: Hit, chunk: StoredChunk | None, reach: Reach, collections: Mapping[str, Collection]) -> None:
-        """Consider the hit, or count why not."""
+    def offer(
+        self,
+        hit: Hit,
+        chunk: StoredChunk | None,
+        reach: Reach,
+        collections: Mapping[str, Collection],
+        around: Excerpt | None,
+    ) -> None:
+        """Consider the hit, or count why not. `around` is what it stands in, if some of it is not to be shown."""
         if chunk is None:
             self._drops["lifecycle"] += 1
             return
@@ -347,6 +378,11 @@ class _Selection:
             boundary=chunk.boundary.within(collection),
             boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
         )
+        if categories := _redacted_in(reach, chunk.boundary_id):
+            if around is None or around.of(chunk.span) != chunk.text:
+                self._drops["redaction"] += 1
+                return
+            passage = self._redacted(passage, categories, around)
         ended = citation.valid_to <= self._now
         candidate = _Candidate(
             passage=passage,
@@ -356,6 +392,15 @@ class _Selection:
             stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
         )
         self._hold_against_others(candidate)
+
+    def _redacted(self, passage: Passage, categories: frozenset[str], around: Excerpt) -> Passage:
+        citation = passage.citation
+        title, *section = (discharge.without(self._ports, categories, it) for it in (citation.title, *citation.section))
+        return replace(
+            passage,
+            citation=replace(citation, title=title, section=tuple(section)),
+            redactions=discharge.found(self._ports, categories, around, within=citation.span),
+        )
 
     def _hold_against_others(self, new: _Candidate) -> None:
         """Add it, or let the one with more authority speak for those that say the same, at the better rank."""
@@ -403,12 +448,6 @@ class _Selection:
 
     def _tokens(self, candidate: _Candidate, rank: int) -> int:
         return len(self._ports.tokenizer.offsets(quoted(replace(candidate.passage, rank=rank))))
-
-
-def _discharged(passages: tuple[Passage, ...], obligations: Sequence[Obligation]) -> tuple[Passage, ...]:
-    """The passages after every obligation. `cite-sources` is met by the context itself, which cites each passage."""
-    limits = [int(each.id.partition(":")[2]) for each in obligations if each.id.startswith("max-passages:")]
-    return passages[: min(limits)] if limits else passages
 
 
 def _usage(ports: Ports, query: Query, context_tokens: int, watch: Stopwatch) -> Usage:

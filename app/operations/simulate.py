@@ -251,7 +251,7 @@ def _as_recorded(trace: Trace) -> Recorded:
     """The question of a trace. One whose words are erased keeps what a decision depends on."""
     asked = trace.request
     return Recorded(
-        asker=Asker(subject=trace.subject, actors=(trace.actor,) if trace.actor else (), proof=trace.proof),
+        asker=Asker(subject=trace.subject, actors=trace.actors, proof=trace.proof),
         purpose=asked.get("purpose"),
         client=asked.get("client"),
         destination=asked.get("destination"),
@@ -259,8 +259,7 @@ def _as_recorded(trace: Trace) -> Recorded:
 
 
 def _standing(ports: Ports, session: Session, asker: Asker) -> Standing:
-    actor = asker.actors[0] if asker.actors else None
-    return standing_of(ports, session, asker.subject, actor=actor, proof=asker.proof)
+    return standing_of(ports, session, asker.subject, actors=asker.actors, proof=asker.proof)
 
 
 def _asking(ports: Ports, session: Session, asker: Asker, purposes: Sequence[str]) -> _Asking:

@@ -26,6 +26,7 @@ from app.domain.corpus import (
 from app.domain.errors import Unavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
+from app.domain.redaction import Excerpt
 from app.store.boundaries import boundary_of
 from app.store.database import in_pieces
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
@@ -407,6 +408,18 @@ def stored_chunks(
     if len(by_id) != len(found):  # INVARIANT: one boundary and one period hold at a time, or nothing is shown
         raise Unavailable("What is recorded of a document contradicts itself, so it is not shown. Tell its owner.")
     return by_id
+
+
+def surroundings(session: Session, chunks: Sequence[ChunkId], *, chars: int) -> dict[ChunkId, Excerpt]:
+    """The text of each chunk with so much of what is before and after it. One query."""
+    start = case((col(ChunkRow.start) > chars, col(ChunkRow.start) - chars), else_=0).label("start")
+    rows = session.execute(
+        select(col(ChunkRow.id), start, func.substr(col(TextRow.text), start + 1, col(ChunkRow.end) + chars - start))
+        .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
+        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+        .where(col(ChunkRow.id).in_(chunks))
+    )
+    return {ChunkId(id): Excerpt(text=text, start=start) for id, start, text in rows}
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.access import DENIED, Party, PolicyId, Principal, PrincipalRef, Profile, Proof, Ruling
-from app.domain.checks import Asked, Check, CheckName, CheckOutcome, Rule, applied, authority, blocked
+from app.domain.checks import Asked, Check, CheckName, CheckOutcome, Rule, applied, authority, blocked, personal_data
 from app.domain.instants import Instant, parse_instant
 from app.domain.labels import Label, Level
 
@@ -28,6 +28,7 @@ RULES = (
     rule("deny-uncategorised", None),
 )
 AUTHORITY = authority((), ruled=False)
+PERSONAL_DATA = personal_data((), (), None)
 DECIDED_BY = frozenset({PolicyId("permit-asking"), PolicyId("permit-readers"), PolicyId("deny-above-clearance")})
 
 
@@ -51,12 +52,30 @@ def checks(
     decided_by: frozenset[PolicyId] = DECIDED_BY,
     intact: bool = True,
 ) -> dict[CheckName, Check]:
-    found = applied(RULES, principal, asked, label, decided_by=decided_by, intact=intact, authority=AUTHORITY)
+    found = applied(
+        RULES,
+        principal,
+        asked,
+        label,
+        decided_by=decided_by,
+        intact=intact,
+        authority=AUTHORITY,
+        personal_data=PERSONAL_DATA,
+    )
     return {check.check: check for check in found}
 
 
 def test_every_check_is_named_once_and_in_order() -> None:
-    found = applied(RULES, Principal(subject=ANA), ASKED, None, decided_by=DECIDED_BY, intact=True, authority=AUTHORITY)
+    found = applied(
+        RULES,
+        Principal(subject=ANA),
+        ASKED,
+        None,
+        decided_by=DECIDED_BY,
+        intact=True,
+        authority=AUTHORITY,
+        personal_data=PERSONAL_DATA,
+    )
     assert [check.check for check in found] == list(CheckName)
 
 
@@ -119,7 +138,7 @@ def test_clearance_is_the_lower_of_subject_and_actor(principal: Principal, outco
 @pytest.mark.parametrize(
     ("principal", "reason"),
     [
-        (Principal(subject=ANA), "user:ana, proven by its own key."),
+        (Principal(subject=ANA), "user:ana, proven by its own credential."),
         (
             Principal(subject=ANA, actors=(BOT,), proof=Proof.PROVEN),
             "user:ana (proven by its own credential), through assistant:bot.",
@@ -178,7 +197,7 @@ def test_damaged_text_warns_and_changes_no_other_check() -> None:
 def test_blocked_question_names_each_rule_that_forbids_it() -> None:
     ruling = Ruling(allowed=False, policies=(PolicyId("deny-above-clearance"), PolicyId("deny-uncategorised")))
     assert blocked(RULES, ruling, Principal(subject=ANA)) == (
-        Check(check=CheckName.IDENTITY, outcome=PASS, reason="user:ana, proven by its own key."),
+        Check(check=CheckName.IDENTITY, outcome=PASS, reason="user:ana, proven by its own credential."),
         Check(
             check=CheckName.CLEARANCE,
             outcome=BLOCKED,

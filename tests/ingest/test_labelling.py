@@ -4,12 +4,12 @@ import time
 
 import pytest
 
+from app.adapters.personal_data import PersonalData
+from app.adapters.secrets import Secrets
 from app.domain.corpus import FindingCode
 from app.domain.errors import Invalid
 from ingest.labelling import proposals
-from ingest.personal_data import PersonalData
 from ingest.presidio_detector import PresidioDetector
-from ingest.secrets import Secrets
 
 STRONG = {
     "payment card": [

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from app.adapters.words import Words
 from app.domain.corpus import Span
-from ingest.context import Words
-from ingest.ports import Spotted
+from app.domain.redaction import Spotted
 
 SECRET: Final = "secret"
 

@@ -35,9 +35,9 @@ from stdnum.ro import cnp
 from stdnum.se import personnummer
 from stdnum.si import emso
 
+from app.adapters.words import Words, stands_alone
 from app.domain.corpus import Span
-from ingest.context import Words, stands_alone
-from ingest.ports import Spotted
+from app.domain.redaction import Spotted
 
 PII: Final = "pii"
 PHI: Final = "phi"
