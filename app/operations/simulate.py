@@ -29,6 +29,7 @@ from app.domain.checks import Rule
 from app.domain.corpus import DocumentId
 from app.domain.errors import Fault, Invalid, NotFound, RateLimited
 from app.domain.instants import Instant, days_after
+from app.domain.policies import PolicyVersionId
 from app.domain.simulation import (
     Affected,
     Asker,
@@ -50,9 +51,11 @@ from app.domain.trace import Trace, TraceKind
 from app.operations import authorize
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify, standing_of
+from app.operations.policies import ABSENT
 from app.operations.register import ADMINISTRATORS_ONLY
 from app.ports import Bounded, Institution, Ports, Resource
 from app.store import corpus, directory, traces
+from app.store import policies as policy_store
 from app.store.database import reading
 
 MAX_DECISIONS = 4_000_000
@@ -113,8 +116,12 @@ def simulate(ports: Ports, credentials: Credentials, wanted: Wanted) -> Report:
 
 
 def draft_text(session: Session, policy: str) -> str:
-    """The Cedar text of a drafted policy set. Raises `NotFound`."""
-    raise NotFound("There is no policy set by that id. Send its text as `cedar`.")
+    """The Cedar text of a drafted policy set, or of one that decides or decided. Raises `NotFound`."""
+    found = policy_store.version(session, PolicyVersionId(policy))
+    cedar = policy_store.policy_text(session, found.digest) if found is not None else None
+    if cedar is None:
+        raise NotFound(ABSENT)
+    return cedar
 
 
 def _usable(ports: Ports, draft: str) -> None:

@@ -12,6 +12,7 @@ from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.access import Action, Boundary, Party, Principal, PrincipalRef, Question
 from app.domain.corpus import DocumentId
+from app.domain.jurisdictions import Registers
 from app.operations import simulate
 from app.ports import Bounded
 from app.store import directory
@@ -52,7 +53,7 @@ def pairs(run: Running, cedar: str, **rest: Any) -> tuple[dict[str, Any], list[d
 def parties(run: Running) -> dict[PrincipalRef, Party]:
     with reading(run.ports.engine) as session:
         everybody = [each.ref for each in directory.principals(session) if not each.ref.startswith("group:")]
-        return {ref: directory.party(session, ref) for ref in everybody}
+        return {ref: Registers().placed(directory.party(session, ref), run.ports.now()) for ref in everybody}
 
 
 # -- Exactness ---------------------------------------------------------------------------------------------------------
@@ -281,6 +282,16 @@ def test_recorded_questions_are_asked_again_under_the_draft(office: Running) -> 
     assert [(each["before"], each["after"], each["lost"], each["gained_documents"]) for each in gained] == [
         ("asked", "asked", 0, 1)
     ] * 2
+
+
+def test_a_draft_is_simulated_by_its_id(office: Running) -> None:
+    cedar = without("outside-subject-jurisdictions")
+    drafted = office.admin("POST", "/v1/policies", {"cedar": cedar, "reason": "Open borders."})
+    by_id = office.admin("POST", "/v1/policies/simulate", {"policy": drafted["id"]})
+    by_text = simulated(office, cedar)
+    assert {**by_id, "at": None} == {**by_text, "at": None}
+    absent = office.request("POST", "/v1/policies/simulate", "admin", json={"policy": "pol_none"})
+    refusal(office, absent, 404, "not-found")
 
 
 def test_the_same_rules_change_nothing_for_anybody(office: Running) -> None:
