@@ -7,7 +7,7 @@ DECISIONS, "What an administrator may see of a simulation".
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from threading import Lock
@@ -69,7 +69,7 @@ _IN_A_GO = 2048
 _TURN_S = 0.0005
 
 _OVER_COLLECTIONS = (Action.CURATE, Action.DISCOVER)
-_OVER_ALL = (Action.MANAGE, Action.AUDIT, Action.ASK)
+_OVER_ALL = (Action.MANAGE, Action.PROVISION, Action.BREAK_GLASS, Action.AUDIT, Action.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,18 +272,19 @@ def _standing(ports: Ports, session: Session, asker: Asker) -> Standing:
 def _asking(ports: Ports, session: Session, asker: Asker, purposes: Sequence[str]) -> _Asking:
     standing = _standing(ports, session, asker)
     principal = standing.principal
+    with_two_factors = replace(standing, principal=replace(principal, second_factor=True))
 
     def questions(action: Action, stated: Iterable[str | None]) -> tuple[Question, ...]:
-        return tuple(authorize.question_of(ports, session, standing, action, purpose=purpose) for purpose in stated)
+        asking = with_two_factors if action is Action.BREAK_GLASS else standing  # as whoever does it has them
+        return tuple(authorize.question_of(ports, session, asking, action, purpose=purpose) for purpose in stated)
 
-    alone = (*_OVER_COLLECTIONS, Action.MANAGE, Action.AUDIT)
     return _Asking(
         asker=asker,
         active=all(party.profile.active for party in (principal.subject, *principal.actors)),
         reading=questions(Action.READ, (None, *purposes)),
         describing=questions(Action.DESCRIBE, (None,)),
         powers=(
-            *(question for action in alone for question in questions(action, (None,))),
+            *(question for action in (*_OVER_COLLECTIONS, *_OVER_ALL) for question in questions(action, (None,))),
             *questions(Action.ASK, (None, *purposes)),
         ),
     )

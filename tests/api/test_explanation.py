@@ -118,6 +118,15 @@ def test_an_assistants_ceiling_is_told_from_its_subjects(run: Running) -> None:
     ] in ways(managing)
 
 
+def test_what_people_may_waive_is_told_with_whom_to_ask(run: Running) -> None:
+    found = explained(run, subject="user:ana", action="ask", purpose="claims", destination="US")
+    assert (found["decision"], [rule["id"] for rule in found["forbids"]]) == ("escalate", ["transfer-not-covered"])
+    assert ways(found) == [
+        ["A transfer rule lets data go to US."],
+        ["A grant waives transfer-not-covered for this very question: the owner can be asked for one."],
+    ]
+
+
 def test_what_no_one_can_bring_about_takes_a_change_of_policy(run: Running) -> None:
     found = explained(
         run, subject="user:administrator", action="read", resource=of_contracts(label={"level": "public"})

@@ -241,11 +241,13 @@ def test_a_report_holds_no_title_no_content_and_no_words_of_a_question(office: R
 def test_a_draft_that_lets_somebody_manage_says_so_first(office: Running) -> None:
     widened = '@id("bo-rules") @reason("Bo rules.") permit (principal == Muniment::User::"user:bo", action, resource);'
     report = simulated(office, default_policies() + widened)
-    assert report["verdict"].startswith("user:bo could manage. user:bo could audit. user:bo could curate.")
+    assert report["verdict"].startswith(
+        "user:bo could manage. user:bo could provision users and groups. user:bo could break the glass. "
+        "user:bo could audit. user:bo could ask what others may do. user:bo could curate."
+    )
     powers = {(each["subject"], each["action"], each["collection"]) for each in report["powers"]["listed"]}
     assert powers == {
-        ("user:bo", "manage", None),
-        ("user:bo", "audit", None),
+        *(("user:bo", each, None) for each in ("manage", "provision", "break-glass", "audit", "evaluate")),
         ("user:bo", "curate", "open"),
         ("user:bo", "discover", "open"),
     }
