@@ -800,6 +800,24 @@ def test_permit_with_an_obligation_holds_only_for_who_says_that_it_does_it(run: 
         activate(run, "todo.cedar", "authzen.cedar")
 
 
+def test_text_of_ours_that_is_to_be_cited_is_read_only_by_who_says_that_it_cites(
+    run: Running, papers: dict[str, str]
+) -> None:
+    permit = 'permit (principal, action == Muniment::Action::"read", resource) when { principal in resource.readers };'
+    cited = f'@id("cited") @check("boundary") @reason("Cited.") @obligation("cite-sources") {permit}'
+    with recording(run.ports.engine, run.ports.now(), "policies") as (session, at):
+        policies = "\n".join([default_policies(), cited])
+        registry.record_policies(session, policies, reason="a test", at=at, by=PrincipalRef("test"))
+    try:
+        cites = {"context": {"discharges": ["cite-sources"]}}
+        assert not may(run, "user:ana", "read", "document", papers["all"])
+        assert may(run, "user:ana", "read", "document", papers["all"], **cites)
+        assert may(run, "user:ana", "describe", "document", papers["all"])
+        assert not may(run, "user:max", "read", "document", papers["ana"], **cites)
+    finally:
+        activate(run, "todo.cedar", "authzen.cedar")
+
+
 def test_policy_that_fails_while_deciding_denies(run: Running) -> None:
     permit = '@id("all-use") @check("tool") @reason("All.") permit (principal, action, resource);'
     fails = 'resource.stated.numbers.hasTag("n") && resource.stated.numbers.getTag("n") + 1 > 0'
