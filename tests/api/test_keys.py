@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.api.keys import ActionWord
+from app.domain.access import Action
 from app.domain.instants import Instant
 from app.operations.issue import write_down_uses
 from app.server import create_app
@@ -74,6 +76,10 @@ def lets_in(run: Running, key: str, *, client: TestClient | None = None) -> bool
     response = (client or run.client).get("/v1/documents", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code in (200, 401), response.text
     return response.status_code == 200
+
+
+def test_key_can_be_limited_to_every_action() -> None:
+    assert get_args(ActionWord) == tuple(Action)
 
 
 def test_key_is_listed_with_all_but_itself(run: Running) -> None:
