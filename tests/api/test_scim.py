@@ -350,6 +350,7 @@ WRONG_BODIES: list[Any] = [
     {"schemas": SCHEMAS["Users"], "userName": " "},
     {"schemas": SCHEMAS["Users"], "userName": "nul\x00"},
     {"schemas": SCHEMAS["Users"], "userName": "x" * 501},
+    {"schemas": SCHEMAS["Users"], "userName": "\U0001d160" * 500},
     {"schemas": SCHEMAS["Users"], "userName": "long", "externalId": "x" * 501},
     {"schemas": SCHEMAS["Users"], "userName": "deep", "title": "t" * 300_000},
     {"schemas": SCHEMAS["Users"], "userName": "typed", "active": {"no": 1}},
