@@ -332,3 +332,13 @@ def test_issue_rotation_and_revocation_are_on_record_and_so_are_refusals(run: Ru
     refused = [each for each in traces if each["kind"] == "refusal" and each["subject"] == "user:ana"]
     assert any(each["request"]["path"] == "/v1/principals/user/max/keys/key_x/rotate" for each in refused)
     assert not any(key["key"] in str(traces) for key in (old, new))
+
+
+def test_owners_key_that_may_only_curate_puts_new_documents_in_and_touches_none_that_it_may_not_read(
+    run: Running,
+) -> None:
+    key = issue(run, "user:olga", actions=["curate"], collections=["travel"])["id"]
+    assert run.submit(key, "travel", "# Added\nText.", uri="added").status_code == 202
+    assert run.submit(key, "travel", "# Changed\nText.", uri="travel").status_code in (403, 404, 409)
+    run.work()
+    assert run.request("GET", "/v1/documents", key).json()["documents"] == []
