@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.domain.access import Party, PrincipalRef
-from app.domain.instants import BEGINNING, FOREVER, Instant
+from app.domain.instants import Instant
 
 BY_CLIENT: Final = "client:"
 """How a boundary names a client among its consents: `client:TM-207745`."""
@@ -84,11 +84,6 @@ class Registers:
 
     jurisdictions: Mapping[str, Jurisdiction] = field(default_factory=dict)
     transfers: tuple[Transfer, ...] = ()
-
-    def at_any_time(self) -> "Registers":
-        """The same as if every rule were in force."""
-        always = tuple(replace(rule, valid_from=BEGINNING, expires_at=FOREVER) for rule in self.transfers)
-        return replace(self, transfers=always)
 
     def above(self, places: Iterable[str]) -> frozenset[str]:
         """The places themselves, and whatever contains them."""

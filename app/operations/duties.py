@@ -10,6 +10,7 @@ from app.domain.access import Action, BoundaryId, Collection, Kind, Party, Princ
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
+from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
 from app.operations import authorize
 from app.operations.identify import Standing
 from app.ports import Institution, Ports, Resource
@@ -60,11 +61,12 @@ def laying_down(ports: Ports, standing: Standing, *moving: Moving) -> Iterator[t
     """
     parties = (standing.principal.subject.ref, *(actor.ref for actor in standing.principal.actors))
     with recording(ports.engine, ports.now(), *moving) as (session, at):
-        before = [_held(session, ref, at) for ref in parties]
+        before = [_held(session, ref) for ref in parties]
         yield session, at
         session.flush()
-        after = [_held(session, ref, at) for ref in parties]
-        if any(_more(session, *each) for each in zip(before, after, strict=True)):
+        after = [_held(session, ref) for ref in parties]
+        pairs = [*zip(before, after, strict=True)]
+        if any(_more(session, *each) or _receives_more(*each, now=at) for each in pairs):
             raise NotPermitted(NOT_FOR_ONESELF)
 
 
@@ -78,21 +80,19 @@ class _Held:
     collections: Mapping[str, Collection]
     names: frozenset[tuple[str, ForeignName]]
     """By which other directories mean it."""
-    receives: frozenset[str]
-    """The jurisdictions whose data may be used where it is, now or by any rule that is recorded."""
+    registers: Registers
+    """By which data of other jurisdictions may be used where it is."""
 
 
-def _held(session: Session, ref: PrincipalRef, at: Instant) -> _Held:
+def _held(session: Session, ref: PrincipalRef) -> _Held:
     party = directory.party(session, ref)
-    registers = jurisdictions.registers(session)
-    places = party.profile.jurisdictions
     refs = frozenset({party.ref, *party.groups})
     return _Held(
         party=party,
         refs=refs,
         collections=registry.collections(session),
         names=source_store.names_of(session, refs),
-        receives=registers.receives(places, at) | registers.at_any_time().receives(places, at),
+        registers=jurisdictions.registers(session),
     )
 
 
@@ -100,10 +100,34 @@ def _more(session: Session, before: _Held, after: _Held) -> bool:
     return (
         _raised(before.party, after.party)
         or not after.names <= before.names
-        or not after.receives <= before.receives
         or any(_opened(before, after, name) for name in after.collections)
         or any(_named(session, after, name) for name in after.collections if _unbound(before, after, name))
     )
+
+
+def _receives_more(before: _Held, after: _Held, *, now: Instant) -> bool:
+    """Whether data of a jurisdiction may be used where it is, now or at any time to come, and might not before."""
+    rules = (*before.registers.transfers, *after.registers.transfers)
+    turns = {now, *(turn for rule in rules for turn in (rule.valid_from, rule.expires_at) if turn > now)}
+    was, places = before.party.profile.jurisdictions, after.party.profile.jurisdictions
+    return any(not after.registers.receives(places, at) <= before.registers.receives(was, at) for at in turns)
+
+
+def opens_to(session: Session, standing: Standing, given: Consent) -> bool:
+    """Whether a consent opens documents that name its client to whoever puts it on record."""
+    principal = standing.principal
+    named = f"{BY_CLIENT}{given.client}"
+    homes = registry.collections(session)
+    for party in (principal.subject, *principal.actors):
+        refs = {party.ref, *party.groups}
+        if given.jurisdictions.isdisjoint(party.within):
+            continue
+        for _, each in boundaries.boundaries_after(session, BoundaryId(0)):
+            home = homes.get(each.collection)
+            readers = each.within(home).readers | home.owners if home else frozenset()
+            if named in each.consents and readers & refs:
+                return True
+    return False
 
 
 def _raised(before: Party, after: Party) -> bool:

@@ -493,6 +493,34 @@ def test_nobody_but_administrators_changes_the_registers_and_each_try_is_on_reco
     assert run.admin("GET", "/v1/consents") == {"consents": []}
 
 
+def test_no_administrator_opens_anything_to_themselves_by_a_register(run: Running) -> None:
+    founded(run)
+    with_purpose(run)
+    lay_down(run, "EU")
+    run.put_principal("user:mallory", groups=["group:administrators"], jurisdictions=["CH"])
+    bound = {"jurisdictions": ["EU"], "consents": ["client:TM-1"]}
+    run.publish("user:olga", "deals", TEXT, uri="merger", **bound)
+    soon = {"valid_from": "2990-01-01", "expires_at": FAR}
+    for method, path, body in (
+        ("PUT", "/v1/transfers", rule("EU", "CH")),
+        ("PUT", "/v1/transfers", rule("EU", "CH", **soon)),
+        ("PUT", "/v1/jurisdictions/CH", {"title": "Switzerland", "within": ["EU"]}),
+        ("POST", "/v1/consents", consent(jurisdictions=["CH"])),
+    ):
+        refused = run.request(method, path, "user:mallory", json=body)
+        assert (refused.status_code, "open something to yourself" in refused.text) == (403, True), refused.text
+        assert run.found("user:mallory", QUESTION, purpose="analytics") == []
+    for method, path, body in (
+        ("PUT", "/v1/transfers", rule("EU", "UK")),
+        ("PUT", "/v1/jurisdictions/UK", {"title": "United Kingdom", "within": ["EU"]}),
+        ("POST", "/v1/consents", consent()),
+        ("POST", "/v1/consents", consent(client="TM-2", jurisdictions=["CH"])),
+    ):
+        assert run.request(method, path, "user:mallory", json=body).status_code in (200, 201), path
+    run.admin("PUT", "/v1/transfers", rule("EU", "CH"))
+    assert run.found("user:mallory", QUESTION) == ["merger"]
+
+
 def test_every_change_of_the_registers_is_on_record(run: Running) -> None:
     with_purpose(run)
     lay_down(run, "EU")
