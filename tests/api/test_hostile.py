@@ -56,6 +56,13 @@ VAULT = {
     "default_readers": ["{me}"],
 }
 TRANSFER = {"from": "EU", "to": "CH", "basis": "adequacy", "evidence": "Made up.", "reason": "Mine."}
+EVERYTHING = '@id("mine") @reason("It is all mine.") permit (principal, action, resource);'
+CEDAR = {"cedar": EVERYTHING}
+MINE = {**CEDAR, "reason": "It is all mine."}
+ABOUT_KEEPER: dict[str, Any] = {"subject": {"type": "user", "id": "keeper"}, "action": {"name": "read"}}
+THE_SECRET = {"resource": {"type": "document", "id": "{secret}"}}
+PROVISIONING = "POST /scim/v2/Groups"
+"""It is not in the OpenAPI document: another specification describes it."""
 SOURCE = {"connector": "push", "namespace": "corp"}
 
 ATTEMPTS = [
@@ -181,6 +188,86 @@ ATTEMPTS = [
     Attempt(route="POST /v1/erasures/{id}/readmit", path="/v1/erasures/era_1/readmit", body={"reason": "Mine."}),
     Attempt(route="POST /v1/jobs/{id}/cancel", path="/v1/jobs/{job}/cancel"),
     Attempt(route="POST /v1/jobs/{id}/retry", path="/v1/jobs/{job}/retry"),
+    # ---- what decides
+    Attempt(
+        route="POST /v1/principals/{kind}/{id}/keys/{key_id}/rotate",
+        path="/v1/principals/user/keeper/keys/key_1/rotate",
+        body={},
+    ),
+    Attempt(route="POST /v1/policies", path="/v1/policies", body=MINE, who=HOSTILE[1:]),  # drafting opens nothing
+    Attempt(route="POST /v1/policies/validate", path="/v1/policies/validate", body=CEDAR, who=HOSTILE[1:]),
+    Attempt(route="POST /v1/policies/simulate", path="/v1/policies/simulate", body=CEDAR, who=HOSTILE[1:]),
+    Attempt(
+        route="POST /v1/policies/explain",
+        path="/v1/policies/explain",
+        body={"subject": "user:keeper", "action": "read", "resource": {"document": "{secret}"}},
+    ),
+    Attempt(
+        route="PUT /v1/policies/tests",
+        path="/v1/policies/tests",
+        body={"tables": {}, "reason": "Mine."},
+        who=HOSTILE[1:],
+    ),
+    Attempt(route="POST /v1/policies/{id}/test", path="/v1/policies/{draft}/test", body={}, who=HOSTILE[1:]),
+    Attempt(route="POST /v1/policies/{id}/approve", path="/v1/policies/{draft}/approve", body={"digest": "{digest}"}),
+    Attempt(route="POST /v1/policies/{id}/activate", path="/v1/policies/{draft}/activate", body={"reason": "Mine."}),
+    Attempt(
+        route="POST /v1/policies/rollback", path="/v1/policies/rollback", body={"reason": "Mine."}, who=HOSTILE[1:]
+    ),
+    Attempt(route="DELETE /v1/policies/{id}", path="/v1/policies/{draft}", who=HOSTILE[1:]),
+    # ---- the ways round
+    Attempt(
+        route="POST /v1/break-glass",
+        path="/v1/break-glass",
+        body={"collections": ["vault"], "minutes": 5, "reason": "I want to.", "ticket": "INC-1"},
+    ),
+    Attempt(route="DELETE /v1/break-glass/{id}", path="/v1/break-glass/grant_1"),
+    Attempt(
+        route="POST /v1/escalations",
+        path="/v1/escalations",
+        body={"kind": "request-access", "collection": "vault", "minutes": 5, "reason": "I want to."},
+    ),
+    Attempt(
+        route="POST /v1/escalations/{id}/decision",
+        path="/v1/escalations/esc_1/decision",
+        body={"decision": "approve", "minutes": 5, "reason": "I want to."},
+    ),
+    Attempt(route="POST /v1/escalations/{id}/ask-again", path="/v1/escalations/esc_1/ask-again"),
+    Attempt(route="DELETE /v1/grants/{id}", path="/v1/grants/grant_1"),
+    Attempt(
+        route="PUT /v1/webhooks/{name}",
+        path="/v1/webhooks/mine",
+        body={"url": "https://example.org/", "recipients": ["group:keepers"], "events": ["escalation-opened"]},
+        who=HOSTILE[1:],
+    ),
+    Attempt(route="DELETE /v1/webhooks/{name}", path="/v1/webhooks/mine"),
+    # ---- as if for another application, or another directory
+    Attempt(route="POST /access/v1/evaluation", path="/access/v1/evaluation", body={**ABOUT_KEEPER, **THE_SECRET}),
+    Attempt(
+        route="POST /access/v1/evaluations",
+        path="/access/v1/evaluations",
+        body={**ABOUT_KEEPER, "evaluations": [THE_SECRET]},
+    ),
+    Attempt(
+        route="POST /access/v1/search/subject",
+        path="/access/v1/search/subject",
+        body={"subject": {"type": "user"}, "action": {"name": "read"}, **THE_SECRET},
+    ),
+    Attempt(
+        route="POST /access/v1/search/resource",
+        path="/access/v1/search/resource",
+        body={**ABOUT_KEEPER, "resource": {"type": "document"}},
+    ),
+    Attempt(
+        route="POST /access/v1/search/action",
+        path="/access/v1/search/action",
+        body={"subject": ABOUT_KEEPER["subject"], **THE_SECRET},
+    ),
+    Attempt(
+        route=PROVISIONING,
+        path="/scim/v2/Groups",
+        body={"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "auditors"},
+    ),
     # ---- the question
     Attempt(
         route="POST /v1/retrieve",
@@ -199,14 +286,14 @@ def test_every_route_that_changes_anything_is_tried(run: Running) -> None:
         for method in operations
         if method != "get"
     }
-    assert routes == {attempt.route for attempt in ATTEMPTS}
+    assert routes == {attempt.route for attempt in ATTEMPTS} - {PROVISIONING}
 
 
 @pytest.mark.parametrize("who", HOSTILE)
 def test_nobody_opens_anything_to_themselves(run: Running, who: str) -> None:
-    secret, job = _founded(run)
+    words = _founded(run)
     kind, _, name = who.partition(":")
-    words = {"{me}": who, "{secret}": secret, "{job}": job, "{kind}": kind, "{name}": name}
+    words |= {"{me}": who, "{kind}": kind, "{name}": name}
     for attempt in ATTEMPTS:
         if who not in attempt.who:
             continue
@@ -217,13 +304,14 @@ def test_nobody_opens_anything_to_themselves(run: Running, who: str) -> None:
         told = (who, attempt.route, response.status_code, response.text[:300])
         assert response.status_code in (403, 404), told
         assert SECRET not in response.text, told
-        assert _on_record(run, response.json()["trace_id"]) == ("refusal", who, path), told
-        assert _sees(run, who, secret) == [], told
+        assert _last_on_record(run, who) == ("refusal", path), told
+        assert _sees(run, who, words["{secret}"]) == [], told
     assert run.found("user:keeper", QUESTION, purpose=None) == ["combination"]
 
 
-def _founded(run: Running) -> tuple[str, str]:
-    """A vault with one document that none of the hostile may read, and a place of its own for the owner."""
+def _founded(run: Running) -> dict[str, str]:
+    """A vault with one document that none of the hostile may read, a place of its own for the owner, and a policy set
+    that the administrator drafted. Returns what they are called by."""
     for group in ("group:keepers", "group:outsiders"):
         run.put_principal(group)
     run.put_principal(
@@ -243,7 +331,8 @@ def _founded(run: Running) -> tuple[str, str]:
     run.publish("user:keeper", "vault", "Quarterly premiums.", uri="tm-1", readers=["group:outsiders"], **bound)
     run.request("PUT", "/v1/collections/vault/sources/feed", "user:keeper", json=SOURCE)
     job = run.request("GET", "/v1/jobs?collection=vault", "user:keeper").json()["jobs"][0]["id"]
-    return secret, job
+    draft = run.request("POST", "/v1/policies", ADMINISTRATOR, json=MINE).json()
+    return {"{secret}": secret, "{job}": job, "{draft}": draft["id"], "{digest}": draft["digest"]}
 
 
 def _said(value: Any, words: dict[str, str]) -> Any:
@@ -269,7 +358,8 @@ def _sees(run: Running, who: str, secret: str) -> list[str]:
     return [door for door, found in doors.items() if found]
 
 
-def _on_record(run: Running, trace_id: str) -> tuple[str, str, str]:
-    """What an auditor is told of a trace: its kind, who it was, and where they knocked."""
-    trace = run.request("GET", f"/v1/traces/{trace_id}", "user:auditor").json()
-    return trace["kind"], trace["subject"], trace["request"]["path"]
+def _last_on_record(run: Running, who: str) -> tuple[str, str]:
+    """What an auditor is told was tried last by somebody: the kind of its trace, and where they knocked."""
+    traces = run.request("GET", "/v1/traces?limit=20", "user:auditor").json()["traces"]
+    last = next(trace for trace in traces if trace["subject"] == who)
+    return last["kind"], last["request"].get("path", "")
