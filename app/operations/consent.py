@@ -11,6 +11,7 @@ from app.domain.jurisdictions import Consent, Evidence
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
+from app.operations.duties import NOT_FOR_ONESELF, opens_to
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
 from app.store import jurisdictions
@@ -60,6 +61,8 @@ def give(ports: Ports, credentials: Credentials, order: Order) -> tuple[Consent,
         )
         if given.given_at >= given.expires_at:
             raise _invalid("A consent ends after it was given.", "/expires_at")
+        if opens_to(session, standing, given):
+            raise NotPermitted(NOT_FOR_ONESELF)
         jurisdictions.record_consent(session, given)
         _on_record(session, ports, standing, "give-consent", given)
     return given, at

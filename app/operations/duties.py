@@ -1,22 +1,56 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import BoundaryId, Collection, Kind, Party, PrincipalRef
+from app.domain.access import Action, BoundaryId, Collection, Kind, Party, PrincipalRef, Question
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
+from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
+from app.operations import authorize
 from app.operations.identify import Standing
-from app.ports import Ports
-from app.store import boundaries, directory, registry
+from app.ports import Institution, Ports, Resource
+from app.store import boundaries, directory, jurisdictions, registry
 from app.store import sources as source_store
 from app.store.database import Moving, recording
 
 NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. Ask another administrator to do it."
+
+
+def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today."""
+    laid_down = authorize.register(ports, session, standing)
+    homes = laid_down.collections
+    known = authorize.known_boundaries(ports, session, standing).values()
+    bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
+
+    def more(question: Question, resources: Sequence[Resource]) -> bool:
+        old = authorize.decided(ports, before, question, resources)
+        new = authorize.decided(ports, after, question, resources)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def more_seen(question: Question) -> bool:
+        old = authorize.reached(ports, before, question, bounded)
+        new = authorize.reached(ports, after, question, bounded)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def asked(action: Action, purpose: str | None = None) -> Question:
+        return authorize.question_of(ports, session, standing, action, purpose=purpose)
+
+    purposes = (None, *laid_down.purposes)
+    return (
+        any(more(asked(action), [Institution()]) for action in _POWERS)
+        or any(more(asked(Action.ASK, purpose), [Institution()]) for purpose in purposes)
+        or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
+        or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
+    )
+
+
+_POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
 
 
 @contextmanager
@@ -31,7 +65,8 @@ def laying_down(ports: Ports, standing: Standing, *moving: Moving) -> Iterator[t
         yield session, at
         session.flush()
         after = [_held(session, ref) for ref in parties]
-        if any(_more(session, *each) for each in zip(before, after, strict=True)):
+        pairs = [*zip(before, after, strict=True)]
+        if any(_more(session, *each) or _receives_more(*each, now=at) for each in pairs):
             raise NotPermitted(NOT_FOR_ONESELF)
 
 
@@ -45,6 +80,8 @@ class _Held:
     collections: Mapping[str, Collection]
     names: frozenset[tuple[str, ForeignName]]
     """By which other directories mean it."""
+    registers: Registers
+    """By which data of other jurisdictions may be used where it is."""
 
 
 def _held(session: Session, ref: PrincipalRef) -> _Held:
@@ -55,6 +92,7 @@ def _held(session: Session, ref: PrincipalRef) -> _Held:
         refs=refs,
         collections=registry.collections(session),
         names=source_store.names_of(session, refs),
+        registers=jurisdictions.registers(session),
     )
 
 
@@ -65,6 +103,31 @@ def _more(session: Session, before: _Held, after: _Held) -> bool:
         or any(_opened(before, after, name) for name in after.collections)
         or any(_named(session, after, name) for name in after.collections if _unbound(before, after, name))
     )
+
+
+def _receives_more(before: _Held, after: _Held, *, now: Instant) -> bool:
+    """Whether data of a jurisdiction may be used where it is, now or at any time to come, and might not before."""
+    rules = (*before.registers.transfers, *after.registers.transfers)
+    turns = {now, *(turn for rule in rules for turn in (rule.valid_from, rule.expires_at) if turn > now)}
+    was, places = before.party.profile.jurisdictions, after.party.profile.jurisdictions
+    return any(not after.registers.receives(places, at) <= before.registers.receives(was, at) for at in turns)
+
+
+def opens_to(session: Session, standing: Standing, given: Consent) -> bool:
+    """Whether a consent opens documents that name its client to whoever puts it on record."""
+    principal = standing.principal
+    named = f"{BY_CLIENT}{given.client}"
+    homes = registry.collections(session)
+    for party in (principal.subject, *principal.actors):
+        refs = {party.ref, *party.groups}
+        if given.jurisdictions.isdisjoint(party.within):
+            continue
+        for _, each in boundaries.boundaries_after(session, BoundaryId(0)):
+            home = homes.get(each.collection)
+            readers = each.within(home).readers | home.owners if home else frozenset()
+            if named in each.consents and readers & refs:
+                return True
+    return False
 
 
 def _raised(before: Party, after: Party) -> bool:

@@ -11,11 +11,12 @@ from app.domain.jurisdictions import Jurisdiction, Registers, Transfer
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
+from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.register import ADMINISTRATORS_ONLY
 from app.ports import Institution, Ports
 from app.store import jurisdictions
-from app.store.database import reading, recording
+from app.store.database import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Order:
 def put_jurisdiction(ports: Ports, credentials: Credentials, new: Jurisdiction) -> None:
     """Let it be registered so from now on. Raises `NotPermitted`, or `Invalid` for a place that it cannot be within."""
     standing = _administrator(ports, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         before = jurisdictions.registers(session)
         faults = _nesting_faults(before, new)
         if faults:
@@ -58,7 +59,7 @@ def end_jurisdiction(ports: Ports, credentials: Credentials, id: str) -> None:
     """Let it be a plain name again, that contains itself alone. Raises `NotPermitted`, `NotFound`, and `Conflict`
     while another lies within it."""
     standing = _administrator(ports, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         inside = [each.id for each in jurisdictions.jurisdictions(session).values() if id in each.within]
         if inside:
             raise Conflict(f"{', '.join(inside)} would be left within nothing: say where that lies first.")
@@ -81,7 +82,7 @@ def laid_down(ports: Ports, credentials: Credentials, *, known_at: Instant | Non
 def put_transfer(ports: Ports, credentials: Credentials, order: Order) -> tuple[Transfer, Instant]:
     """Let this be the rule between the two, with the instant from which on. Raises `NotPermitted` or `Invalid`."""
     standing = _administrator(ports, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         before = _between(jurisdictions.transfers(session), order)
         rule = Transfer(
             id=f"trf_{ports.new_id()}",
@@ -109,7 +110,7 @@ def put_transfer(ports: Ports, credentials: Credentials, order: Order) -> tuple[
 def end_transfer(ports: Ports, credentials: Credentials, id: str, *, reason: str) -> None:
     """End a rule: no request that starts after this returns is answered by it. Raises `NotPermitted` or `NotFound`."""
     standing = _administrator(ports, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         by = standing.principal.subject.ref
         if not jurisdictions.end_transfer(session, id, reason=reason, at=at, by=by):
             raise NotFound("There is no such transfer rule, or it was ended or replaced before.")

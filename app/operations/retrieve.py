@@ -176,6 +176,17 @@ def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> 
     return authorize.within_collections(ports, session, standing, reach, query.collections)
 
 
+def _as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, before: Reach) -> Reach:
+    """What may be read by what holds at this moment: as before, or decided again, the question itself included."""
+    if authorize.stands(ports, session, standing, before):
+        return before
+    asked = authorize.asked(
+        ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
+    )
+    again = _reach(ports, session, standing, query)
+    return again if asked.allowed else again & ()
+
+
 def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) -> tuple[Recourse, ...]:
     """Collections in question that may be known of and are not the principal's own to curate.
 
@@ -252,9 +263,7 @@ def _confirmed(
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
-            current = (
-                reach if authorize.stands(ports, session, standing, reach) else _reach(ports, session, standing, query)
-            )
+            current = _as_of_now(ports, session, standing, query, reach)
             collections = authorize.register(ports, session, standing).collections
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at

@@ -69,6 +69,7 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     run.work()
     answer = run.retrieve("user:ana", "train")
     pushed = _pushed(run)
+    rule, consent = _registered(run)
     asked = {"kind": "ask", "reason": f"By {who}.", "trace_id": answer["trace_id"]}
     escalation = run.request("POST", "/v1/escalations", "user:ana", json=asked).json()
     return {
@@ -91,6 +92,9 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/collections": {"name": "made-up"},
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},
+        "/v1/jurisdictions": {"id": "made-up"},
+        "/v1/transfers": {"id": rule},
+        "/v1/consents": {"id": consent},
         "/v1/policies": {"id": _drafted(run, who)},
     }
 
@@ -99,6 +103,13 @@ def _drafted(run: Running, who: str) -> str:
     """The id of a policy set that decides as the one in force does."""
     cedar = default_policies() + f"// {who}\n"
     return str(run.admin("POST", "/v1/policies", {"cedar": cedar, "reason": "To be tried."})["id"])
+
+
+def _registered(run: Running) -> tuple[str, str]:
+    """A transfer rule and a consent, to be ended."""
+    rule = {"from": "EU", "to": "UK", "basis": "scc", "evidence": "A contract.", "reason": "Signed."}
+    given = {"client": "TM-1", "purpose": "legal-review", "jurisdictions": ["EU"], "evidence": {"text": "Signed."}}
+    return run.admin("PUT", "/v1/transfers", rule)["id"], run.admin("POST", "/v1/consents", given)["id"]
 
 
 def _pushed(run: Running) -> str:

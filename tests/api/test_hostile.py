@@ -55,6 +55,7 @@ VAULT = {
     "default_label": {"level": "public"},
     "default_readers": ["{me}"],
 }
+TRANSFER = {"from": "EU", "to": "CH", "basis": "adequacy", "evidence": "Made up.", "reason": "Mine."}
 SOURCE = {"connector": "push", "namespace": "corp"}
 
 ATTEMPTS = [
@@ -82,6 +83,26 @@ ATTEMPTS = [
         body={**VAULT, "owners": ["group:keepers"], "default_readers": ["group:outsiders"]},
     ),
     Attempt(route="PUT /v1/purposes/{id}", path="/v1/purposes/mine", body={"title": "Mine"}, who=HOSTILE[1:]),
+    Attempt(route="DELETE /v1/purposes/{id}", path="/v1/purposes/none"),
+    Attempt(
+        route="PUT /v1/jurisdictions/{id}",
+        path="/v1/jurisdictions/CH",
+        body={"title": "Switzerland", "within": ["EU"]},
+    ),
+    Attempt(route="DELETE /v1/jurisdictions/{id}", path="/v1/jurisdictions/EU", who=HOSTILE[1:]),
+    Attempt(route="PUT /v1/transfers", path="/v1/transfers", body=TRANSFER),
+    Attempt(
+        route="PUT /v1/transfers",
+        path="/v1/transfers",
+        body={**TRANSFER, "valid_from": "2990-01-01", "expires_at": "2999-01-01"},
+    ),
+    Attempt(route="POST /v1/transfers/{id}/withdraw", path="/v1/transfers/trf_x/withdraw", body={"reason": "Mine."}),
+    Attempt(
+        route="POST /v1/consents",
+        path="/v1/consents",
+        body={"client": "TM-1", "purpose": "research", "jurisdictions": ["CH"], "evidence": {"text": "Made up."}},
+    ),
+    Attempt(route="POST /v1/consents/{id}/withdraw", path="/v1/consents/con_x/withdraw", body={"reason": "Mine."}),
     Attempt(
         route="PUT /v1/identities/{namespace}",
         path="/v1/identities/corp",
@@ -209,13 +230,17 @@ def _founded(run: Running) -> tuple[str, str]:
         "user:keeper", groups=["group:keepers"], clearance="restricted", categories=["pii"], jurisdictions=["EU"]
     )
     run.put_principal("user:auditor", groups=["group:auditors"])
-    run.put_principal(ADMINISTRATOR, groups=["group:administrators", "group:outsiders"])
+    run.put_principal(ADMINISTRATOR, groups=["group:administrators", "group:outsiders"], jurisdictions=["CH"])
+    run.admin("PUT", "/v1/jurisdictions/EU", {"title": "European Union"})
+    run.put_purpose("research")
     run.put_principal(OWNER, groups=["group:outsiders"])
     run.put_principal(ASSISTANT, groups=["group:outsiders"])
     run.put_principal(USER, groups=["group:outsiders"])
     run.put_collection("vault", owners=["group:keepers"], default_label={"level": "confidential"})
     run.put_collection("notes", owners=[OWNER])
     secret = run.publish("user:keeper", "vault", SECRET, uri="combination", jurisdictions=["EU"])
+    bound = {"jurisdictions": ["EU"], "consents": ["client:TM-1"]}
+    run.publish("user:keeper", "vault", "Quarterly premiums.", uri="tm-1", readers=["group:outsiders"], **bound)
     run.request("PUT", "/v1/collections/vault/sources/feed", "user:keeper", json=SOURCE)
     job = run.request("GET", "/v1/jobs?collection=vault", "user:keeper").json()["jobs"][0]["id"]
     return secret, job

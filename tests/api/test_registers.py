@@ -188,19 +188,38 @@ def test_a_transfer_rule_begins_and_expires_at_its_instants(run: Running, clock:
     assert not run.request("GET", "/v1/transfers", "user:ursula").json()["transfers"][0]["in_force"]
 
 
-def test_a_rule_that_expires_while_an_answer_is_made_shows_nothing(run: Running, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("who", "asked"), [("user:ursula", {}), ("user:ana", {"destination": "UK"})], ids=["opened by it", "sent by it"]
+)
+def test_a_rule_that_expires_while_an_answer_is_made_shows_nothing(
+    run: Running, clock: Clock, who: str, asked: dict[str, str]
+) -> None:
     founded(run)
     run.publish("user:olga", "deals", TEXT, uri="merger", jurisdictions=["EU"])
     run.admin("PUT", "/v1/transfers", rule("EU", "UK", expires_at=clock.ahead(20)))
-    assert run.found("user:ursula", QUESTION) == ["merger"]
-    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, lambda: clock.go_on(21)))  # type: ignore[attr-defined]
-    assert run.found("user:ursula", QUESTION) == []
+    assert run.found(who, QUESTION, **asked) == ["merger"]
+    meanwhile(run, lambda: clock.go_on(21))
+    assert run.found(who, QUESTION, **asked) == []
+
+
+def test_a_rule_that_is_ended_while_an_answer_is_made_shows_nothing(run: Running) -> None:
+    founded(run)
+    run.publish("user:olga", "deals", TEXT, uri="merger")
+    put = run.admin("PUT", "/v1/transfers", rule("EU", "UK"))
+    end = f"/v1/transfers/{put['id']}/withdraw"
+    meanwhile(run, lambda: run.admin("POST", end, {"reason": "Repealed."}))
+    assert run.found("user:ana", QUESTION, destination="UK") == []
+
+
+def meanwhile(run: Running, happens: Callable[[], object]) -> None:
+    """Let something happen while the next question is being embedded: after it was decided, before it is answered."""
+    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, happens))  # type: ignore[attr-defined]
 
 
 class _Slow:
     """The same embedder, while whose work something happens."""
 
-    def __init__(self, embedder: Any, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, embedder: Any, meanwhile: Callable[[], object]) -> None:
         self._embedder, self._meanwhile = embedder, meanwhile
 
     def __getattr__(self, name: str) -> Any:
@@ -391,7 +410,7 @@ def test_a_consent_that_expires_while_an_answer_is_made_shows_nothing(run: Runni
     run.publish("user:olga", "deals", TEXT, uri="merger", jurisdictions=["EU"], consents=["client:TM-1"])
     run.admin("POST", "/v1/consents", consent(expires_at=clock.ahead(20)))
     assert run.found("user:una", QUESTION, purpose="analytics") == ["merger"]
-    run.client.app.state.ports = replace(run.ports, embedder=_Slow(run.ports.embedder, lambda: clock.go_on(21)))  # type: ignore[attr-defined]
+    meanwhile(run, lambda: clock.go_on(21))
     assert run.found("user:una", QUESTION, purpose="analytics") == []
 
 
@@ -472,6 +491,34 @@ def test_nobody_but_administrators_changes_the_registers_and_each_try_is_on_reco
     assert [each["id"] for each in run.admin("GET", "/v1/transfers")["transfers"]] == [rule_id]
     assert run.admin("GET", "/v1/purposes")["purposes"][0]["owner"] == "group:compliance"
     assert run.admin("GET", "/v1/consents") == {"consents": []}
+
+
+def test_no_administrator_opens_anything_to_themselves_by_a_register(run: Running) -> None:
+    founded(run)
+    with_purpose(run)
+    lay_down(run, "EU")
+    run.put_principal("user:mallory", groups=["group:administrators"], jurisdictions=["CH"])
+    bound = {"jurisdictions": ["EU"], "consents": ["client:TM-1"]}
+    run.publish("user:olga", "deals", TEXT, uri="merger", **bound)
+    soon = {"valid_from": "2990-01-01", "expires_at": FAR}
+    for method, path, body in (
+        ("PUT", "/v1/transfers", rule("EU", "CH")),
+        ("PUT", "/v1/transfers", rule("EU", "CH", **soon)),
+        ("PUT", "/v1/jurisdictions/CH", {"title": "Switzerland", "within": ["EU"]}),
+        ("POST", "/v1/consents", consent(jurisdictions=["CH"])),
+    ):
+        refused = run.request(method, path, "user:mallory", json=body)
+        assert (refused.status_code, "open something to yourself" in refused.text) == (403, True), refused.text
+        assert run.found("user:mallory", QUESTION, purpose="analytics") == []
+    for method, path, body in (
+        ("PUT", "/v1/transfers", rule("EU", "UK")),
+        ("PUT", "/v1/jurisdictions/UK", {"title": "United Kingdom", "within": ["EU"]}),
+        ("POST", "/v1/consents", consent()),
+        ("POST", "/v1/consents", consent(client="TM-2", jurisdictions=["CH"])),
+    ):
+        assert run.request(method, path, "user:mallory", json=body).status_code in (200, 201), path
+    run.admin("PUT", "/v1/transfers", rule("EU", "CH"))
+    assert run.found("user:mallory", QUESTION) == ["merger"]
 
 
 def test_every_change_of_the_registers_is_on_record(run: Running) -> None:
