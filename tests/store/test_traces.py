@@ -63,6 +63,14 @@ def test_trace_comes_back_as_it_was_written(engine: Engine, trace: Trace) -> Non
         assert traces.trace(session, TraceId("tr_none")) is None
 
 
+def test_questions_since_an_instant_come_newest_first_and_nothing_else(engine: Engine) -> None:
+    asked = [replace(FULL, id=TraceId(f"tr_{n}"), at=Instant(STARTED_AT + n)) for n in range(500)]
+    keep(engine, *asked, replace(FULL, id=TraceId("tr_read"), kind=TraceKind.READ, at=Instant(STARTED_AT + 600)))
+    with reading(engine) as session:
+        found = list(traces.retrievals(session, since=Instant(STARTED_AT + 10), limit=450))
+    assert found == list(reversed(asked[50:]))
+
+
 def test_trace_is_written_once_under_its_id(engine: Engine) -> None:
     keep(engine, FULL)
     with pytest.raises(IntegrityError):
