@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -9,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.memo import Memo
+from app.domain.recourse import HOUR_MS, RecourseTerms
 from app.operations.prepare import ensure_administrator_key, prepare
-from app.ports import Index, Ports
-from app.settings import Settings
+from app.ports import Index, Ports, TokenVerifier
+from app.settings import OidcSettings, Settings, words
 from app.store.database import open_engine
 
 INDEX_PATIENCE_S = 20.0
@@ -23,6 +26,10 @@ INDEX_PATIENCE_S = 20.0
 
 INDEX_TIMEOUT_S = 30.0
 """How long it then waits for an answer."""
+
+
+_PUBLIC_URL = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+"""Of a server that others rely on for decisions: https, and neither query nor fragment."""
 
 
 @contextmanager
@@ -78,8 +85,27 @@ def open_ports(
                 max_setbacks=settings.ingest.max_setbacks,
                 dead_after_s=settings.ingest.dead_after_s,
             ),
+            policy_approvals=settings.policies.approvals,
+            max_key_days=settings.keys.max_days,
+            public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             source_locations=settings.sources.locations,
+            tokens=token_verifier(settings.oidc),
+            break_glass_minutes=settings.break_glass.max_minutes,
+            recourse=_recourse(settings),
+            webhook_locations=settings.webhooks.locations,
         )
+
+
+def _recourse(settings: Settings) -> RecourseTerms:
+    said = settings.recourse
+    return RecourseTerms(
+        remind_after_ms=int(said.remind_after_hours * HOUR_MS),
+        escalate_after_ms=int(said.escalate_after_hours * HOUR_MS),
+        expire_after_ms=int(said.expire_after_hours * HOUR_MS),
+        max_grant_ms=int(said.max_grant_hours * HOUR_MS),
+        compliance=PrincipalRef(said.compliance) if said.compliance else None,
+        afterwards=PrincipalRef(said.escalate_to),
+    )
 
 
 def initialise(settings: Settings) -> str | None:
@@ -92,6 +118,9 @@ def initialise(settings: Settings) -> str | None:
 
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
+    token_verifier(settings.oidc)
+    if settings.public_url is not None and not _PUBLIC_URL.fullmatch(settings.public_url):
+        raise Invalid("MUNIMENT_PUBLIC_URL is no public address: write it as https://muniment.example.org.")
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)
@@ -107,6 +136,31 @@ def initialise(settings: Settings) -> str | None:
         )
     finally:
         engine.dispose()
+
+
+def token_verifier(settings: OidcSettings) -> TokenVerifier | None:
+    """The verifier of the configured issuer's tokens; None without an issuer. Raises `Invalid`; asks nobody yet."""
+    if settings.issuer is None:
+        return None
+    if not settings.audience:
+        raise Invalid("MUNIMENT_OIDC__ISSUER wants MUNIMENT_OIDC__AUDIENCE: what a token for this server names as aud.")
+    from app.adapters.httpx_issuer import Issuer
+    from app.adapters.joserfc_tokens import ASYMMETRIC, Expected, JoserfcTokens
+
+    return JoserfcTokens(
+        Issuer(url=settings.issuer, jwks_url=settings.jwks_url),
+        Expected(
+            audience=settings.audience,
+            algorithms=frozenset(words(settings.algorithms)) or ASYMMETRIC,
+            leeway_s=settings.leeway_s,
+            subject_claim=settings.subject_claim,
+            namespace=settings.identities,
+            second_factor_acr=frozenset(words(settings.second_factor_acr)),
+            second_factor_amr=frozenset(words(settings.second_factor_amr)),
+        ),
+        refresh_s=settings.refresh_s,
+        max_stale_s=settings.max_stale_s,
+    )
 
 
 def secret(home: Path, name: str) -> bytes:

@@ -11,6 +11,7 @@ from pydantic_settings import (
 )
 
 TOML = "muniment.toml"
+_GROUP = r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
 
 class IndexSettings(BaseModel):
@@ -38,11 +39,24 @@ class IngestSettings(BaseModel):
     dead_after_s: float = Field(default=15.0, ge=1, description="Silence after which a worker is taken for dead.")
 
 
+class KeysSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="How long an API key lives at the most; unset: as long as was said."
+    )
+
+
 class DetectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     presidio: str | None = Field(
         default=None, description="A spaCy model, by name or folder, for presidio to look on with; unset: it does not."
     )
+
+
+def words(stated: tuple[str, ...] | str) -> tuple[str, ...]:
+    """What a setting lists, one by one: a list in the file, commas between in the environment."""
+    listed = stated.split(",") if isinstance(stated, str) else stated
+    return tuple(each.strip() for each in listed if each.strip())
 
 
 class SourcesSettings(BaseModel):
@@ -58,8 +72,64 @@ class SourcesSettings(BaseModel):
     @property
     def locations(self) -> tuple[str, ...]:
         """What `allow` names, one by one."""
-        named = self.allow.split(",") if isinstance(self.allow, str) else self.allow
-        return tuple(each.strip() for each in named if each.strip())
+        return words(self.allow)
+
+
+class OidcSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    issuer: str | None = Field(default=None, description="Whose access tokens are taken; unset: nobody's.")
+    audience: str | None = Field(default=None, description="What `aud` of a token has to name: this server.")
+    jwks_url: str | None = Field(default=None, description="The issuer's keys; unset: where its metadata say.")
+    algorithms: tuple[str, ...] | str = Field(default=(), description="Unset: every asymmetric one.")
+    leeway_s: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
+    subject_claim: str = Field(default="sub", description="The claim that names the person.")
+    identities: str | None = Field(
+        default=None, description="The namespace of /v1/identities that says whom names mean; unset: they are ids here."
+    )
+    second_factor_acr: tuple[str, ...] | str = ()
+    second_factor_amr: tuple[str, ...] | str = "mfa"
+    refresh_s: float = Field(default=300, ge=1, description="After which it is looked whether keys still hold.")
+    max_stale_s: float = Field(default=3600, ge=1, description="How long keys are used while the issuer is down.")
+
+
+class BreakGlassSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_minutes: int = Field(default=60, ge=1, le=1440, description="The longest that a broken glass stays open.")
+
+
+class PolicySettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    approvals: int = Field(
+        default=0, ge=0, le=20, description="Administrators other than its author who approve a policy set first."
+    )
+
+
+class RecourseSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    remind_after_hours: float = Field(default=24, gt=0, description="Until those who decide are reminded, once.")
+    escalate_after_hours: float = Field(default=72, gt=0, description="Until others may decide in their place.")
+    expire_after_hours: float = Field(default=336, gt=0, description="Until a request that nobody decided is over.")
+    max_grant_hours: float = Field(default=720, gt=0, description="The longest that an approval may last.")
+    compliance: str | None = Field(
+        default=None,
+        pattern=_GROUP,
+        description="Who is asked when no rule and no collection says who; unset: group:auditors.",
+    )
+    escalate_to: str = Field(
+        default="group:administrators", pattern=_GROUP, description="Who may decide when nobody did in time."
+    )
+
+
+class WebhooksSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] | str = Field(
+        default=(), description="URLs that webhooks may be at, with what lies below and commas between; unset: none."
+    )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        return words(self.allow)
 
 
 class Settings(BaseSettings):
@@ -79,11 +149,20 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(default=None, min_length=32)
     url: str | None = Field(default=None, description="A running server, for the command line.")
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
+    public_url: str | None = Field(
+        default=None, description="Where others reach this server, as in https://muniment.example.org; for metadata."
+    )
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()
+    keys: KeysSettings = KeysSettings()
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
+    policies: PolicySettings = PolicySettings()
+    oidc: OidcSettings = OidcSettings()
+    break_glass: BreakGlassSettings = BreakGlassSettings()
+    recourse: RecourseSettings = RecourseSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
 
     @classmethod
     def settings_customise_sources(

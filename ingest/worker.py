@@ -30,8 +30,10 @@ from app.bootstrap import new_id, open_ports
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
 from app.domain.instants import Instant
+from app.operations import escalate
 from app.operations.clear import clear_away
 from app.operations.erase import carry_on
+from app.operations.notify import deliver_due
 from app.operations.retain import run_due
 from app.operations.synchronize import restock, synchronize
 from app.ports import Detector, Embedder, Ports
@@ -45,6 +47,7 @@ from ingest.labelling import DETECTORS
 from ingest.ports import Parser
 from ingest.runs import SourceRuns
 from ingest.sandbox import SandboxedParser
+from ingest.web_client import post_to
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ _SYNCHRONIZE_EVERY_S = 1.0
 _BURY_EVERY_S = 2.0
 _CLEAR_EVERY_S = 10.0
 _DISPOSE_EVERY_S = 1.0
+_REMIND_EVERY_S = 2.0
+_TELL_EVERY_S = 2.0
 _READING_AT_ONCE = 2
 _SIGNED_AT_ONCE = 20
 """Texts from before an upgrade, between two looks for work."""
@@ -113,9 +118,13 @@ class Worker:
             Chore(every_s=_BURY_EVERY_S, act=self._bury),
             Chore(every_s=_CLEAR_EVERY_S, act=lambda: clear_away(ports)),
             Chore(every_s=_DISPOSE_EVERY_S, act=self._dispose),
+            Chore(every_s=_REMIND_EVERY_S, act=lambda: escalate.run_due(ports)),
+            Chore(every_s=_TELL_EVERY_S, act=self._tell),
         ]
         self._disposing = ThreadPoolExecutor(1, thread_name_prefix="disposing")
         self._disposed: Future[None] | None = None
+        self._telling = ThreadPoolExecutor(1, thread_name_prefix="telling")
+        self._told: Future[None] | None = None
         steps: list[tuple[str, Step]] = [
             ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch, detectors=detectors)),
             ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
@@ -190,6 +199,22 @@ class Worker:
             run_due(self._ports)
         except Unavailable as error:
             logger.warning("waiting to erase: %s", error.detail)
+
+    def _tell(self) -> None:
+        """Have webhooks told of what is new beside everything else: whoever is told may be slow."""
+        if self._told is not None:
+            if not self._told.done():
+                return
+            failure = self._told.exception()
+            if failure is not None:
+                logger.error("telling webhooks failed, and is tried again", exc_info=failure)
+        self._told = self._telling.submit(self._tell_all)
+
+    def _tell_all(self) -> None:
+        try:
+            deliver_due(self._ports, post_to)
+        except Unavailable as error:
+            logger.warning("waiting to tell webhooks: %s", error.detail)
 
     def _restock(self) -> None:
         if restock(self._ports):

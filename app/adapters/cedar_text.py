@@ -11,6 +11,8 @@ import cedarpy
 
 from app.domain.access import PolicyId
 from app.domain.checks import CheckName, Rule
+from app.domain.obligations import KNOWN_FORMS, duty
+from app.ports import Named
 
 Json = dict[str, Any]
 
@@ -29,6 +31,10 @@ class Written:
     """From 1, in the text's order."""
     position: str
     """Cedar's name for it."""
+    line: int
+    """Where its first word is, from 1."""
+    cedar: str
+    """As it stands in the text, to its semicolon."""
     annotations: Mapping[str, str]
     permits: bool
     template: bool
@@ -57,6 +63,7 @@ class Written:
             code=self.annotations.get("code", self.name),
             escalate_to=self.annotations.get("escalate", ""),
             obligations=self.obligations,
+            cedar=_BLANK.sub("", self.cedar, count=1),
         )
 
 
@@ -66,16 +73,51 @@ def written_in(text: str) -> list[Written]:
     bodies = [(position, body, False) for position, body in parsed["staticPolicies"].items()]
     bodies += [(position, body, True) for position, body in parsed["templates"].items()]
     bodies.sort(key=lambda entry: int(entry[0].removeprefix("policy")))
+    pieces = [piece for piece in _pieces(text) if not _BLANK.fullmatch(piece.text)]
     return [
         Written(
             number=number,
             position=position,
+            line=piece.line,
+            cedar=piece.text,
             annotations={key: value or "" for key, value in body.get("annotations", {}).items()},
             permits=body["effect"] == "permit",
             template=template,
         )
-        for number, (position, body, template) in enumerate(bodies, start=1)
+        for number, ((position, body, template), piece) in enumerate(zip(bodies, pieces, strict=True), start=1)
     ]
+
+
+def named_in(text: str) -> Named:
+    """The words that its policies hold operations and things of other applications against, sorted."""
+    parsed: Json = json.loads(cedarpy.policies_to_json_str(text))
+    conditions = [body.get("conditions", []) for body in parsed["staticPolicies"].values()]
+    return Named(
+        operations=tuple(sorted(set(_compared(conditions, "context", "operation")))),
+        things=tuple(sorted(set(_compared(conditions, "resource", "name")))),
+    )
+
+
+def _compared(conditions: Any, variable: str, attribute: str) -> Iterator[str]:
+    """The texts that an attribute is compared with: by `==`, or by being in a set that is written out."""
+    compared = {".": {"left": {"Var": variable}, "attr": attribute}}
+    left: list[Any] = [conditions]
+    while left:
+        match left.pop():
+            case list(several):
+                left += several
+            case dict(expression):
+                for operator, operands in expression.items():
+                    if operator in ("==", "contains") and compared in (operands["left"], operands["right"]):
+                        yield from _texts(operands["left"])
+                        yield from _texts(operands["right"])
+                left += expression.values()
+
+
+def _texts(expression: Json) -> Iterator[str]:
+    for each in expression.get("Set", [expression]):
+        if isinstance(value := each.get("Value"), str):
+            yield value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +188,14 @@ def annotation_faults(written: Sequence[Written]) -> Iterator[str]:
             yield f"{times} policies are called {name!r}: an @id names one."
     if not any(policy.permits for policy in written):
         yield "No policy permits anything, so nothing would ever be answered."
+
+
+def obligation_faults(written: Sequence[Written]) -> Iterator[str]:
+    """Obligations that nobody here understands. They keep a set from being put in force, and not one in force from
+    deciding: there, whatever carries one is denied."""
+    for policy in written:
+        for unknown in (each for each in policy.obligations if duty(each) is None):
+            yield f"{policy.called} lays on the obligation {unknown!r}, which is none: write {KNOWN_FORMS}."
 
 
 def _faults_of(policy: Written) -> Iterator[str]:

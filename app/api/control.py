@@ -9,8 +9,22 @@ from pydantic.config import JsonDict
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT, problems
-from app.api.wire import NAME, LabelWire, LevelWord, Name, Ref, Storable, Text, Title, Wire, label_out, level_word, refs
+from app.api.wire import (
+    NAME,
+    InstantIn,
+    LabelWire,
+    LevelWord,
+    Name,
+    Ref,
+    Storable,
+    Title,
+    Wire,
+    label_out,
+    level_word,
+    refs,
+)
 from app.domain.access import Collection, PrincipalRef, Profile, Purpose
+from app.domain.instants import iso
 from app.domain.labels import Level
 from app.operations import read, register
 
@@ -18,6 +32,7 @@ routes = APIRouter(tags=["control plane"], responses=ASKED)
 
 Kind = Literal["user", "group", "assistant"]
 Group = Annotated[str, StringConstraints(pattern=r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140)]
+Owner = Annotated[str, StringConstraints(pattern=r"^(user|group):[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140)]
 Id = Annotated[str, Path(pattern=NAME, max_length=128)]
 
 
@@ -33,7 +48,15 @@ _PRINCIPAL: JsonDict = {
     "may_assert": False,
     "team": "legal",
 }
-_PURPOSE: JsonDict = {"title": "Customer support", "description": "Answering a member who calls or writes."}
+_PURPOSE: JsonDict = {
+    "title": "Analysis with a partner",
+    "description": "Preparing, sharing or studying a customer dataset together with a partner.",
+    "owner": "group:compliance",
+    "legal_basis": "Consent of the client (Article 6(1)(a) GDPR)",
+    "categories": [],
+    "consent_required": True,
+    "review_by": "2027-06-30T00:00:00Z",
+}
 
 
 class PrincipalBody(Wire):
@@ -62,20 +85,29 @@ class PrincipalsOut(BaseModel):
     principals: list[PrincipalOut]
 
 
-class KeyOut(BaseModel):
-    id: str
-    key: str = Field(description="Shown this once; only its digest is kept.")
-
-
 class PurposeBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": _PURPOSE})
     title: Title
     description: Annotated[str, StringConstraints(max_length=5000), Storable] = ""
+    owner: Owner | None = Field(default=None, description="Answers for it: keeps its consents, waives its rules.")
+    legal_basis: Title | None = None
+    categories: Annotated[list[Name], Field(max_length=50)] | None = Field(
+        default=None, description="What it was registered for. Null: that is not laid down, so any."
+    )
+    consent_required: bool = Field(default=False, description="Whose data it is about has to have consented.")
+    review_by: InstantIn | None = None
 
 
-class PurposeOut(PurposeBody):
-    model_config = ConfigDict(json_schema_extra={"example": {"id": "customer-support", **_PURPOSE}})
+class PurposeOut(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"example": {"id": "partner-analytics", **_PURPOSE}})
     id: str
+    title: str
+    description: str
+    owner: str | None
+    legal_basis: str | None
+    categories: list[str] | None
+    consent_required: bool
+    review_by: str | None
 
 
 class PurposesOut(BaseModel):
@@ -159,37 +191,39 @@ def get_principals(asking: Asking, ports: PortsOf) -> PrincipalsOut:
     return PrincipalsOut(principals=[_principal(each) for each in register.principals(ports, asking)])
 
 
-@routes.post("/v1/principals/{kind}/{id}/keys", status_code=201, summary="Issue an API key", responses=problems(404))
-def post_key(kind: Kind, id: Id, asking: Asking, ports: PortsOf, response: Response) -> KeyOut:
-    issued = register.issue_key(ports, asking, PrincipalRef(f"{kind}:{id}"))
-    response.headers["Cache-Control"] = "no-store"
-    return KeyOut(id=issued.id, key=issued.key)
-
-
-@routes.delete(
-    "/v1/principals/{kind}/{id}/keys/{key_id}",
-    status_code=204,
-    summary="Revoke a key, at once",
-    responses=problems(404),
-    response_class=Response,
-)
-def delete_key(kind: Kind, id: Id, key_id: Text, asking: Asking, ports: PortsOf) -> Response:
-    register.revoke_key(ports, asking, PrincipalRef(f"{kind}:{id}"), key_id)
-    return Response(status_code=204)
-
-
 @routes.put("/v1/purposes/{id}", summary="Register a purpose", responses=SENT)
 def put_purpose(id: Id, body: PurposeBody, asking: Asking, ports: PortsOf) -> PurposeOut:
-    register.put_purpose(ports, asking, Purpose(id=id, title=body.title, description=body.description))
-    return PurposeOut(id=id, title=body.title, description=body.description)
+    """For administrators. Holds from the next question on."""
+    purpose = Purpose(
+        id=id,
+        title=body.title,
+        description=body.description,
+        owner=PrincipalRef(body.owner) if body.owner is not None else None,
+        legal_basis=body.legal_basis,
+        categories=frozenset(body.categories) if body.categories is not None else None,
+        consent_required=body.consent_required,
+        review_by=body.review_by,
+    )
+    register.put_purpose(ports, asking, purpose)
+    return _purpose(purpose)
 
 
 @routes.get("/v1/purposes", summary="The registered purposes")
 def get_purposes(asking: Asking, ports: PortsOf) -> PurposesOut:
-    found = register.purposes(ports, asking)
-    return PurposesOut(
-        purposes=[PurposeOut(id=each.id, title=each.title, description=each.description) for each in found]
-    )
+    return PurposesOut(purposes=[_purpose(each) for each in register.purposes(ports, asking)])
+
+
+@routes.delete(
+    "/v1/purposes/{id}",
+    status_code=204,
+    summary="End a purpose",
+    responses=problems(404),
+    response_class=Response,
+)
+def delete_purpose(id: Id, asking: Asking, ports: PortsOf) -> Response:
+    """For administrators. From the next question on nothing is asked for it; what is bound to it alone stays closed."""
+    register.end_purpose(ports, asking, id)
+    return Response(status_code=204)
 
 
 @routes.put("/v1/collections/{name}", summary="Let a collection be so from now on", responses=SENT)
@@ -232,6 +266,19 @@ def _principal(profile: Profile) -> PrincipalOut:
         active=profile.active,
         may_assert=profile.may_assert,
         team=profile.team,
+    )
+
+
+def _purpose(purpose: Purpose) -> PurposeOut:
+    return PurposeOut(
+        id=purpose.id,
+        title=purpose.title,
+        description=purpose.description,
+        owner=purpose.owner,
+        legal_basis=purpose.legal_basis,
+        categories=sorted(purpose.categories) if purpose.categories is not None else None,
+        consent_required=purpose.consent_required,
+        review_by=iso(purpose.review_by) if purpose.review_by is not None else None,
     )
 
 

@@ -8,7 +8,9 @@ from fastapi.security import HTTPBearer
 from app.operations.identify import Credentials
 
 _bearer = HTTPBearer(
-    auto_error=False, description="An API key (`mun_...`), of a person, an assistant or an administrator."
+    auto_error=False,
+    description="An API key (`mun_...`) of a person, an assistant or an administrator; or a JWT access token "
+    "(RFC 9068) of the configured issuer, whose `act` names the assistants that act for its subject.",
 )
 
 
@@ -31,7 +33,10 @@ def _with_scheme(
     _: Annotated[object, Security(_bearer)],
     __: Annotated[
         str | None,
-        Header(alias="Muniment-Subject-Token", description="An assistant's: the key of the person it acts for."),
+        Header(
+            alias="Muniment-Subject-Token",
+            description="An assistant's: the key or the access token of the person it acts for.",
+        ),
     ] = None,
     ___: Annotated[
         str | None,

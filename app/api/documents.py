@@ -63,6 +63,7 @@ _EXTENSIONS = {
 }
 
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2000), Storable]
+ConsentName = Annotated[str, StringConstraints(pattern=r"^(client:)?[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=135)]
 Attribute = Annotated[str, StringConstraints(max_length=500), Storable]
 Attributes = Annotated[
     list[Attribute],
@@ -102,7 +103,11 @@ class MetadataIn(Wire):
     denied: list[Ref] = Field(default_factory=list, max_length=1000)
     jurisdictions: list[Name] = Field(default_factory=list, max_length=300)
     purposes: list[Name] = Field(default_factory=list, max_length=300)
-    consents: list[Name] = Field(default_factory=list, max_length=300)
+    consents: list[ConsentName] = Field(
+        default_factory=list,
+        max_length=300,
+        description="What opens it beyond its jurisdictions: others, or client:NAME by that one's consent.",
+    )
     valid_from: InstantIn | None = None
     valid_to: InstantIn | None = None
     review_by: InstantIn | None = None
@@ -177,7 +182,7 @@ class AmendmentIn(Wire):
     denied: list[Ref] | None = Field(default=None, max_length=1000)
     jurisdictions: list[Name] | None = Field(default=None, max_length=300)
     purposes: list[Name] | None = Field(default=None, max_length=300)
-    consents: list[Name] | None = Field(default=None, max_length=300)
+    consents: list[ConsentName] | None = Field(default=None, max_length=300)
     valid_from: InstantIn | None = None
     valid_to: InstantIn | None = None
     review_by: InstantIn | None = None

@@ -35,12 +35,23 @@ class ReopenedOut(BaseModel):
     source: VersionOut
 
 
+class LinkOut(BaseModel):
+    """An escalation that a trace is part of: of the same question, asked at first and again."""
+
+    escalation: str
+    state: str
+    grant: str | None
+    first: str | None
+    again: list[str]
+
+
 class TraceOut(BaseModel):
     id: str
     at: str
     kind: str
     subject: str
-    actor: str | None
+    actor: str | None = Field(description="The assistant that sent the request for the subject.")
+    actors: list[str] = Field(description="The whole chain of assistants, whoever sent the request first.")
     proof: str
     outcome: str
     request: dict[str, Any] = Field(description="`query` is null to everybody but the one who asked.")
@@ -48,6 +59,7 @@ class TraceOut(BaseModel):
     grounds: dict[str, Any] | None = Field(
         description="For auditors: what the decision rested on, and what was dropped."
     )
+    links: list[LinkOut] = Field(description="Of a trace by its id: what became of it with people.")
 
 
 class TracesOut(BaseModel):
@@ -103,10 +115,15 @@ def _trace(reviewed: review.Reviewed) -> TraceOut:
         at=iso(trace.at),
         kind=trace.kind,
         subject=trace.subject,
-        actor=trace.actor,
+        actor=trace.actors[0] if trace.actors else None,
+        actors=list(trace.actors),
         proof=trace.proof,
         outcome=trace.outcome,
         request=dict(trace.request),
         response=dict(trace.response),
         grounds=dict(trace.grounds) if reviewed.audited else None,
+        links=[
+            LinkOut(escalation=each.id, state=each.state, grant=each.grant, first=each.trace, again=list(each.repeats))
+            for each in reviewed.escalations
+        ],
     )

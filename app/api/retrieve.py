@@ -1,6 +1,6 @@
 """POST /v1/retrieve."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -142,11 +142,12 @@ class CheckOut(BaseModel):
 
 
 class RecourseOut(BaseModel):
-    kind: Literal["request-access"]
-    collection: str
+    kind: Literal["request-access", "override", "ask"]
+    collection: str | None
     title: str
     owner: str
     href: str
+    body: dict[str, str | bool] = Field(description="What to post there, with a `reason` of one's own.")
 
 
 class CostOut(BaseModel):
@@ -212,6 +213,7 @@ _ANSWER: JsonDict = {
             "title": "Contracts with partners",
             "owner": "group:legal",
             "href": "/v1/escalations",
+            "body": {"kind": "request-access", "collection": "contracts", "purpose": "customer-support"},
         }
     ],
     "usage": {
@@ -242,7 +244,7 @@ class AnswerOut(BaseModel):
 def post_retrieve(body: RetrieveBody, asking: Asking, ports: PortsOf) -> AnswerOut:
     """Passages that the principal may read now for this purpose, each with an exact citation, and every governance
     check that was applied. A question that a policy forbids as a whole is answered with 200 and `blocked`."""
-    return _answer(retrieve(ports, asking, body.domain()))
+    return answer_out(retrieve(ports, asking, body.domain()))
 
 
 def citation_out(citation: Citation) -> CitationOut:
@@ -288,7 +290,7 @@ def _passage(passage: Passage) -> PassageOut:
     )
 
 
-def _answer(answer: Answer) -> AnswerOut:
+def answer_out(answer: Answer) -> AnswerOut:
     return AnswerOut(
         trace_id=answer.trace_id,
         outcome=answer.outcome.value,
@@ -308,11 +310,12 @@ def _answer(answer: Answer) -> AnswerOut:
         ],
         recourse=[
             RecourseOut(
-                kind="request-access",
+                kind=cast(Literal["request-access", "override", "ask"], each.kind.value),
                 collection=each.collection,
                 title=each.title,
                 owner=", ".join(each.owners),
                 href="/v1/escalations",
+                body=dict(each.body),
             )
             for each in answer.recourse
         ],

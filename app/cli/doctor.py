@@ -20,11 +20,13 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
+from app.adapters.httpx_issuer import Issuer
 from app.adapters.index_process import ProcessIndex
 from app.adapters.local_embedder import LocalEmbedder
+from app.bootstrap import token_verifier
 from app.cli.connect import load_settings
 from app.cli.console import Failed, out, say, say_json, table, word
-from app.domain.errors import MunimentError
+from app.domain.errors import Invalid, MunimentError
 from app.settings import TOML, Settings
 from app.store import database, registry
 from app.watch import Held, held
@@ -73,6 +75,9 @@ def configured(settings: Settings) -> dict[str, str]:
         "MUNIMENT_SOURCES__SCHEDULED": "yes" if settings.sources.scheduled else "no",
         "MUNIMENT_DETECTION__PRESIDIO": settings.detection.presidio or "not set",
         **{f"MUNIMENT_INGEST__{name.upper()}": str(value) for name, value in settings.ingest.model_dump().items()},
+        "MUNIMENT_OIDC__ISSUER": settings.oidc.issuer or "not set",
+        "MUNIMENT_OIDC__AUDIENCE": settings.oidc.audience or "not set",
+        "MUNIMENT_BREAK_GLASS__MAX_MINUTES": str(settings.break_glass.max_minutes),
         "MUNIMENT_ADMIN_KEY": _MASKED if settings.admin_key else "not set",
         "MUNIMENT_URL": _without_secrets(settings.url) if settings.url else "not set",
         "MUNIMENT_KEY": _MASKED if settings.key else "not set",
@@ -87,6 +92,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.home)
     yield _secrets(settings.home)
     yield from _database_and_policies(settings)
+    yield from _issuer(settings)
     yield _index(settings, serving=serving)
     yield _model(settings)
     yield _sandbox()
@@ -94,6 +100,23 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _git()
     yield _server_here(settings.home, serving=serving)
     yield from _server_there(settings)
+
+
+def _issuer(settings: Settings) -> Iterator[Finding]:
+    """Whether tokens can be verified: the issuer's keys are fetched, as for the first token."""
+    if settings.oidc.issuer is None:
+        return
+    part = "token issuer"
+    try:
+        token_verifier(settings.oidc)
+        keys = Issuer(url=settings.oidc.issuer, jwks_url=settings.oidc.jwks_url).fetch_keys()
+    except Invalid as error:
+        yield Finding(part=part, state="wrong", detail=error.detail, mend="Correct the setting.")
+    except MunimentError as error:
+        mend = "Start the issuer, or correct MUNIMENT_OIDC__ISSUER. Meanwhile, tokens are refused."
+        yield Finding(part=part, state="wrong", detail=error.detail, mend=mend)
+    else:
+        yield Finding(part=part, state="ok", detail=f"It publishes {len(keys)} key{'' if len(keys) == 1 else 's'}.")
 
 
 def _misspelt(environment: Iterable[str]) -> Iterator[Finding]:

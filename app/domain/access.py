@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.labels import Label, Level
+from app.domain.stated import NOTHING_STATED, Stated
 
 PrincipalRef = NewType("PrincipalRef", str)
 """`user:ana`, `group:legal` or `assistant:hr-bot`."""
@@ -23,7 +24,9 @@ PolicyId = NewType("PolicyId", str)
 ALL_STAFF = PrincipalRef("group:all-staff")
 ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
-BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS)
+PROVISIONERS = PrincipalRef("group:provisioners")
+ENFORCEMENT_POINTS = PrincipalRef("group:enforcement-points")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS, ENFORCEMENT_POINTS)
 NOBODY = PrincipalRef("group:-")
 """The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
 The owners' names instead would stay readers when others become owners."""
@@ -73,6 +76,8 @@ class Party:
 
     profile: Profile
     groups: frozenset[PrincipalRef]
+    within: frozenset[str] = frozenset()
+    """The jurisdictions that it is in: those of its profile, and what contains them."""
     receives: frozenset[str] = frozenset()
     """The jurisdictions whose data may be used where the party is: those it is in, and those that a transfer rule
     opens to one of them."""
@@ -100,6 +105,36 @@ class Scope:
     actions: frozenset["Action"] = frozenset()
     collections: frozenset[str] = frozenset()
 
+    def __bool__(self) -> bool:
+        """Whether it limits anything."""
+        return bool(self.actions or self.collections)
+
+    def covers(self, action: "Action", collection: str | None) -> bool:
+        """Whether that may be done in that collection; None is the institution as a whole, of which a credential that
+        is limited to collections may ask questions and nothing else."""
+        if self.actions and action not in self.actions:
+            return False
+        if not self.collections:
+            return True
+        return action is Action.ASK if collection is None else collection in self.collections
+
+    def within(self, other: "Scope") -> bool:
+        """Whether whatever this covers, the other does too."""
+        return _within(self.actions, other.actions) and _within(self.collections, other.collections)
+
+    @property
+    def words(self) -> str:
+        """What it is limited to, as a part of a sentence."""
+        kinds = (("actions", self.actions), ("collections", self.collections))
+        return " and ".join(f"the {kind} {', '.join(sorted(names))}" for kind, names in kinds if names)
+
+
+def _within(some: frozenset[Any], others: frozenset[Any]) -> bool:
+    return not others or (bool(some) and some <= others)
+
+
+UNLIMITED = Scope()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -120,8 +155,22 @@ class Principal:
         return self.actors[0] if self.actors else None
 
     @property
+    def acting(self) -> tuple[PrincipalRef, ...]:
+        """The references of the actors, sender first."""
+        return tuple(actor.ref for actor in self.actors)
+
+    @property
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
+
+    def may_use(self, action: "Action", collection: str | None = None) -> bool:
+        """Whether the credentials that were sent are good for that; None is the institution as a whole."""
+        return all(scope.covers(action, collection) for scope in self.scopes)
+
+    @property
+    def limits(self) -> str:
+        """What the credentials are limited to, as a part of a sentence; empty if they are not."""
+        return ", and to ".join(sorted(scope.words for scope in self.scopes))
 
 
 class Action(StrEnum):
@@ -141,6 +190,14 @@ class Action(StrEnum):
     """Principals, keys, purposes, collections, policies; over the institution."""
     AUDIT = "audit"
     """Other people's traces; over the institution."""
+    BREAK_GLASS = "break-glass"
+    """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
+    PROVISION = "provision"
+    """Users and groups, as another directory has them (SCIM); over the institution."""
+    EVALUATE = "evaluate"
+    """What others may do, asked on behalf of an application that enforces it; over the institution."""
+    USE = "use"
+    """An operation of another application; over a thing of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +207,14 @@ class Purpose:
     id: str
     title: str
     description: str
+    owner: PrincipalRef | None = None
+    """The user or group that answers for it: keeps its consents, and is asked to waive its rules."""
+    legal_basis: str | None = None
+    categories: frozenset[str] | None = None
+    """What it was registered for; None if nobody laid that down."""
+    consent_required: bool = False
+    """Of whomever the data is about."""
+    review_by: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +245,8 @@ class Boundary:
     jurisdictions: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     consents: frozenset[str] = frozenset()
-    """Jurisdictions that a recorded consent opens beyond `jurisdictions`."""
+    """What opens it beyond `jurisdictions`: further jurisdictions, or clients (`client:NAME`), where and for what a
+    consent of theirs is in force."""
 
     def canonical(self) -> str:
         """Equal boundaries give equal text: the key of interning."""
@@ -242,6 +308,15 @@ DENIED = Ruling(allowed=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What a grant in force obliges to: on passages of a collection that it opened, or on the whole answer."""
+
+    obligation: str
+    collection: str | None
+    """None: whatever it is from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What grants and registers say of a question at this instant. Being part of the question, it is never stale."""
 
@@ -249,14 +324,18 @@ class Terms:
     """Collections that a grant in force opens to the subject for this purpose."""
     waived: frozenset[str] = frozenset()
     """Codes of rules that a grant in force waives for this subject, purpose, client and destination."""
+    owed: frozenset[Owed] = frozenset()
+    """What these grants oblige to, beside the policies."""
     consents: frozenset[str] = frozenset()
-    """What boundaries may name among their `consents` and is in force for this purpose where the subject is."""
+    """Of the clients that boundaries name among their `consents`, as they name them (`client:NAME`): those whose
+    consent to this purpose is in force where the subject is, and every actor that is limited to jurisdictions."""
     consent_needed: bool = False
     """The purpose wants the consent of whomever the data is about."""
     consented: bool = False
-    """A consent of the stated client to this purpose is in force."""
+    """A consent of the stated client to this purpose is in force at the destination; if none was stated, where the
+    subject is."""
     transferable: bool = True
-    """Where the answer will be used, data may go from where the subject is; so too if nothing was stated."""
+    """All that may be used where the subject is may be used in the stated destination; so too if none was stated."""
     purpose_categories: frozenset[str] | None = None
     """The categories that the purpose was registered for; None if it was registered without saying."""
 
@@ -285,12 +364,44 @@ class Grant:
     ends: Instant
     because: str
     """The escalation that it answers, or the ticket that the glass was broken for."""
+    reason: str = ""
+    """In the words of whoever gave or took it."""
     granted_by: PrincipalRef
 
 
 class GrantKind(StrEnum):
     ESCALATION = "escalation"
     BREAK_GLASS = "break-glass"
+    """INVARIANT: good only for who proves to be its subject with a second factor, as it was taken (`holds_for`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenGlass:
+    """A grant that somebody took, and who ended it before its time."""
+
+    grant: Grant
+    ended_at: Instant | None
+    ended_by: PrincipalRef | None
+
+    def is_open(self, now: Instant) -> bool:
+        return self.ended_at is None and self.grant.begins <= now < self.grant.ends
+
+
+def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
+    """Whether a grant of the principal's subject is in force for it now."""
+    strong = grant.kind is not GrantKind.BREAK_GLASS or principal.second_factor
+    return strong and grant.begins <= now < grant.ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An operation of another application, and what that says of it. Nothing here is known to the directory."""
+
+    operation: str
+    of_operation: Stated = NOTHING_STATED
+    of_subject: Stated = NOTHING_STATED
+    of_request: Stated = NOTHING_STATED
+    """Of the circumstances: the time there, the address, the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +417,8 @@ class Question:
     destination: str | None = None
     """The jurisdiction where the answer will be used, if that was stated."""
     terms: Terms = Terms()
+    use: Use | None = None
+    """What is to be done, if the action is `use`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

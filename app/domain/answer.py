@@ -9,6 +9,7 @@ from app.domain.checks import Check
 from app.domain.citation import Passage
 from app.domain.instants import Instant
 from app.domain.labels import Label
+from app.domain.recourse import EscalationId, EscalationKind
 from app.domain.trace import Outcome, TraceId
 
 
@@ -38,15 +39,28 @@ class Query:
     mode: Mode = Mode.HYBRID
     workflow: str | None = None
     decision: str | None = None
+    again: "Again | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A question that is asked again: what it was escalated by, and the trace of its first answer."""
+
+    escalation: EscalationId
+    first: TraceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recourse:
-    """A way forward: a collection that may be known of, and whom to ask for access to it."""
+    """A way forward: what may be asked of people, and of whom. What is asked for is a collection that may be known of,
+    or else a decision about the question itself."""
 
-    collection: str
+    kind: EscalationKind
+    collection: str | None = None
     title: str
     owners: tuple[PrincipalRef, ...]
+    body: Mapping[str, str | bool]
+    """What to send as an escalation, with a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,27 @@
 """Governance checks: what was applied to an answer, in order, in words that give nothing away."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from app.domain.access import Grant, Kind, Obligation, PolicyId, Principal, Proof, Ruling
+from app.domain.access import (
+    Action,
+    Grant,
+    GrantKind,
+    Kind,
+    Obligation,
+    Party,
+    PolicyId,
+    Principal,
+    PrincipalRef,
+    Profile,
+    Proof,
+    Ruling,
+)
 from app.domain.citation import Flag, Passage
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
+from app.domain.obligations import duty
 
 
 class CheckName(StrEnum):
@@ -62,6 +76,15 @@ class Rule:
     escalate_to: str = ""
     """Of a forbid that a person may waive: a group, or `owner`. Empty: nobody may."""
     obligations: tuple[str, ...] = ()
+    cedar: str = field(default="", compare=False, repr=False)
+    """As its author wrote it."""
+
+    @property
+    def turns_to(self) -> tuple[PrincipalRef, ...]:
+        """The groups that it counts on: who may waive it, and who is told."""
+        told = [understood.group for each in self.obligations if (understood := duty(each)) and understood.group]
+        waives = [PrincipalRef(self.escalate_to)] if self.escalate_to.startswith("group:") else []
+        return (*waives, *told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +96,8 @@ class Asked:
     known_at: Instant | None
     ahead: bool = False
     """`valid_at` is still to come."""
+    categories: frozenset[str] | None = None
+    """What the purpose was registered for, if that is laid down."""
 
 
 def applied(
@@ -100,11 +125,14 @@ def applied(
         said = " ".join([reason, *widened.get(name, ())])
         return Check(check=name, outcome=outcome, reason=said, policies=_of(rules, name, decided_by))
 
-    subject, actor = principal.subject.profile, principal.actor.profile if principal.actor else None
-    parties = [subject] if actor is None else [subject, actor]
+    subject, actors = principal.subject.profile, [actor.profile for actor in principal.actors]
+    parties = [subject, *actors]
     ceiling = min(party.clearance for party in parties)
     categories = frozenset.intersection(*(party.categories for party in parties))
-    bound = [party for party in parties if party.jurisdictions or party.kind is Kind.USER]
+    limited = [actor for actor in actors if actor.collections]
+    placed = [principal.subject, *principal.actors]
+    bound = [party for party in placed if party.profile.jurisdictions or party.kind is Kind.USER]
+    broken = any(grant.kind is GrantKind.BREAK_GLASS for grant in grants)
     shown = f"; what is shown is {label.level.word}" if label else ""
     integrity = (
         Check(
@@ -128,27 +156,35 @@ def applied(
             if asked.purpose
             else "No purpose was stated: only what is open to any purpose was searched.",
         ),
-        check(CheckName.TOOL, False, "Retrieval is allowed to this principal over this interface."),
         check(
-            CheckName.BOUNDARY,
-            True,
-            f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
-            "and that do not deny it"
-            + (f", in the collections that {actor.ref} may use." if actor and actor.collections else "."),
+            CheckName.TOOL,
+            bool(principal.scopes),
+            "Retrieval is allowed to this principal over this interface"
+            + (f", with credentials that are limited to {principal.limits}." if principal.scopes else "."),
+        ),
+        replace(
+            check(
+                CheckName.BOUNDARY,
+                True,
+                f"Only documents whose readers or owners include {subject.ref}, directly or through groups, "
+                "and that do not deny it"
+                + (f", in the collections that {_all_of(limited)} may use." if limited else "."),
+            ),
+            outcome=CheckOutcome.WARNED if broken else CheckOutcome.NARROWED,
         ),
         check(
             CheckName.CLEARANCE,
             ceiling < max(Level),
             f"Cleared up to {ceiling.word}"
             + (f", for {', '.join(sorted(categories))}" if categories else ", for no special category")
-            + (" (the lower of subject and actor)" if actor else "")
+            + (f" (the lowest of {_all_of(parties)})" if len(actors) > 1 else _OF_BOTH if actors else "")
             + f"{shown}.",
         ),
         check(
             CheckName.JURISDICTION,
             bool(bound),
             "Documents bound to jurisdictions are searched only where "
-            + " and ".join(f"{party.ref} ({', '.join(sorted(party.jurisdictions)) or 'none'})" for party in bound)
+            + " and ".join(f"{party.ref} ({_whereabouts(party)})" for party in bound)
             + " may use them, or a consent covers it."
             if bound
             else "No limit of jurisdiction applies to this principal.",
@@ -163,8 +199,19 @@ def applied(
         ),
         integrity,
         authority,
-        personal_data,
+        _as_registered(personal_data, asked, _of(rules, CheckName.PERSONAL_DATA, decided_by)),
     )
+
+
+def _opened(grant: Grant) -> str:
+    """What a grant opens; in words that nobody takes for everyday ones if the subject took it itself."""
+    opened = ", ".join(sorted(grant.collections))
+    if grant.kind is GrantKind.BREAK_GLASS:
+        ticket = f"(ticket {grant.because})"
+        return (
+            f"The glass is broken {ticket}: {opened} is open to {grant.subject} until {iso(grant.ends)} at the latest."
+        )
+    return f"A grant opens {opened} until {iso(grant.ends)}."
 
 
 def _widened(rules: Sequence[Rule], grants: Sequence[Grant]) -> dict[CheckName, list[str]]:
@@ -172,13 +219,26 @@ def _widened(rules: Sequence[Rule], grants: Sequence[Grant]) -> dict[CheckName, 
     said: dict[CheckName, list[str]] = {}
     for grant in grants:
         if grant.collections:
-            sentence = f"A grant opens {', '.join(sorted(grant.collections))} until {iso(grant.ends)}."
-            said.setdefault(CheckName.BOUNDARY, []).append(sentence)
+            said.setdefault(CheckName.BOUNDARY, []).append(_opened(grant))
         for rule in rules:
             if rule.escalate_to and rule.code in grant.waives:
                 sentence = f"A grant waives {rule.code} for this question until {iso(grant.ends)}."
                 said.setdefault(rule.check or CheckName.TOOL, []).append(sentence)
     return said
+
+
+def _as_registered(personal_data: Check, asked: Asked, policies: tuple[PolicyId, ...]) -> Check:
+    """The check with what the question's purpose was registered for, which limits what was searched."""
+    policies = tuple(dict.fromkeys((*personal_data.policies, *policies)))
+    if asked.categories is None:
+        return replace(personal_data, policies=policies)
+    limit = (
+        f"{asked.purpose} was registered for {', '.join(sorted(asked.categories)) or 'no special category'}: "
+        "beyond that, only what is bound to this purpose was searched."
+    )
+    passed = personal_data.outcome is CheckOutcome.PASS
+    outcome = CheckOutcome.NARROWED if passed else personal_data.outcome
+    return replace(personal_data, outcome=outcome, reason=f"{personal_data.reason} {limit}", policies=policies)
 
 
 def personal_data(passages: Sequence[Passage], obligations: Sequence[Obligation], label: Label | None) -> Check:
@@ -248,7 +308,9 @@ def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tupl
         Check(
             check=CheckName.TOOL,
             outcome=CheckOutcome.BLOCKED,
-            reason="No policy allows this principal to ask over this interface. Ask an administrator.",
+            reason="No policy allows this principal to ask over this interface. Ask an administrator."
+            if principal.may_use(Action.ASK)
+            else f"The credentials are limited to {principal.limits}, and a question takes ask.",
         ),
     )
     if any(check.check is CheckName.IDENTITY for check in named):
@@ -268,14 +330,35 @@ def _refused(rule: Rule, *, escalated: bool) -> Check:
     )
 
 
-_WAIVERS = {"owner": "the owner of the collection"}
+_WAIVERS = {"owner": "the owner of the purpose"}
 
 
 def _who(principal: Principal) -> str:
-    if principal.actor is None:
-        return f"{principal.subject.ref}, proven by its own key."
+    """The subject, how it is known, and the whole chain, from whoever acts for it to whoever sent the request."""
     how = "proven by its own credential" if principal.proof is Proof.PROVEN else "asserted by the assistant, not proven"
-    return f"{principal.subject.ref} ({how}), through {principal.actor.ref}."
+    how += " and a second factor" if principal.second_factor else ""
+    if not principal.actors:
+        return f"{principal.subject.ref}, {how}."
+    through = ", through ".join(reversed(principal.acting))
+    return f"{principal.subject.ref} ({how}), through {through}."
+
+
+_OF_BOTH = " (the lower of subject and actor)"
+
+
+def _all_of(parties: Sequence[Profile]) -> str:
+    return " and ".join(party.ref for party in parties)
+
+
+def _whereabouts(party: Party) -> str:
+    """Where it is, and what transfer rules open there."""
+    opened = sorted(party.receives - party.within - party.profile.jurisdictions)
+    around = sorted(party.within - party.profile.jurisdictions)
+    return (
+        (", ".join(sorted(party.profile.jurisdictions)) or "none")
+        + (f", within {', '.join(around)}" if around else "")
+        + (f"; by transfer rules also data of {', '.join(opened)}" if opened else "")
+    )
 
 
 def _of(rules: Sequence[Rule], name: CheckName, decided_by: frozenset[PolicyId]) -> tuple[PolicyId, ...]:

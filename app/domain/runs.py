@@ -56,10 +56,10 @@ class ItemOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registrant:
-    """In whose name a source's runs act: whoever registered it, through an assistant if that is how they asked."""
+    """In whose name a source's runs act: whoever registered it, through assistants if that is how they asked."""
 
     subject: PrincipalRef
-    actor: PrincipalRef | None = None
+    actors: tuple[PrincipalRef, ...] = ()
     proof: Proof = Proof.PROVEN
 
 

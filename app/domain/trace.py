@@ -27,6 +27,10 @@ class TraceKind(StrEnum):
     CHANGE = "change"
     """Something was written: by whom, what, in which request."""
     REFUSAL = "refusal"
+    BREAK_GLASS = "break-glass"
+    """Somebody opened collections to themselves in an emergency, or that was ended."""
+    DECISION = "decision"
+    """An application asked what somebody may do, and enforces the answer itself."""
 
 
 Account = Mapping[str, Any]
@@ -41,7 +45,8 @@ class Trace:
     at: Instant
     kind: TraceKind
     subject: PrincipalRef
-    actor: PrincipalRef | None
+    actors: tuple[PrincipalRef, ...]
+    """The whole chain that acted for the subject, whoever sent the request first."""
     proof: Proof
     outcome: str
     request: Account

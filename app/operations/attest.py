@@ -1,19 +1,20 @@
 """The last step before anything leaves: it is on record."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.domain.access import Principal, Reach
-from app.domain.answer import Answer, Query
+from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
-from app.domain.trace import Trace, TraceId, TraceKind
+from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
-from app.store import traces
+from app.store import escalations, traces
 from app.store.database import reading, writing
 
 
@@ -36,18 +37,41 @@ def attest(
         at=standing.now,
         kind=TraceKind.RETRIEVE,
         subject=standing.principal.subject.ref,
-        actor=standing.principal.actor.ref if standing.principal.actor else None,
+        actors=standing.principal.acting,
         proof=standing.principal.proof,
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(reach, drops),
+        grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
         notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
+        if query.again is not None:
+            escalations.add_repeat(session, query.again.escalation, trace.id)
     return answer
+
+
+def attest_decisions(
+    ports: Ports, standing: Standing, *, request: Account, response: Account, grounds: Account
+) -> TraceId:
+    """Put on record what was decided for an application that enforces it, and say under which id."""
+    trace = Trace(
+        id=TraceId(f"tr_{ports.new_id()}"),
+        at=standing.now,
+        kind=TraceKind.DECISION,
+        subject=standing.principal.subject.ref,
+        actors=standing.principal.acting,
+        proof=standing.principal.proof,
+        outcome="answered",
+        request=request,
+        response=response,
+        grounds={"epochs": asdict(standing.epochs), **grounds},
+    )
+    with writing(ports.engine) as session:
+        traces.add_trace(session, trace)
+    return trace.id
 
 
 def record(
@@ -81,7 +105,7 @@ def record_with(
         at=ports.now(),
         kind=kind,
         subject=principal.subject.ref,
-        actor=principal.actor.ref if principal.actor else None,
+        actors=principal.acting,
         proof=principal.proof,
         outcome=outcome,
         request=request,
@@ -107,7 +131,28 @@ def _asked(query: Query) -> dict[str, Any]:
         "mode": query.mode,
         "workflow": query.workflow,
         "decision": query.decision,
-    }
+    } | ({"escalation": query.again.escalation, "asked_before": query.again.first} if query.again else {})
+
+
+def asked_in(trace: Trace) -> Query:
+    """The question that a trace of `retrieve` is of."""
+    request = trace.request
+    collections = request["collections"]
+    return Query(
+        text=request["query"],
+        purpose=request["purpose"],
+        client=request.get("client"),
+        destination=request.get("destination"),
+        collections=frozenset(collections) if collections is not None else None,
+        top_k=request["top_k"],
+        max_tokens=request["max_tokens"],
+        as_of=request["as_of"],
+        known_at=request["known_at"],
+        filters={name: tuple(values) for name, values in request["filters"].items()},
+        mode=Mode(request["mode"]),
+        workflow=request["workflow"],
+        decision=request["decision"],
+    )
 
 
 def _answered(answer: Answer) -> dict[str, Any]:
@@ -124,7 +169,7 @@ def _answered(answer: Answer) -> dict[str, Any]:
             for check in answer.checks
         ],
         "obligations": [{"id": each.id, "policies": list(each.policies)} for each in answer.obligations],
-        "recourse": [each.collection for each in answer.recourse],
+        "recourse": [each.collection or each.kind for each in answer.recourse],
         "usage": {
             "query_tokens": answer.usage.query_tokens,
             "context_tokens": answer.usage.context_tokens,
@@ -154,7 +199,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -162,7 +207,9 @@ def _grounds(reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
             "policies": epochs.policies,
             "directory": epochs.directory,
             "boundaries": epochs.boundaries,
+            "grants": epochs.grants,
         },
+        "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},

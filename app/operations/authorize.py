@@ -1,7 +1,7 @@
 """The one gate. Every decision is made here, over boundaries, and cached by epoch, never by time."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -15,20 +15,23 @@ from app.domain.access import (
     Grant,
     Grounds,
     Obligation,
+    Owed,
     Purpose,
     Question,
     Reach,
     Ruling,
     Terms,
+    Use,
 )
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
+from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations import discharge
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
-from app.store import corpus, registry
+from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
 
@@ -76,7 +79,7 @@ def reach(
     """All that the principal may read (or describe) for this purpose. The only place where a `Reach` is made."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, action, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
@@ -93,24 +96,95 @@ def reach(
     )
 
 
-def grants_in_play(standing: Standing, principal_reach: Reach) -> tuple[Grant, ...]:
-    """The subject's grants that this question is covered by."""
+def grants_in_play(
+    standing: Standing, principal_reach: Reach, *, collections: frozenset[str] | None
+) -> tuple[Grant, ...]:
+    """The subject's grants that this question is covered by, among these collections if it names any."""
     asked = principal_reach.grounds.question
     this = (asked.purpose, asked.client, asked.destination)
     return tuple(
         each
         for each in standing.grants
-        if (each.collections and each.purpose in (None, asked.purpose))
+        if (
+            (each.collections if collections is None else each.collections & collections)
+            and each.purpose in (None, asked.purpose)
+        )
         or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
 
 
-def stands(standing: Standing, principal_reach: Reach) -> bool:
-    """Whether a reach is what would be decided now: no counter moved, and no grant began or ended meanwhile."""
+def reach_among(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    boundaries: Mapping[BoundaryId, Boundary],
+    *,
+    action: Action,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+) -> Reach:
+    """As `reach`, decided over these boundaries alone and not remembered: for a few of them and many principals."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    resources = {
+        id: _resource(each, laid_down.collections)
+        for id, each in boundaries.items()
+        if each.collection in laid_down.collections and _in_scope(question, each.collection)
+    }
+    decided = ports.policy_engine.decide(laid_down.policies, question, [*resources.values()])
+    rulings = _owing(
+        ports,
+        {id: _dischargeable(ports, ruling) for id, ruling in zip(resources, decided, strict=True)},
+        question.terms,
+        boundaries,
+    )
+    allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
+    homes = [*{resources[id].collection for id in allowed}]
+    curate = _question(ports, session, standing, Action.CURATE, None)
+    curating = ports.policy_engine.decide(laid_down.policies, curate, homes)
+    curated = {home.name for home, ruling in zip(homes, curating, strict=True) if ruling.allowed}
+    return Reach(
+        boundaries=allowed,
+        curated=frozenset(id for id in allowed if boundaries[id].collection in curated),
+        valid_at=standing.now,
+        known_at=standing.now,
+        obligations=_obligations(rulings[id] for id in allowed),
+        grounds=Grounds(question=question, epochs=standing.epochs, rulings=rulings),
+        _sealed=_SEAL,
+    )
+
+
+def rulings(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    resources: Sequence[Resource],
+    *,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+    use: Use | None = None,
+) -> list[Ruling]:
+    """A ruling for each, in order, not remembered. Raises `Invalid` for an unregistered purpose."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    decided = ports.policy_engine.decide(laid_down.policies, replace(question, use=use), resources)
+    homes = [each.name if isinstance(each, Collection) else None for each in resources]
+    return [ruling if _in_scope(question, home) else DENIED for home, ruling in zip(homes, decided, strict=True)]
+
+
+def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:
+    """Whether a reach is what would be decided now: no counter moved, and no grant, transfer rule or consent began or
+    ended meanwhile."""
     before = principal_reach.grounds
+    if standing.epochs != before.epochs or standing.principal != before.question.principal:
+        return False
     question = before.question
-    terms = _terms(standing, question.purpose, question.client, question.destination)
-    return standing.epochs == before.epochs and (standing.principal, terms) == (question.principal, question.terms)
+    return _terms(ports, session, standing, question.purpose, question.client, question.destination) == question.terms
 
 
 def asked(
@@ -125,7 +199,7 @@ def asked(
     """Whether this principal may put any question for this purpose. Raises `Invalid` for an unregistered purpose."""
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
-    question = _question(standing, Action.ASK, purpose, client=client, destination=destination)
+    question = _question(ports, session, standing, Action.ASK, purpose, client=client, destination=destination)
     return _one(ports, standing, laid_down, question, Institution())
 
 
@@ -140,7 +214,12 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
-    if not _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed:
+    if isinstance(resource, Institution) and not standing.principal.may_use(action):
+        raise NotPermitted(
+            f"What was sent is good for {standing.principal.limits} alone, and this takes {action}. Send a key that "
+            "is good for it, or ask an administrator for one."
+        )
+    if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
 
@@ -148,7 +227,15 @@ def permitted(
     ports: Ports, session: Session, standing: Standing, action: Action, resource: Collection | Institution
 ) -> bool:
     laid_down = register(ports, session, standing)
-    return _one(ports, standing, laid_down, _question(standing, action, None), resource).allowed
+    return _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed
+
+
+def would_permit(
+    ports: Ports, session: Session, policies: str, standing: Standing, action: Action, resource: Institution
+) -> bool:
+    """Whether it would be allowed if these policies were in force. Raises `Unavailable` if they are unusable."""
+    question = _question(ports, session, standing, action, None)
+    return ports.policy_engine.decide(policies, question, [resource])[0].allowed
 
 
 def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
@@ -166,12 +253,24 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return any(
-            ports.policy_engine.decide(laid_down.policies, _question(standing, Action.READ, purpose), [each])[0].allowed
+        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
+            ports.policy_engine.decide(
+                laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
+            )[0].allowed
             for purpose in (None, *sorted(each.boundary.purposes))
         )
 
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
+
+
+def purposes_of(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
+    """The purposes that the principal answers for, by name or through a group: in person, with a key for everything."""
+    subject, through = standing.principal.subject, standing.principal.actor
+    limited = any(scope.actions or scope.collections for scope in standing.principal.scopes)
+    if through is not None or limited or not subject.profile.active:
+        return frozenset()
+    registered = register(ports, session, standing).purposes.values()
+    return frozenset(each.id for each in registered if each.owner in {subject.ref, *subject.groups})
 
 
 def curated_collections(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
@@ -199,11 +298,11 @@ def within_collections(
 
 def _collections_for(ports: Ports, session: Session, standing: Standing, action: Action) -> frozenset[str]:
     laid_down = register(ports, session, standing)
-    question = _question(standing, action, None)
+    question = _question(ports, session, standing, action, None)
     key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
-        resources = list(laid_down.collections.values())
+        resources = [each for each in laid_down.collections.values() if _in_scope(question, each.name)]
         rulings = ports.policy_engine.decide(laid_down.policies, question, resources)
         return frozenset(each.name for each, ruling in zip(resources, rulings, strict=True) if ruling.allowed)
 
@@ -235,6 +334,8 @@ def _registered(laid_down: Register, purpose: str | None) -> None:
 
 
 def _question(
+    ports: Ports,
+    session: Session,
     standing: Standing,
     action: Action,
     purpose: str | None,
@@ -249,26 +350,82 @@ def _question(
         interface=INTERFACE,
         client=client,
         destination=destination,
-        terms=_terms(standing, purpose, client, destination),
+        terms=_terms(ports, session, standing, purpose, client, destination),
     )
 
 
-def _terms(standing: Standing, purpose: str | None, client: str | None, destination: str | None) -> Terms:
-    """What the grants in force come to for this question."""
+def _terms(
+    ports: Ports, session: Session, standing: Standing, purpose: str | None, client: str | None, destination: str | None
+) -> Terms:
+    """What the grants in force and the registers come to for this question, now.
+
+    Of a purpose that is registered no longer nothing is known, so it needs consent and was registered for nothing.
+    """
     opening = [each for each in standing.grants if each.purpose in (None, purpose)]
     asked_for = (purpose, client, destination)
     waiving = [each for each in standing.grants if (each.purpose, each.client, each.destination) == asked_for]
+    opened = {(name, each.obligations) for each in opening for name in each.collections}
+    owed = {Owed(obligation=owed, collection=name) for name, several in opened for owed in several}
+    owed |= {Owed(obligation=owed, collection=None) for each in waiving if each.waives for owed in each.obligations}
+    registers, subject, now = standing.registers, standing.principal.subject, standing.now
+    stated = register(ports, session, standing).purposes.get(purpose) if purpose is not None else None
+    used_in = subject.within if destination is None else registers.above({destination})
     return Terms(
         granted=frozenset(name for each in opening for name in each.collections),
         waived=frozenset(code for each in waiving for code in each.waives),
+        owed=frozenset(owed),
+        consents=_consents(ports, session, standing, purpose),
+        consent_needed=purpose is not None and (stated is None or stated.consent_required),
+        consented=purpose is not None
+        and client is not None
+        and any(each.covers(used_in, now) for each in _given(ports, session, standing, purpose, frozenset({client}))),
+        transferable=destination is None or registers.transferable(subject, destination, now),
+        purpose_categories=stated.categories if stated else None if purpose is None else frozenset(),
     )
+
+
+def _consents(ports: Ports, session: Session, standing: Standing, purpose: str | None) -> frozenset[str]:
+    """Of the clients that some boundary names, those whose consent is in force wherever this principal is bound to."""
+    if purpose is None:
+        return frozenset()
+    key = ("clients-named", standing.epochs.boundaries)
+    named = ports.memo.recall(key, lambda: _clients_named(_boundaries(ports, session, standing).values()))
+    if not named:
+        return frozenset()
+    given = _given(ports, session, standing, purpose, named)
+    principal = standing.principal
+    bound = [principal.subject, *(actor for actor in principal.actors if actor.profile.jurisdictions)]
+    covering = [{each.client for each in given if each.covers(party.within, standing.now)} for party in bound]
+    return frozenset(f"{BY_CLIENT}{client}" for client in set.intersection(*covering))
+
+
+def _given(
+    ports: Ports, session: Session, standing: Standing, purpose: str, clients: frozenset[str]
+) -> Sequence[Consent]:
+    """The consents of these clients to that purpose that are recorded today, their time come or not."""
+    return ports.memo.recall(
+        ("consents", purpose, clients, standing.epochs.directory),
+        lambda: jurisdictions.consents_to(session, purpose, clients),
+        weigh=lambda found: 100 + 10 * len(found),
+    )
+
+
+def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
+    return frozenset(client for boundary in boundaries for client in clients_named(boundary.consents))
 
 
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
+    if not _in_scope(question, resource.name if isinstance(resource, Collection) else None):
+        return DENIED
     key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
+
+
+def _in_scope(question: Question, collection: str | None) -> bool:
+    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    return question.principal.may_use(question.action, collection)
 
 
 def _boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
@@ -290,7 +447,7 @@ _LATEST_BOUNDARIES = "latest-boundaries"
 
 def _extent(ports: Ports, session: Session, standing: Standing, question: Question, laid_down: Register) -> _Extent:
     known = _boundaries(ports, session, standing)
-    rulings = _rulings(ports, standing, question, laid_down, known)
+    rulings = _owing(ports, _rulings(ports, standing, question, laid_down, known), question.terms, known)
     allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
     curated = curated_collections(ports, session, standing)
     return _Extent(
@@ -317,7 +474,7 @@ def _rulings(
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
     resources = _resources(ports, laid_down, known)
-    new = [id for id in resources if id not in before]
+    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=len(after) + 100)
@@ -342,6 +499,23 @@ def _resources(ports: Ports, laid_down: Register, known: Mapping[BoundaryId, Bou
     return after
 
 
+def _owing(
+    ports: Ports, rulings: Mapping[BoundaryId, Ruling], terms: Terms, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Ruling]:
+    """The rulings with what grants oblige to beside the policies.
+
+    A collection that a grant opened is read under the grant's obligations, whatever else permits parts of it.
+    """
+    if not terms.owed:
+        return rulings
+
+    def owing(id: BoundaryId, ruling: Ruling) -> Ruling:
+        owed = [each.obligation for each in terms.owed if each.collection in (None, known[id].collection)]
+        return _dischargeable(ports, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
+
+    return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
+
+
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
     collection = collections[boundary.collection]
     return Bounded(boundary=boundary.within(collection), collection=collection)
@@ -364,3 +538,41 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
     """What must be done with an answer that shows content of these boundaries."""
     return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+
+
+# -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------
+
+
+def question_of(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    *,
+    purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    """What would be decided if this principal asked now."""
+    return _question(ports, session, standing, action, purpose, client=client, destination=destination)
+
+
+def known_boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
+    """Every boundary there is, by id."""
+    return _boundaries(ports, session, standing)
+
+
+def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
+    """A boundary as it is decided about: filled in from its collection as it is today."""
+    return _resource(boundary, collections)
+
+
+def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
+    here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
+
+
+def reached(ports: Ports, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+    """As `decided` wherever that allows, and `DENIED` elsewhere: for thousands of boundaries."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.reachable(policies, question, resources)]

@@ -78,10 +78,10 @@ class Todo:
 def authority(ports: Ports, session: Session, registered: Registered) -> Standing:
     """The standing in whose name a source's runs act. Raises `NotPermitted` if whoever registered it may no longer."""
     who = registered.registrant
-    standing = standing_of(ports, session, who.subject, actor=who.actor, proof=who.proof)
+    standing = standing_of(ports, session, who.subject, actors=who.actors, proof=who.proof)
     collection = registered.settings.collection
     if collection not in authorize.curated_collections(ports, session, standing):
-        through = f" through {who.actor}" if who.actor else ""
+        through = "".join(f" through {actor}" for actor in reversed(who.actors))
         raise NotPermitted(
             f"{who.subject}{through} registered this source, and may no longer put documents into {collection}. "
             "An owner who registers it again takes it over."

@@ -10,6 +10,7 @@ from app.domain.sources import SourceSettings
 from app.ports import Ports
 
 SETTING = "MUNIMENT_SOURCES__ALLOW"
+WEBHOOK_SETTING = "MUNIMENT_WEBHOOKS__ALLOW"
 
 _NO_PLACES = ("contact",)
 """Options with addresses that nothing is fetched from."""
@@ -39,6 +40,23 @@ def check_location(ports: Ports, location: str) -> None:
         raise NotPermitted(
             f"This server fetches nothing from there. Whoever runs it allows places with {SETTING}: "
             "paths and URLs, with commas between."
+        )
+
+
+def check_webhook(ports: Ports, url: str) -> None:
+    """Pass if a webhook may be at that URL, as `check_location` judges places. Raises `Invalid` or `NotPermitted`."""
+    try:
+        place = _place(url)
+    except Invalid:
+        place = ("", ())
+    scheme, _, address = place[0].partition("://")
+    if scheme not in ("http", "https") or address.startswith(":") or "?" in url or "#" in url:
+        fault = Fault(detail="Write it as https://HOST/PATH, without a password, ? or #.", pointer="/url")
+        raise Invalid("A webhook cannot be there.", faults=(fault,))
+    if not any(_covers(_place(allowed), place) for allowed in ports.webhook_locations):
+        raise NotPermitted(
+            f"This server tells nobody there. Whoever runs it allows addresses with {WEBHOOK_SETTING}: "
+            "URLs, with commas between."
         )
 
 

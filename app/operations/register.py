@@ -1,7 +1,5 @@
 """The control plane: administrators lay down principals, keys, purposes and collections."""
 
-from dataclasses import dataclass
-
 from sqlalchemy.orm import Session
 
 from app.domain.access import (
@@ -18,21 +16,14 @@ from app.domain.access import (
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import record
-from app.operations.identify import Credentials, Standing, identify, key_digest
+from app.operations.attest import record, record_with
+from app.operations.duties import laying_down
+from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
 from app.store import directory, registry
 from app.store.database import reading, recording
 
 ADMINISTRATORS_ONLY = "Only administrators do this. Ask somebody in group:administrators."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedKey:
-    """An API key, shown this once: only its digest is kept."""
-
-    id: str
-    key: str
 
 
 def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> None:
@@ -54,7 +45,7 @@ def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> N
             for name in sorted(profile.collections - frozenset(laid_down.collections))
         ]
     _raise_for(faults)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         directory.record_principal(session, profile, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-principal", profile.ref)
 
@@ -74,46 +65,25 @@ def principals(ports: Ports, credentials: Credentials) -> list[Profile]:
         return directory.principals(session)
 
 
-def issue_key(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> IssuedKey:
-    """A new key for a user or assistant. Raises `NotFound`, or `Invalid` for a group."""
-    with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
-        found = directory.profile(session, ref)
-    if found is None:
-        raise NotFound(f"There is no principal {ref}. Create it first.")
-    if found.kind is Kind.GROUP:
-        raise Invalid("A group has no key: give one to each user or assistant in it.")
-    issued = IssuedKey(id=f"key_{ports.new_id()}", key=f"mun_{ports.new_id()}{ports.new_id()}")
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
-        directory.record_key(
-            session,
-            id=issued.id,
-            principal=ref,
-            digest=key_digest(issued.key, pepper=ports.pepper),
-            at=at,
-            by=standing.principal.subject.ref,
-        )
-    _on_record(ports, standing, "issue-key", f"{ref} {issued.id}")
-    return issued
-
-
-def revoke_key(ports: Ports, credentials: Credentials, ref: PrincipalRef, id: str) -> None:
-    """End a key: no request that starts after this returns is let in with it. Raises `NotFound`."""
-    with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
-        revoked = directory.revoke_keys(session, ref, at=at, by=standing.principal.subject.ref, id=id)
-    if not revoked:
-        raise NotFound(f"{ref} has no such key in force.")
-    _on_record(ports, standing, "revoke-key", f"{ref} {id}")
-
-
 def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> None:
+    """Let it be registered so from now on. Raises `NotPermitted`, or `Invalid` if its owner is nobody here."""
     with reading(ports.engine) as session:
         standing = _administrator(ports, session, credentials)
+        unknown = directory.missing(session, [purpose.owner]) if purpose.owner is not None else []
+    _raise_for([Fault(detail=f"{ref} is not in the directory.", pointer="/owner") for ref in unknown])
     with recording(ports.engine, ports.now(), "directory") as (session, at):
         registry.record_purpose(session, purpose, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-purpose", purpose.id)
+
+
+def end_purpose(ports: Ports, credentials: Credentials, id: str) -> None:
+    """Register a purpose no longer: no question is put for it any more. Raises `NotPermitted` or `NotFound`."""
+    with reading(ports.engine) as session:
+        standing = _administrator(ports, session, credentials)
+    with recording(ports.engine, ports.now(), "directory") as (session, at):
+        if not registry.end_purpose(session, id, at=at):
+            raise NotFound("There is no purpose registered by that name.")
+        _on_record_with(session, ports, standing, "end-purpose", id)
 
 
 def purposes(ports: Ports, credentials: Credentials) -> list[Purpose]:
@@ -142,7 +112,7 @@ def put_collection(ports: Ports, credentials: Credentials, collection: Collectio
     if not collection.owners:
         faults.append(Fault(detail="A collection has at least one owner.", pointer="/owners"))
     _raise_for(faults)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         registry.record_collection(session, collection, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-collection", collection.name)
 
@@ -168,6 +138,11 @@ def _unknown_groups(session: Session, profile: Profile) -> list[Fault]:
 def _raise_for(faults: list[Fault]) -> None:
     if faults:
         raise Invalid("Some names are not known or not allowed here; nothing was changed.", faults=tuple(faults))
+
+
+def _on_record_with(session: Session, ports: Ports, standing: Standing, what: str, about: str) -> None:
+    request = {"what": what, "about": about}
+    record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="changed", request=request)
 
 
 def _on_record(ports: Ports, standing: Standing, what: str, about: str) -> None:

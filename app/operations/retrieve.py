@@ -24,11 +24,12 @@ from app.domain.citation import (
 from app.domain.corpus import StoredChunk
 from app.domain.evidence import Hit, IndexQuery, fused, relevant
 from app.domain.instants import Instant
+from app.domain.recourse import EscalationKind
 from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
-from app.operations import authorize, discharge
+from app.operations import authorize, discharge, route
 from app.operations.attest import attest
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -77,6 +78,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         )
         reach = _reach(ports, session, standing, query)
         recourse = _recourse(ports, session, standing, query)
+        ways_forward = () if asked.allowed else route.ways_forward(ports, session, standing, asked, query, trace_id)
         records = _systems_of_record(ports, session, standing)
     watch.lap("reach")
 
@@ -85,7 +87,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             trace_id=trace_id,
             outcome=Outcome.ESCALATED if asked.escalate_to else Outcome.BLOCKED,
             checks=blocked(laid_down.rules, asked, standing.principal),
-            recourse=(),
+            recourse=ways_forward,
             usage=_usage(ports, query, 0, watch),
         )
         return attest(ports, standing, query, reach, answer, drops={})
@@ -120,13 +122,14 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
                 valid_at=reach.valid_at,
                 known_at=query.known_at,
                 ahead=reach.valid_at > standing.now,
+                categories=reach.grounds.question.terms.purpose_categories,
             ),
             label,
             decided_by=frozenset(asked.policies) | confirmed.policies,
             intact=intact,
             authority=authority(passages, ruled=confirmed.ruled),
             personal_data=personal_data(passages, confirmed.obligations, label),
-            grants=authorize.grants_in_play(standing, reach),
+            grants=authorize.grants_in_play(standing, reach, collections=query.collections),
         ),
         recourse=recourse,
         usage=_usage(ports, query, confirmed.tokens_of(passages), watch),
@@ -183,7 +186,14 @@ def _recourse(ports: Ports, session: Session, standing: Standing, query: Query) 
     open_to = authorize.discoverable_collections(ports, session, standing)
     own = authorize.curated_collections(ports, session, standing)
     return tuple(
-        Recourse(collection=name, title=collections[name].title, owners=tuple(sorted(collections[name].owners)))
+        Recourse(
+            kind=EscalationKind.REQUEST_ACCESS,
+            collection=name,
+            title=collections[name].title,
+            owners=tuple(sorted(collections[name].owners)),
+            body={"kind": EscalationKind.REQUEST_ACCESS, "collection": name}
+            | ({"purpose": query.purpose} if query.purpose else {}),
+        )
         for name in sorted(open_to - own)
         if query.collections is None or name in query.collections
     )
@@ -242,7 +252,9 @@ def _confirmed(
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
-            current = reach if authorize.stands(standing, reach) else _reach(ports, session, standing, query)
+            current = (
+                reach if authorize.stands(ports, session, standing, reach) else _reach(ports, session, standing, query)
+            )
             collections = authorize.register(ports, session, standing).collections
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at

@@ -6,10 +6,12 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, PrincipalRef
 from app.domain.errors import Invalid, NotFound
+from app.domain.recourse import Escalation
 from app.domain.trace import Trace, TraceId
 from app.operations import authorize
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
+from app.store import escalations
 from app.store import traces as trace_store
 from app.store.database import reading
 
@@ -20,10 +22,12 @@ class Reviewed:
 
     trace: Trace
     audited: bool
+    escalations: tuple[Escalation, ...] = ()
+    """Those that are about it, or under which it was asked again. Looked up for a single one."""
 
 
 def traces(ports: Ports, credentials: Credentials, *, before: TraceId | None, limit: int) -> list[Reviewed]:
-    """Newest first. A person sees what was asked for them through any assistant; an assistant, what it did for them.
+    """Newest first. A person sees what was asked for them through any assistant; an assistant, what it had a part in.
 
     Raises `Invalid` if `before` is no trace that may be seen: where others' traces stand is not told.
     """
@@ -44,9 +48,10 @@ def trace(ports: Ports, credentials: Credentials, id: TraceId) -> Reviewed:
         standing = identify(ports, session, credentials)
         audited = _audits(ports, session, standing)
         found = trace_store.trace(session, id)
+        about = escalations.about_trace(session, id)
     if found is None or not _visible(standing, found, audited=audited):
         raise NotFound("There is no trace by that id that you may see.")
-    return _shown(standing, found, audited=audited)
+    return replace(_shown(standing, found, audited=audited), escalations=tuple(about))
 
 
 def _audits(ports: Ports, session: Session, standing: Standing) -> bool:
@@ -58,23 +63,25 @@ def _visible(standing: Standing, found: Trace | None, *, audited: bool) -> bool:
 
 
 def _active(standing: Standing) -> bool:
-    """Whoever has left may look at nothing, their own traces included."""
-    parties = (standing.principal.subject, standing.principal.actor)
-    return all(party.profile.active for party in parties if party is not None)
-
-
-def _own(standing: Standing) -> tuple[PrincipalRef, PrincipalRef | None]:
+    """Whoever has left may look at nothing, their own traces included. A trace tells what was asked and read, so a
+    credential that is not good for both, in every collection, is good for no trace."""
     principal = standing.principal
-    return principal.subject.ref, principal.actor.ref if principal.actor else None
+    good = principal.may_use(Action.ASK) and principal.may_use(Action.READ)
+    return good and all(party.profile.active for party in (principal.subject, *principal.actors))
+
+
+def _own(standing: Standing) -> tuple[PrincipalRef, tuple[PrincipalRef, ...]]:
+    return standing.principal.subject.ref, standing.principal.acting
 
 
 def _is_own(standing: Standing, found: Trace) -> bool:
-    subject, actor = _own(standing)
-    return found.subject == subject and actor in (None, found.actor)
+    """INVARIANT: whoever acts now acted then, so what was answered then was within the ceiling of each of them."""
+    subject, actors = _own(standing)
+    return found.subject == subject and set(actors) <= set(found.actors)
 
 
 def _shown(standing: Standing, found: Trace, *, audited: bool) -> Reviewed:
     """What was asked is content of whoever asked: an auditor sees that it was asked, not the words."""
-    if _is_own(standing, found) or "query" not in found.request:
+    if (_active(standing) and _is_own(standing, found)) or "query" not in found.request:
         return Reviewed(trace=found, audited=audited)
     return Reviewed(trace=replace(found, request={**found.request, "query": None}), audited=audited)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Boundary, BoundaryId, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, stated_boundary
-from app.domain.errors import Conflict, Fault, Invalid, NotFound
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.foreign import ForeignName, ForeignPrincipals
 from app.domain.jobs import JobState
 from app.domain.runs import Connector, ItemOutcome, Noted, Registered, Registrant, Report, Run, RunId, Setback, Tally
@@ -15,6 +15,7 @@ from app.domain.sources import SourceName, SourceSettings
 from app.domain.trace import TraceKind
 from app.operations import authorize, collect
 from app.operations.attest import record
+from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.locate import check_places
 from app.operations.register import ADMINISTRATORS_ONLY
@@ -53,9 +54,14 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         before = store.registered(session, settings.collection, settings.name)
         _check(ports, settings)
         principal = standing.principal
+        if principal.scopes:
+            raise NotPermitted(
+                f"A source runs with all that whoever registers it may do, and what was sent is limited to "
+                f"{principal.limits}. Register it with a key that is not limited."
+            )
         registrant = Registrant(
             subject=principal.subject.ref,
-            actor=principal.actor.ref if principal.actor else None,
+            actors=principal.acting,
             proof=principal.proof,
         )
         if before is not None and (before.settings, before.registrant) == (settings, registrant):
@@ -191,7 +197,7 @@ def put_identities(
                 if ref in unknown
             )
             raise Invalid("Some principals are not known here; nothing was changed.", faults=faults)
-    with recording(ports.engine, ports.now()) as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):  # tokens may name people by these
         by = standing.principal.subject.ref
         if store.record_foreign_principals(session, namespace, wanted, at=at, by=by):
             concerned = [each for each in store.registered_ever(session) if each.settings.namespace == namespace]

@@ -35,6 +35,8 @@ from app.store.tables import (
     EmbeddingRow,
     ErasedVersionRow,
     ErasureRow,
+    EscalationDecisionRow,
+    EscalationRow,
     IndexTaskRow,
     JobRow,
     PeriodRow,
@@ -320,6 +322,7 @@ def remove(session: Session, id: ErasureId, probes: Probes, *, points: int, rewr
     removed["texts"] = _unused(session, TextRow, texts)
     removed["embeddings"] = _unused(session, EmbeddingRow, embedded)
     removed["submissions"] = _scrub_jobs(session, row.document_id, ids, whole=row.whole)
+    _scrub_escalations(session, row.document_id)
     if row.whole:
         _scrub_document(session, row.document_id)
     row.kept = {
@@ -527,6 +530,15 @@ def _scrub_versions(session: Session, ids: Sequence[int]) -> None:
         session.execute(reasoned.values(reason=NO_LONGER_KEPT))
     session.execute(update(ReviewRow).where(col(ReviewRow.version_id).in_(ids)).values(note=NO_LONGER_KEPT))
     session.execute(update(AttachmentRow).where(col(AttachmentRow.version_id).in_(ids)).values(name=""))
+
+
+def _scrub_escalations(session: Session, document: int) -> None:
+    """Take out of disputes about a document what people said of it."""
+    public = select(col(DocumentRow.public_id)).where(col(DocumentRow.id) == document).scalar_subquery()
+    about = select(col(EscalationRow.id)).where(col(EscalationRow.document) == public)
+    decided = update(EscalationDecisionRow).where(col(EscalationDecisionRow.escalation).in_(about))
+    session.execute(decided.values(reason=NO_LONGER_KEPT))
+    session.execute(update(EscalationRow).where(col(EscalationRow.document) == public).values(reason=NO_LONGER_KEPT))
 
 
 def _scrub_jobs(session: Session, document: int, ids: Sequence[int], *, whole: bool) -> int:

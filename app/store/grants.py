@@ -1,15 +1,26 @@
 """Grants: what somebody may for a time beyond what policies give them, and who gave it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from app.domain.access import Grant, GrantKind, PrincipalRef
+from app.domain.access import BrokenGlass, Grant, GrantKind, PrincipalRef
 from app.domain.instants import FOREVER, Instant
 from app.store.recorded import holds
 from app.store.tables import GrantRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A grant with what became of it."""
+
+    grant: Grant
+    given_at: Instant
+    revoked_at: Instant | None
+    revoked_by: PrincipalRef | None
 
 
 def record_grant(session: Session, new: Grant, *, at: Instant) -> None:
@@ -28,6 +39,7 @@ def record_grant(session: Session, new: Grant, *, at: Instant) -> None:
             begins=new.begins,
             ends=new.ends,
             because=new.because,
+            reason=new.reason,
             recorded_from=at,
             recorded_to=FOREVER,
             recorded_by=new.granted_by,
@@ -55,10 +67,49 @@ def grants_of(session: Session, subject: PrincipalRef, *, at: Instant | None = N
     return tuple(map(_grant, rows))
 
 
+def broken_glasses(session: Session) -> Sequence[BrokenGlass]:
+    """Everybody's, those that are over too, the newest first."""
+    rows = session.scalars(
+        select(GrantRow)
+        .where(col(GrantRow.kind) == GrantKind.BREAK_GLASS)
+        .order_by(col(GrantRow.recorded_from).desc(), col(GrantRow.id))
+    )
+    return [
+        BrokenGlass(
+            grant=_grant(row),
+            ended_at=Instant(row.recorded_to) if row.recorded_to != FOREVER else None,
+            ended_by=PrincipalRef(row.revoked_by) if row.revoked_by else None,
+        )
+        for row in rows
+    ]
+
+
 def grant(session: Session, id: str) -> Grant | None:
     """As it was given, revoked or not."""
     row = session.get(GrantRow, id)
     return _grant(row) if row else None
+
+
+def given(session: Session, *, subject: PrincipalRef | None, before: str | None, limit: int) -> list[Given]:
+    """Those of one subject, or everybody's, revoked ones too; newest first, from before one of them on."""
+    place = tuple_(col(GrantRow.recorded_from), col(GrantRow.id))
+    query = select(GrantRow).order_by(col(GrantRow.recorded_from).desc(), col(GrantRow.id).desc()).limit(limit)
+    if subject is not None:
+        query = query.where(col(GrantRow.subject) == subject)
+    if before is not None:
+        row = session.get(GrantRow, before)
+        if row is None or subject not in (None, row.subject):
+            return []
+        query = query.where(place < tuple_(row.recorded_from, row.id))
+    return [
+        Given(
+            grant=_grant(row),
+            given_at=Instant(row.recorded_from),
+            revoked_at=Instant(row.recorded_to) if row.recorded_to != FOREVER else None,
+            revoked_by=PrincipalRef(row.revoked_by) if row.revoked_by else None,
+        )
+        for row in session.scalars(query)
+    ]
 
 
 def _grant(row: GrantRow) -> Grant:
@@ -75,5 +126,6 @@ def _grant(row: GrantRow) -> Grant:
         begins=Instant(row.begins),
         ends=Instant(row.ends),
         because=row.because,
+        reason=row.reason,
         granted_by=PrincipalRef(row.recorded_by),
     )

@@ -1,6 +1,5 @@
 """Collections, purposes and policies: what the institution has laid down."""
 
-import hashlib
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -10,8 +9,10 @@ from sqlmodel import col
 from app.domain.access import Collection, PrincipalRef, Purpose
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Label, LabelRule, parse_level
+from app.domain.policies import PolicyVersionId, policy_digest
+from app.store import policies
 from app.store.metadata import rules_from_json, rules_to_json
-from app.store.recorded import holds, replace_state
+from app.store.recorded import close, holds, replace_state
 from app.store.tables import CollectionRow, LabelRulesRow, PolicyActivationRow, PolicyTextRow, PurposeRow
 
 
@@ -26,6 +27,14 @@ def collection(session: Session, name: str, *, at: Instant | None = None) -> Col
         select(CollectionRow).where(col(CollectionRow.name) == name, holds(CollectionRow, at))
     ).first()
     return _collection(row) if row else None
+
+
+def collection_recorded_by(session: Session, name: str) -> PrincipalRef | None:
+    """Who laid it down as it is today."""
+    found = session.scalar(
+        select(col(CollectionRow.recorded_by)).where(col(CollectionRow.name) == name, holds(CollectionRow))
+    )
+    return PrincipalRef(found) if found else None
 
 
 def record_collection(session: Session, new: Collection, *, at: Instant, by: PrincipalRef) -> bool:
@@ -76,7 +85,7 @@ def record_label_rules(
 def purposes(session: Session, *, at: Instant | None = None) -> dict[str, Purpose]:
     """Every registered purpose by id, in the order of ids."""
     rows = session.scalars(select(PurposeRow).where(holds(PurposeRow, at)).order_by(col(PurposeRow.name)))
-    return {row.name: Purpose(id=row.name, title=row.title, description=row.description) for row in rows}
+    return {row.name: _purpose(row) for row in rows}
 
 
 def record_purpose(session: Session, new: Purpose, *, at: Instant, by: PrincipalRef) -> bool:
@@ -87,12 +96,22 @@ def record_purpose(session: Session, new: Purpose, *, at: Instant, by: Principal
         name=new.id,
         title=new.title,
         description=new.description,
+        owner=new.owner,
+        legal_basis=new.legal_basis,
+        categories=sorted(new.categories) if new.categories is not None else None,
+        consent_required=new.consent_required,
+        review_by=new.review_by,
         recorded_from=at,
         recorded_to=FOREVER,
         recorded_by=by,
     )
     replace_state(session, row, col(PurposeRow.name) == new.id, at=at)
     return True
+
+
+def end_purpose(session: Session, id: str, *, at: Instant) -> bool:
+    """Let it be registered no longer from `at` on; False if it is not registered."""
+    return bool(close(session, PurposeRow, col(PurposeRow.name) == id, at=at))
 
 
 def active_policies(session: Session, *, at: Instant | None = None) -> str | None:
@@ -105,13 +124,24 @@ def active_policies(session: Session, *, at: Instant | None = None) -> str | Non
 
 
 def record_policies(session: Session, cedar: str, *, reason: str, at: Instant, by: PrincipalRef) -> None:
-    """Let this text decide from `at` on."""
-    digest = hashlib.sha256(cedar.encode()).hexdigest()
-    if session.get(PolicyTextRow, digest) is None:
-        session.add(PolicyTextRow(digest=digest, cedar=cedar, created_at=at))
-        session.flush()
-    row = PolicyActivationRow(digest=digest, reason=reason, recorded_from=at, recorded_to=FOREVER, recorded_by=by)
-    replace_state(session, row, at=at)
+    """Let this text decide from `at` on, as a version of its own. Call within a recording that moves `policies`."""
+    id = PolicyVersionId(f"pol_{policy_digest(cedar)[:13]}{at:013d}")  # one instant, one activation
+    policies.activate(
+        session, policies.record_draft(session, id, cedar, reason=reason, at=at, by=by), reason=reason, at=at, by=by
+    )
+
+
+def _purpose(row: PurposeRow) -> Purpose:
+    return Purpose(
+        id=row.name,
+        title=row.title,
+        description=row.description,
+        owner=PrincipalRef(row.owner) if row.owner is not None else None,
+        legal_basis=row.legal_basis,
+        categories=frozenset(row.categories) if row.categories is not None else None,
+        consent_required=row.consent_required,
+        review_by=Instant(row.review_by) if row.review_by is not None else None,
+    )
 
 
 def _collection(row: CollectionRow) -> Collection:

@@ -15,6 +15,7 @@ from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobId, JobState, Problem
 from app.domain.runs import KnownItem, Registered, Registrant, RunId, SourceId
 from app.domain.sources import Access, Acl, AclEntry, Cursor, ForeignKind, SourceName, SourceSettings
+from app.store.chains import chained, unchained
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import (
     DocumentRow,
@@ -85,7 +86,7 @@ def record_source(
             schedule=settings.schedule,
             namespace=settings.namespace,
             paused=settings.paused,
-            actor=registrant.actor,
+            actor=chained(registrant.actors),
             proof=registrant.proof,
             recorded_from=at,
             recorded_to=FOREVER,
@@ -272,6 +273,41 @@ def foreign_principals(session: Session, namespace: str, *, at: Instant | None =
     return {(ForeignKind(row.kind), row.value): PrincipalRef(row.ref) for row in rows}
 
 
+def names_of(session: Session, refs: frozenset[PrincipalRef]) -> frozenset[tuple[str, ForeignName]]:
+    """By which names, of which directories, these principals are meant."""
+    row = ForeignPrincipalRow
+    found = session.scalars(select(row).where(col(row.ref).in_(refs), holds(row)))
+    return frozenset((each.namespace, (ForeignKind(each.kind), each.value)) for each in found)
+
+
+def foreign_principal(session: Session, namespace: str, name: ForeignName) -> PrincipalRef | None:
+    """Who is meant by one name of a namespace today; None: nobody."""
+    kind, value = name
+    ref = session.scalars(
+        select(col(ForeignPrincipalRow.ref)).where(
+            col(ForeignPrincipalRow.namespace) == namespace,
+            col(ForeignPrincipalRow.kind) == kind,
+            col(ForeignPrincipalRow.value) == value,
+            holds(ForeignPrincipalRow),
+        )
+    ).first()
+    return PrincipalRef(ref) if ref else None
+
+
+def foreign_users(session: Session, namespace: str, values: Iterable[str]) -> dict[str, PrincipalRef]:
+    """Whom these names of users mean in a namespace; those that mean nobody are left out."""
+    wanted = [*set(values)]
+    rows = session.execute(
+        select(col(ForeignPrincipalRow.value), col(ForeignPrincipalRow.ref)).where(
+            col(ForeignPrincipalRow.namespace) == namespace,
+            col(ForeignPrincipalRow.kind) == ForeignKind.USER,
+            col(ForeignPrincipalRow.value).in_(wanted),
+            holds(ForeignPrincipalRow),
+        )
+    )
+    return {value: PrincipalRef(ref) for value, ref in rows}
+
+
 def record_foreign_principals(
     session: Session,
     namespace: str,
@@ -335,7 +371,7 @@ def _registered(row: SourceRow, settings: SourceSettingsRow) -> Registered:
         ),
         registrant=Registrant(
             subject=PrincipalRef(settings.recorded_by),
-            actor=PrincipalRef(settings.actor) if settings.actor else None,
+            actors=unchained(settings.actor),
             proof=Proof(settings.proof),
         ),
         recorded_at=Instant(settings.recorded_from),

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -40,6 +42,10 @@ def _instant() -> Any:
     return Field(sa_type=BigInteger)
 
 
+def _instant_or_none() -> Any:
+    return Field(default=None, sa_type=BigInteger)
+
+
 def _reference(column: str) -> Any:
     return Field(sa_column=Column(ROW_ID, ForeignKey(column), nullable=False, index=True))
 
@@ -52,11 +58,12 @@ def _count() -> Any:
     return Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
+_STILL_OPEN: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text(f"recorded_to = {FOREVER:d}"))
+
+
 def _one_open(table: str, *columns: str) -> Index:
     """At most one row of these columns holds at a time."""
-    still_open = text(f"recorded_to = {FOREVER:d}")
-    name = f"uq_{table}_open"
-    return Index(name, *columns, unique=True, sqlite_where=still_open, postgresql_where=still_open)
+    return Index(f"uq_{table}_open", *columns, unique=True, **_STILL_OPEN)
 
 
 _STAGED = text("number IS NULL")
@@ -105,10 +112,46 @@ class MembershipRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+    display: str | None = Field(default=None, sa_type=Text)
+    """How another directory shows the member in the group, if it says."""
+
+
+class ProvisionedRow(SQLModel, table=True):
+    """What another directory says of a user or group of its own, beside the principal that it is."""
+
+    __tablename__ = "provisioned"
+    __table_args__ = (
+        _one_open("provisioned", "id"),
+        Index("uq_provisioned_unique_name", "unique_name", unique=True, **_STILL_OPEN),
+        Index("ix_provisioned_name", "name", **_STILL_OPEN),
+        Index("ix_provisioned_display_name", "display_name", **_STILL_OPEN),
+        Index("ix_provisioned_external_id", "external_id", **_STILL_OPEN),
+    )
+    row_id: int | None = _row_id()
+    id: str
+    principal: str = Field(index=True)
+    kind: str
+    name: str = Field(sa_type=Text)
+    """`folded`, as the next two."""
+    unique_name: str | None = Field(sa_type=Text)
+    """Of a user, whose name no other user has."""
+    display_name: str = Field(sa_type=Text)
+    external_id: str | None = Field(sa_type=Text)
+    clearance: str | None
+    """None, here and in the next three: it does not say."""
+    categories: list[str] | None = Field(sa_type=JSON)
+    jurisdictions: list[str] | None = Field(sa_type=JSON)
+    team: str | None = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
+    created_at: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
 
 
 class KeyRow(SQLModel, table=True):
-    """An API key, by the HMAC of its text; revoked when `recorded_to` has come."""
+    """An API key, by the HMAC of its text; revoked when `recorded_to` has come, and not let in once `expires_at` or
+    `retires_at` has. Empty `actions` and `collections` are no limit."""
 
     __tablename__ = "keys"
     __table_args__ = (_one_open("keys", "digest"),)
@@ -119,6 +162,14 @@ class KeyRow(SQLModel, table=True):
     recorded_to: int = _instant()
     recorded_by: str
     revoked_by: str | None = None
+    actions: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    collections: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    note: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    expires_at: int | None = _instant_or_none()
+    retires_at: int | None = _instant_or_none()
+    """When the overlap with its successor ends; set once, when it is rotated."""
+    last_used: int | None = _instant_or_none()
+    """To the minute. No answer depends on it."""
 
 
 class PurposeRow(SQLModel, table=True):
@@ -128,9 +179,66 @@ class PurposeRow(SQLModel, table=True):
     name: str
     title: str
     description: str = Field(sa_type=Text)
+    owner: str | None = None
+    legal_basis: str | None = Field(default=None, sa_type=Text)
+    categories: list[str] | None = Field(default=None, sa_type=JSON)
+    """None: nobody laid down what it was registered for."""
+    consent_required: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    review_by: int | None = Field(default=None, sa_type=BigInteger)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+
+
+class JurisdictionRow(SQLModel, table=True):
+    __tablename__ = "jurisdictions"
+    __table_args__ = (_one_open("jurisdictions", "name"),)
+    id: int | None = _row_id()
+    name: str
+    title: str
+    within: list[str] = _json()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class TransferRow(SQLModel, table=True):
+    """A transfer rule. In force between `valid_from` and `expires_at`, until `recorded_to` has come."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (_one_open("transfers", "origin", "destination"),)
+    id: str = Field(primary_key=True)
+    origin: str
+    destination: str
+    basis: str
+    evidence: str = Field(sa_type=Text)
+    valid_from: int = _instant()
+    expires_at: int = _instant()
+    reason: str = Field(sa_type=Text)
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    ended_by: str | None = None
+    end_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class ConsentRow(SQLModel, table=True):
+    """A client's consent. In force between `given_at` and `expires_at`, until it is withdrawn: `recorded_to`."""
+
+    __tablename__ = "consents"
+    __table_args__ = (_one_open("consents", "id"), Index("ix_consents_client", "client", "purpose"))
+    id: str = Field(primary_key=True)
+    client: str
+    purpose: str = Field(index=True)
+    jurisdictions: list[str] = _json()
+    evidence: dict[str, str] = _json()
+    given_at: int = _instant()
+    expires_at: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+    withdrawn_by: str | None = None
+    withdrawal_reason: str | None = Field(default=None, sa_type=Text)
 
 
 class CollectionRow(SQLModel, table=True):
@@ -183,7 +291,48 @@ class PolicyActivationRow(SQLModel, table=True):
     __table_args__ = (_one_open("policy_activations", "slot"),)
     id: int | None = _row_id()
     slot: str = "institution"
+    version: str = Field(sa_column_kwargs={"server_default": ""})
     digest: str = Field(foreign_key="policy_texts.digest")
+    reason: str = Field(sa_type=Text)
+    restores: int | None = Field(default=None, sa_type=BigInteger)
+    """By a rollback: the activation that it goes back to."""
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class PolicyVersionRow(SQLModel, table=True):
+    """A policy set as somebody drafted it. What became of it is in its activations, unless it was discarded."""
+
+    __tablename__ = "policy_versions"
+    id: str = Field(primary_key=True)
+    digest: str = Field(foreign_key="policy_texts.digest")
+    author: str
+    reason: str = Field(sa_type=Text)
+    based_on: str | None
+    created_at: int = _instant()
+    discarded_at: int | None = Field(default=None, sa_type=BigInteger)
+    discarded_by: str | None = None
+
+
+class PolicyApprovalRow(SQLModel, table=True):
+    """Who said that a version may be put in force."""
+
+    __tablename__ = "policy_approvals"
+    version: str = Field(primary_key=True, foreign_key="policy_versions.id")
+    approver: str = Field(primary_key=True)
+    digest: str
+    approved_at: int = _instant()
+
+
+class PolicyTestsRow(SQLModel, table=True):
+    """The who-sees-what tables that activations are held against, as one state."""
+
+    __tablename__ = "policy_tests"
+    __table_args__ = (_one_open("policy_tests", "slot"),)
+    id: int | None = _row_id()
+    slot: str = "institution"
+    tables: dict[str, str] = _json()
     reason: str = Field(sa_type=Text)
     recorded_from: int = _instant()
     recorded_to: int = _instant()
@@ -207,6 +356,7 @@ class GrantRow(SQLModel, table=True):
     begins: int = _instant()
     ends: int = _instant()
     because: str = Field(sa_type=Text)
+    reason: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
@@ -223,6 +373,111 @@ class NoticeRow(SQLModel, table=True):
     kind: str
     about: dict[str, Any] = _json()
     created_at: int = _instant()
+    passed_on: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false(), index=True)
+    )
+    """Whether the webhooks that are told of it have been noted in `deliveries`."""
+
+
+class EscalationRow(SQLModel, table=True):
+    """A request to people. Updated in place, within recordings: its decisions and grant are what is kept as history."""
+
+    __tablename__ = "escalations"
+    __table_args__ = (Index("ix_escalations_subject", "subject", "seq"), Index("ix_escalations_due", "due_at"))
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    kind: str
+    subject: str
+    actors: list[str] = _json()
+    proof: str
+    team: str | None
+    trace: str | None = Field(default=None, index=True)
+    asked_through: str | None = None
+    collection: str | None = None
+    document: str | None = Field(default=None, index=True)
+    citation: str | None = None
+    purpose: str | None = None
+    client: str | None = None
+    destination: str | None = None
+    codes: dict[str, str] = _json()
+    reason: str = Field(sa_type=Text)
+    shares_question: bool
+    wanted_until: int | None = Field(default=None, sa_type=BigInteger)
+    wanted_minutes: int | None = Field(default=None, sa_type=BigInteger)
+    state: str = Field(index=True)
+    opened_at: int = _instant()
+    remind_at: int | None = Field(default=None, sa_type=BigInteger)
+    raise_at: int | None = Field(default=None, sa_type=BigInteger)
+    expires_at: int = _instant()
+    closed_at: int | None = Field(default=None, sa_type=BigInteger)
+    grant_id: str | None = Field(default=None, index=True)
+    due_at: int | None = Field(default=None, sa_type=BigInteger)
+    """When something is to be done about it next; None when nothing is."""
+
+
+class EscalationSeatRow(SQLModel, table=True):
+    """Who may decide about an escalation, at which of its desks."""
+
+    __tablename__ = "escalation_seats"
+    escalation: str = Field(foreign_key="escalations.id", primary_key=True)
+    desk: int = Field(primary_key=True)
+    ref: str = Field(primary_key=True, index=True)
+
+
+class EscalationDecisionRow(SQLModel, table=True):
+    """What was decided at a desk: once. Immutable."""
+
+    __tablename__ = "escalation_decisions"
+    escalation: str = Field(foreign_key="escalations.id", primary_key=True)
+    desk: int = Field(primary_key=True)
+    by: str
+    verdict: str
+    reason: str = Field(sa_type=Text)
+    until: int | None = Field(default=None, sa_type=BigInteger)
+    purpose: str | None = None
+    obligations: list[str] = _json()
+    at: int = _instant()
+
+
+class EscalationRepeatRow(SQLModel, table=True):
+    """The trace of a question that was asked again under an escalation."""
+
+    __tablename__ = "escalation_repeats"
+    id: int | None = _row_id()
+    escalation: str = Field(foreign_key="escalations.id", index=True)
+    trace: str = Field(unique=True)
+
+
+class WebhookRow(SQLModel, table=True):
+    """An address that is told of notices. Its secret is made from the generation, and is nowhere."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (_one_open("webhooks", "name"),)
+    id: int | None = _row_id()
+    name: str
+    url: str = Field(sa_type=Text)
+    recipients: list[str] = _json()
+    events: list[str] = _json()
+    generation: str
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A notice on its way to a webhook. Updated in place: it is work."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("webhook", "notice_id"), Index("ix_deliveries_due", "state", "next_at"))
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    webhook: str
+    notice_id: int = _reference("notices.id")
+    state: str
+    tries: int
+    next_at: int = _instant()
+    problem: str | None = None
+    ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class BoundaryRow(SQLModel, table=True):

@@ -1,6 +1,6 @@
 """Traces and citations: what left, and what it was."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select
@@ -12,6 +12,7 @@ from app.domain.citation import CitationId
 from app.domain.corpus import Digest, DocumentId, Span, VersionId
 from app.domain.instants import Instant
 from app.domain.trace import Trace, TraceId, TraceKind
+from app.store.chains import acted, chained, unchained
 from app.store.database import insert_absent
 from app.store.tables import CitationRow, DocumentRow, TraceRow, VersionRow
 
@@ -33,7 +34,7 @@ def add_trace(session: Session, trace: Trace) -> None:
         "at": trace.at,
         "kind": trace.kind,
         "subject": trace.subject,
-        "actor": trace.actor,
+        "actor": chained(trace.actors),
         "proof": trace.proof,
         "outcome": trace.outcome,
         "request": dict(trace.request),
@@ -53,19 +54,34 @@ def trace(session: Session, id: TraceId) -> Trace | None:
 
 
 def traces(
-    session: Session, *, of: tuple[PrincipalRef, PrincipalRef | None] | None, before: TraceId | None, limit: int
+    session: Session, *, of: tuple[PrincipalRef, Sequence[PrincipalRef]] | None, before: TraceId | None, limit: int
 ) -> list[Trace]:
-    """Newest first: those of one subject (and actor, if one acts), or everybody's; `before` is a trace among them."""
+    """Newest first: everybody's, or those of one subject with all of these actors in their chain; `before` is a trace
+    among them."""
     query = select(TraceRow).order_by(col(TraceRow.seq).desc()).limit(limit)
     if of is not None:
-        subject, actor = of
+        subject, actors = of
         query = query.where(col(TraceRow.subject) == subject)
-        if actor is not None:
-            query = query.where(col(TraceRow.actor) == actor)
+        for actor in actors:
+            query = query.where(acted(col(TraceRow.actor), actor))
     if before is not None:
         place = select(col(TraceRow.seq)).where(col(TraceRow.id) == before).scalar_subquery()
         query = query.where(col(TraceRow.seq) < func.coalesce(place, 0))
     return [_trace(row) for row in session.scalars(query)]
+
+
+def retrievals(session: Session, *, since: Instant, limit: int) -> Iterator[Trace]:
+    """The questions that were put to retrieve since then, newest first, as they are read."""
+    query = (
+        select(TraceRow)
+        .where(col(TraceRow.kind) == TraceKind.RETRIEVE, col(TraceRow.at) >= since)
+        .order_by(col(TraceRow.seq).desc())
+        .limit(limit)
+    )
+    return map(_trace, session.scalars(query.execution_options(yield_per=_AT_A_TIME)))
+
+
+_AT_A_TIME = 200
 
 
 def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> None:
@@ -109,7 +125,7 @@ def _trace(row: TraceRow) -> Trace:
         at=Instant(row.at),
         kind=TraceKind(row.kind),
         subject=PrincipalRef(row.subject),
-        actor=PrincipalRef(row.actor) if row.actor else None,
+        actors=unchained(row.actor),
         proof=Proof(row.proof),
         outcome=row.outcome,
         request=row.request,

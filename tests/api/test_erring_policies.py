@@ -31,6 +31,10 @@ def _widened(forbid: str) -> str:
 
 def _activate(run: Running, policies: str) -> None:
     assert run.ports.policy_engine.validate(policies) == []
+    _in_force(run, policies)
+
+
+def _in_force(run: Running, policies: str) -> None:
     with recording(run.ports.engine, run.ports.now(), "policies") as (session, at):
         registry.record_policies(session, policies, reason="a test", at=at, by=PrincipalRef("test"))
 
@@ -75,7 +79,7 @@ def test_an_obligation_that_nobody_can_discharge_is_a_denial(run: Running) -> No
     policies = default_policies()
     for permit in ("readers-see", "owners-see"):
         policies = policies.replace(f'@id("{permit}")', f'@id("{permit}")\n@obligation("encrypt-for-the-moon")')
-    _activate(run, policies)
+    _in_force(run, policies)
     assert run.retrieve("user:ana", "When is the meeting?")["outcome"] == "empty"
 
 

@@ -68,7 +68,7 @@ def test_the_operator_reads_what_it_put_in_and_a_key_of_a_killed_command_is_revo
     assert asked.returncode == 0, asked.stderr
     answer = json.loads(asked.stdout)
     assert [passage["citation"]["uri"] for passage in answer["passages"]] == ["bees.md"]
-    assert answer["checks"][0]["reason"] == "user:operator, proven by its own key."
+    assert answer["checks"][0]["reason"] == "user:operator, proven by its own credential."
 
 
 def test_for_a_person_it_is_on_record_that_the_console_asserted_her(folder: Folder) -> None:

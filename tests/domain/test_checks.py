@@ -138,7 +138,7 @@ def test_clearance_is_the_lower_of_subject_and_actor(principal: Principal, outco
 @pytest.mark.parametrize(
     ("principal", "reason"),
     [
-        (Principal(subject=ANA), "user:ana, proven by its own key."),
+        (Principal(subject=ANA), "user:ana, proven by its own credential."),
         (
             Principal(subject=ANA, actors=(BOT,), proof=Proof.PROVEN),
             "user:ana (proven by its own credential), through assistant:bot.",
@@ -197,7 +197,7 @@ def test_damaged_text_warns_and_changes_no_other_check() -> None:
 def test_blocked_question_names_each_rule_that_forbids_it() -> None:
     ruling = Ruling(allowed=False, policies=(PolicyId("deny-above-clearance"), PolicyId("deny-uncategorised")))
     assert blocked(RULES, ruling, Principal(subject=ANA)) == (
-        Check(check=CheckName.IDENTITY, outcome=PASS, reason="user:ana, proven by its own key."),
+        Check(check=CheckName.IDENTITY, outcome=PASS, reason="user:ana, proven by its own credential."),
         Check(
             check=CheckName.CLEARANCE,
             outcome=BLOCKED,

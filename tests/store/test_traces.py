@@ -26,7 +26,7 @@ FULL = Trace(
     at=STARTED_AT,
     kind=TraceKind.RETRIEVE,
     subject=ANA,
-    actor=BOT,
+    actors=(BOT,),
     proof=Proof.ASSERTED,
     outcome="answered",
     request={"query": "¿Can we share it? 🤝 \u2028 \\u0041", "top_k": 8, "purpose": None, "filters": {}},
@@ -43,7 +43,7 @@ def keep(engine: Engine, *some: Trace) -> None:
 
 def page(
     engine: Engine,
-    of: tuple[PrincipalRef, PrincipalRef | None] | None,
+    of: tuple[PrincipalRef, tuple[PrincipalRef, ...]] | None,
     before: TraceId | None = None,
     limit: int = 100,
 ) -> list[str]:
@@ -53,7 +53,7 @@ def page(
 
 @pytest.mark.parametrize(
     "trace",
-    [FULL, replace(FULL, kind=TraceKind.CHANGE, actor=None, proof=Proof.PROVEN, request={}, response={}, grounds={})],
+    [FULL, replace(FULL, kind=TraceKind.CHANGE, actors=(), proof=Proof.PROVEN, request={}, response={}, grounds={})],
     ids=["delegated", "plain"],
 )
 def test_trace_comes_back_as_it_was_written(engine: Engine, trace: Trace) -> None:
@@ -77,29 +77,32 @@ def test_traces_are_listed_newest_first_whatever_their_clock_said(engine: Engine
 
 
 def test_traces_of_one_are_theirs_alone(engine: Engine) -> None:
-    parties = [(ANA, None), (ANA, BOT), (BEN, BOT), (BOT, None), (ANA, OTHER_BOT)]
+    parties = [(ANA, ()), (ANA, (BOT,)), (BEN, (BOT,)), (BOT, ()), (ANA, (OTHER_BOT,)), (ANA, (OTHER_BOT, BOT))]
     keep(
         engine,
         *(
-            replace(FULL, id=TraceId(f"tr_{n}"), subject=subject, actor=actor)
-            for n, (subject, actor) in enumerate(parties)
+            replace(FULL, id=TraceId(f"tr_{n}"), subject=subject, actors=actors)
+            for n, (subject, actors) in enumerate(parties)
         ),
     )
-    assert page(engine, (ANA, None)) == ["tr_4", "tr_1", "tr_0"]
-    assert page(engine, (ANA, BOT)) == ["tr_1"]
-    assert page(engine, (BEN, None)) == ["tr_2"]
-    assert page(engine, (BOT, None)) == ["tr_3"]
-    assert page(engine, (BOT, BOT)) == []
+    assert page(engine, (ANA, ())) == ["tr_5", "tr_4", "tr_1", "tr_0"]
+    assert page(engine, (ANA, (BOT,))) == ["tr_5", "tr_1"]
+    assert page(engine, (ANA, (BOT, OTHER_BOT))) == ["tr_5"]
+    assert page(engine, (ANA, (PrincipalRef("assistant:Bot"),))) == []
+    assert page(engine, (ANA, (PrincipalRef("assistant:bo"),))) == []
+    assert page(engine, (BEN, ())) == ["tr_2"]
+    assert page(engine, (BOT, ())) == ["tr_3"]
+    assert page(engine, (BOT, (BOT,))) == []
 
 
 def test_pages_of_traces_follow_on_while_new_ones_are_written(engine: Engine) -> None:
     keep(engine, *(replace(FULL, id=TraceId(f"tr_{n}"), subject=(ANA, BEN)[n % 2]) for n in range(10)))
-    first = page(engine, (ANA, None), limit=2)
+    first = page(engine, (ANA, ()), limit=2)
     keep(engine, replace(FULL, id=TraceId("tr_new")))
-    second = page(engine, (ANA, None), TraceId(first[-1]), limit=2)
-    third = page(engine, (ANA, None), TraceId(second[-1]), limit=2)
+    second = page(engine, (ANA, ()), TraceId(first[-1]), limit=2)
+    third = page(engine, (ANA, ()), TraceId(second[-1]), limit=2)
     assert (first, second, third) == (["tr_8", "tr_6"], ["tr_4", "tr_2"], ["tr_0"])
-    assert page(engine, (ANA, None), TraceId(third[-1]), limit=2) == []
+    assert page(engine, (ANA, ()), TraceId(third[-1]), limit=2) == []
 
 
 def test_page_after_a_trace_that_does_not_exist_is_empty(engine: Engine) -> None:

@@ -1,0 +1,111 @@
+"""Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.domain.access import BoundaryId, Collection, Kind, Party, PrincipalRef
+from app.domain.errors import NotPermitted
+from app.domain.foreign import ForeignName
+from app.domain.instants import Instant
+from app.operations.identify import Standing
+from app.ports import Ports
+from app.store import boundaries, directory, registry
+from app.store import sources as source_store
+from app.store.database import Moving, recording
+
+NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. Ask another administrator to do it."
+
+
+@contextmanager
+def laying_down(ports: Ports, standing: Standing, *moving: Moving) -> Iterator[tuple[Session, Instant]]:
+    """As `recording`. Raises `NotPermitted` at its end, and nothing is changed, if whoever does it would hold more.
+
+    What somebody holds is compared, not what there is to see today: what would open to them later counts too.
+    """
+    parties = (standing.principal.subject.ref, *(actor.ref for actor in standing.principal.actors))
+    with recording(ports.engine, ports.now(), *moving) as (session, at):
+        before = [_held(session, ref) for ref in parties]
+        yield session, at
+        session.flush()
+        after = [_held(session, ref) for ref in parties]
+        if any(_more(session, *each) for each in zip(before, after, strict=True)):
+            raise NotPermitted(NOT_FOR_ONESELF)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """All by which a party may see something."""
+
+    party: Party
+    refs: frozenset[PrincipalRef]
+    """By which it can be named: itself and its groups."""
+    collections: Mapping[str, Collection]
+    names: frozenset[tuple[str, ForeignName]]
+    """By which other directories mean it."""
+
+
+def _held(session: Session, ref: PrincipalRef) -> _Held:
+    party = directory.party(session, ref)
+    refs = frozenset({party.ref, *party.groups})
+    return _Held(
+        party=party,
+        refs=refs,
+        collections=registry.collections(session),
+        names=source_store.names_of(session, refs),
+    )
+
+
+def _more(session: Session, before: _Held, after: _Held) -> bool:
+    return (
+        _raised(before.party, after.party)
+        or not after.names <= before.names
+        or any(_opened(before, after, name) for name in after.collections)
+        or any(_named(session, after, name) for name in after.collections if _unbound(before, after, name))
+    )
+
+
+def _raised(before: Party, after: Party) -> bool:
+    old, new = before.profile, after.profile
+    raised = (
+        not after.groups <= before.groups
+        or new.clearance > old.clearance
+        or not new.categories <= old.categories
+        or (new.active and not old.active)
+        or (new.may_assert and not old.may_assert)
+        or _loosened(old.purposes, new.purposes)
+    )
+    if new.kind is Kind.ASSISTANT:
+        limits = ((old.jurisdictions, new.jurisdictions), (old.collections, new.collections))
+        return raised or any(_loosened(*limit) for limit in limits)
+    return raised or not new.jurisdictions <= old.jurisdictions
+
+
+def _opened(before: _Held, after: _Held, name: str) -> bool:
+    """Whether it became an owner or a reader of a collection."""
+    old, new = before.collections.get(name), after.collections[name]
+    owned, read = (bool(old and old.owners & before.refs), bool(old and old.default_readers & before.refs))
+    return (bool(new.owners & after.refs) and not owned) or (bool(new.default_readers & after.refs) and not read)
+
+
+def _unbound(before: _Held, after: _Held, name: str) -> bool:
+    old, new = before.collections.get(name), after.collections[name]
+    return old is not None and (
+        _loosened(old.jurisdictions, new.jurisdictions) or _loosened(old.purposes, new.purposes)
+    )
+
+
+def _named(session: Session, held: _Held, name: str) -> bool:
+    """Whether anything in a collection is open to it by name or group."""
+    home = held.collections[name]
+    if (home.owners | home.default_readers) & held.refs:
+        return True
+    every = boundaries.boundaries_after(session, BoundaryId(0))
+    return any(each.collection == name and each.readers & held.refs for _, each in every)
+
+
+def _loosened(before: frozenset[str], after: frozenset[str]) -> bool:
+    """Of a limit that an empty set does not set."""
+    return bool(before) and (not after or not after <= before)
