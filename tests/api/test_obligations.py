@@ -79,7 +79,7 @@ def test_personal_data_is_blacked_out_and_the_citation_stays_that_of_the_evidenc
         "redact:pii": ["readers-see"],
     }
     told = check(answer, "personal-data")
-    assert (told["outcome"], told["policies"]) == ("redacted", ["readers-see"])
+    assert (told["outcome"], told["policies"][0]) == ("redacted", "readers-see")
     trace = shop.request("GET", f"/v1/traces/{answer['trace_id']}", "user:ana").json()
     assert [each["kind"] for each in trace["response"]["passages"][0]["redactions"]] == [
         "payment card",
@@ -197,13 +197,13 @@ def noticed(run: Running) -> list[tuple[str, str, str, str]]:
 
 NO_SHARING = """
 @id("no-sharing")
-@code("sharing-abroad")
+@code("sharing-with-partner")
 @check("jurisdiction")
-@reason("Nothing is shared with the United States.")
+@reason("Nothing is shared with the partner.")
 @escalate("group:compliance")
 forbid (principal, action == Muniment::Action::"ask", resource)
-when { context has destination && context.destination == "US" }
-unless { context.waived.contains("sharing-abroad") };
+when { context has client && ["partner", "circus"].contains(context.client) }
+unless { context.waived.contains("sharing-with-partner") };
 """
 FLATLY = """
 @id("never-for-fun")
@@ -218,15 +218,15 @@ def test_question_that_persons_may_allow_is_escalated(shop: Running) -> None:
     shop.publish("user:olga", "refunds", TEXT, uri="kettle")
     activate(shop, RESTORED + NO_SHARING + FLATLY)
     assert shop.retrieve("user:ana", QUESTION)["outcome"] == "answered"
-    answer = shop.retrieve("user:ana", QUESTION, destination="US")
+    answer = shop.retrieve("user:ana", QUESTION, client="partner")
     assert (answer["outcome"], answer["passages"], answer["context"]) == ("escalated", [], "")
     told = check(answer, "jurisdiction")
     assert told == {
         "check": "jurisdiction",
         "outcome": "escalated",
-        "reason": "Nothing is shared with the United States. It may be waived for a time by group:compliance.",
+        "reason": "Nothing is shared with the partner. It may be waived for a time by group:compliance.",
         "policies": ["no-sharing"],
-        "code": "sharing-abroad",
+        "code": "sharing-with-partner",
     }
     trace = shop.request("GET", f"/v1/traces/{answer['trace_id']}", "user:ana").json()
     assert (trace["outcome"], trace["response"]["checks"][-1]) == ("escalated", told)
@@ -234,7 +234,7 @@ def test_question_that_persons_may_allow_is_escalated(shop: Running) -> None:
 
 def test_question_that_one_rule_forbids_for_good_is_blocked(shop: Running) -> None:
     activate(shop, RESTORED + NO_SHARING + FLATLY)
-    answer = shop.retrieve("user:ana", QUESTION, destination="US", client="circus")
+    answer = shop.retrieve("user:ana", QUESTION, client="circus")
     assert answer["outcome"] == "blocked"
     assert [each["outcome"] for each in answer["checks"]] == ["pass", "blocked", "blocked"]
 
@@ -248,9 +248,9 @@ def test_checks_say_what_a_grant_waives_and_opens_and_until_when(shop: Running) 
         id="grant-1",
         kind=GrantKind.ESCALATION,
         subject=PrincipalRef("user:eve"),
-        waives=frozenset({"sharing-abroad"}),
+        waives=frozenset({"sharing-with-partner"}),
         collections=frozenset({"refunds"}),
-        destination="US",
+        client="partner",
         begins=begins,
         ends=Instant(begins + 3_600_000),
         because="a test",
@@ -258,9 +258,9 @@ def test_checks_say_what_a_grant_waives_and_opens_and_until_when(shop: Running) 
     )
     with recording(shop.ports.engine, begins, "grants") as (session, at):
         grants.record_grant(session, replace(given, begins=at), at=at)
-    answer = shop.retrieve("user:eve", QUESTION, destination="US")
+    answer = shop.retrieve("user:eve", QUESTION, client="partner")
     assert answer["outcome"] == "answered"
     until = r"until 20\S+Z\.$"
     assert re.search(rf"A grant opens refunds {until}", check(answer, "boundary")["reason"])
     waived = check(answer, "jurisdiction")["reason"]
-    assert re.search(rf"A grant waives sharing-abroad for this question {until}", waived)
+    assert re.search(rf"A grant waives sharing-with-partner for this question {until}", waived)

@@ -99,7 +99,7 @@ def boundary(number: int) -> Boundary:
 
 def reach(ports: Ports, who: PrincipalRef, purpose: str | None = None) -> Reach:
     with reading(ports.engine) as session:
-        standing = standing_of(ports, session, who, actor=None, proof=Proof.PROVEN)
+        standing = standing_of(ports, session, who, actors=(), proof=Proof.PROVEN)
         return authorize.reach(ports, session, standing, purpose=purpose)
 
 
@@ -203,7 +203,7 @@ def test_change_that_matters_is_decided_anew(ports: Ports, change: str) -> None:
 def opened(at: Instant) -> Grant:
     return Grant(
         id="grant-1",
-        kind=GrantKind.BREAK_GLASS,
+        kind=GrantKind.ESCALATION,
         subject=ANA,
         collections=frozenset({"files"}),
         begins=at,
