@@ -602,7 +602,7 @@ def explain_policies(
         ),
     ],
     action: Annotated[
-        str, typer.Argument(metavar="ACTION", help="read, describe, discover, curate, ask, manage, audit.")
+        str, typer.Argument(metavar="ACTION", help="read, describe, discover, curate, ask, manage, audit and so on.")
     ],
     actor: Annotated[
         list[str] | None, typer.Option("--through", metavar="assistant:ID", help="May be repeated: the sender first.")

@@ -92,6 +92,8 @@ class CedarPolicyEngine:
     def reachable(self, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
         """INVARIANT: whatever is allowed, Cedar itself allowed under the whole set; narrowing only denies."""
         compiled = self._usable(policies)
+        if not resources:
+            return []
         asked = _put(question)
         narrowed = [self._narrowing(compiled, each) for each in asked]
         left: list[int] = []

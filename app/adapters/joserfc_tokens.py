@@ -214,7 +214,7 @@ class _KeyRing:
         elif self._waiting.acquire(blocking=False):
             try:
                 with self._fetching:
-                    if self._held is held:
+                    if self._held is None or kid not in self._held.keys:  # nobody fetched it meanwhile
                         self._fetch(kid, now)
             finally:
                 self._waiting.release()

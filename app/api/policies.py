@@ -43,18 +43,18 @@ _VERSION: JsonDict = {
 }
 
 
-class DraftBody(Wire):
+class PolicyDraftBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"cedar": _CEDAR, "reason": "Only readers, for now."}})
     cedar: Cedar = Field(description="A whole policy set: it replaces the one in force.")
     reason: Reason
 
 
-class ValidateBody(Wire):
+class PolicyTextBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"cedar": _CEDAR}})
     cedar: Cedar
 
 
-class TablesBody(Wire):
+class PolicyTablesBody(Wire):
     model_config = ConfigDict(
         json_schema_extra={"example": {"tables": {"clearance": _TABLE}, "reason": "Clearance is never given up."}}
     )
@@ -62,36 +62,36 @@ class TablesBody(Wire):
     reason: Reason
 
 
-class TestBody(Wire):
+class PolicyTestBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"tables": {"clearance": _TABLE}}})
     tables: dict[Name, Yaml] | None = Field(default=None, max_length=50, description="Null: the stored ones.")
 
 
-class ApproveBody(Wire):
+class PolicyApproveBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"digest": _VERSION["digest"]}})
     digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="Of the text that was looked at."
     )
 
 
-class ActivateBody(Wire):
+class PolicyActivateBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "As decided on 22 November.", "strict": False}})
     reason: Reason
     strict: bool = Field(default=False, description="Refuse if there are warnings, too.")
 
 
-class RollbackBody(Wire):
+class PolicyRollbackBody(Wire):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "Claims cannot read their files.", "to": None}})
     reason: Reason
     to: Text | None = Field(default=None, description="A version that was in force; null: what was in force before.")
 
 
-class ApprovalOut(BaseModel):
+class PolicyApprovalOut(BaseModel):
     by: str
     at: str
 
 
-class VersionOut(BaseModel):
+class PolicyVersionOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _VERSION})
     id: str
     digest: str = Field(description="sha256 of the text.")
@@ -100,14 +100,14 @@ class VersionOut(BaseModel):
     reason: str
     created_at: str
     based_on: str | None = Field(description="The digest of the set that was in force when it was drafted.")
-    approvals: list[ApprovalOut]
+    approvals: list[PolicyApprovalOut]
 
 
-class VersionsOut(BaseModel):
-    policies: list[VersionOut]
+class PolicyVersionsOut(BaseModel):
+    policies: list[PolicyVersionOut]
 
 
-class WarningOut(BaseModel):
+class PolicyWarningOut(BaseModel):
     code: str = Field(
         description="unreachable, shadowed, duplicate, may-fail, loses-guard, unknown-name or unread.",
     )
@@ -116,18 +116,18 @@ class WarningOut(BaseModel):
     detail: str
 
 
-class DraftOut(VersionOut):
+class PolicyDraftOut(PolicyVersionOut):
     model_config = ConfigDict(json_schema_extra={"example": {**_VERSION, "warnings": []}})
-    warnings: list[WarningOut]
+    warnings: list[PolicyWarningOut]
 
 
-class VersionWithText(VersionOut):
+class PolicyTextOut(PolicyVersionOut):
     model_config = ConfigDict(json_schema_extra={"example": {**_VERSION, "cedar": _CEDAR, "diff": ""}})
     cedar: str
     diff: str = Field(description="From the set in force to this one, as diff -u writes it; empty if they are equal.")
 
 
-class ActiveOut(VersionWithText):
+class PolicyActiveOut(PolicyTextOut):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -149,18 +149,18 @@ class PolicyFaultOut(BaseModel):
     detail: str
 
 
-class ValidationOut(BaseModel):
+class PolicyValidationOut(BaseModel):
     valid: bool
     faults: list[PolicyFaultOut] = Field(description="Each keeps the set from being drafted.")
-    warnings: list[WarningOut] = Field(description="None keeps a set from being put in force, unless asked to.")
+    warnings: list[PolicyWarningOut] = Field(description="None keeps a set from being put in force, unless asked to.")
 
 
-class PolicyOut(BaseModel):
+class DecidingPolicyOut(BaseModel):
     id: str
     reason: str
 
 
-class FailureOut(BaseModel):
+class PolicyFailureOut(BaseModel):
     table: str
     row: str = Field(description="Who asks what, through whom, for what.")
     because: str
@@ -168,46 +168,46 @@ class FailureOut(BaseModel):
     change: str = Field(description="gains, loses, or decided otherwise.")
     expected: str
     got: str
-    policies: list[PolicyOut] = Field(description="What decided it; empty if nothing permits it.")
+    policies: list[DecidingPolicyOut] = Field(description="What decided it; empty if nothing permits it.")
     detail: str
 
 
-class OutcomeOut(BaseModel):
+class PolicyTestOut(BaseModel):
     passed: bool
     rows: int
     decisions: int
-    failures: list[FailureOut]
+    failures: list[PolicyFailureOut]
 
 
-class TablesOut(BaseModel):
+class PolicyTablesOut(BaseModel):
     tables: dict[str, str]
     reason: str | None
     recorded_at: str | None
     recorded_by: str | None
 
 
-class PutTablesOut(TablesOut):
-    in_force: OutcomeOut = Field(description="How the set in force stands by them.")
+class PolicyTablesPutOut(PolicyTablesOut):
+    in_force: PolicyTestOut = Field(description="How the set in force stands by them.")
 
 
 @routes.post("/v1/policies", status_code=201, summary="Draft a policy set", responses={**problems(409), **SENT})
-def post_draft(body: DraftBody, asking: Asking, ports: PortsOf) -> DraftOut:
+def post_draft(body: PolicyDraftBody, asking: Asking, ports: PortsOf) -> PolicyDraftOut:
     """For administrators. It decides nothing yet. With faults it is refused, and each is told."""
     drafted, validation = policies.draft(ports, asking, body.cedar, reason=body.reason)
-    return DraftOut(**_fields(drafted), warnings=[_warning(each) for each in validation.remarks])
+    return PolicyDraftOut(**_fields(drafted), warnings=[_warning(each) for each in validation.remarks])
 
 
 @routes.get("/v1/policies", summary="Every version of the policies")
-def get_versions(asking: Asking, ports: PortsOf) -> VersionsOut:
+def get_versions(asking: Asking, ports: PortsOf) -> PolicyVersionsOut:
     """For administrators and auditors. Newest first."""
-    return VersionsOut(policies=[_version(each) for each in policies.listed(ports, asking)])
+    return PolicyVersionsOut(policies=[_version(each) for each in policies.listed(ports, asking)])
 
 
 @routes.get("/v1/policies/active", summary="The policies in force", responses=problems(404))
-def get_active(asking: Asking, ports: PortsOf) -> ActiveOut:
+def get_active(asking: Asking, ports: PortsOf) -> PolicyActiveOut:
     """For administrators and auditors."""
     shown, active = policies.shown_in_force(ports, asking)
-    return ActiveOut(
+    return PolicyActiveOut(
         **_fields(shown.version),
         cedar=shown.cedar,
         diff=shown.diff,
@@ -218,27 +218,27 @@ def get_active(asking: Asking, ports: PortsOf) -> ActiveOut:
 
 
 @routes.get("/v1/policies/tests", summary="The tables that activations are held against")
-def get_tables(asking: Asking, ports: PortsOf) -> TablesOut:
+def get_tables(asking: Asking, ports: PortsOf) -> PolicyTablesOut:
     """For administrators and auditors."""
     found = policies.tables(ports, asking)
     if found is None:
-        return TablesOut(tables={}, reason=None, recorded_at=None, recorded_by=None)
-    return TablesOut(**_table_fields(found))
+        return PolicyTablesOut(tables={}, reason=None, recorded_at=None, recorded_by=None)
+    return PolicyTablesOut(**_table_fields(found))
 
 
 @routes.put("/v1/policies/tests", summary="Lay down the tables that activations are held against", responses=SENT)
-def put_tables(body: TablesBody, asking: Asking, ports: PortsOf) -> PutTablesOut:
+def put_tables(body: PolicyTablesBody, asking: Asking, ports: PortsOf) -> PolicyTablesPutOut:
     """For administrators. Who sees what, and why; earlier tables are kept with their time. Approvals that were given
     beside other tables no longer count."""
     stored, stands = policies.put_tables(ports, asking, body.tables, reason=body.reason)
-    return PutTablesOut(**_table_fields(stored), in_force=_outcome(stands))
+    return PolicyTablesPutOut(**_table_fields(stored), in_force=_outcome(stands))
 
 
 @routes.post("/v1/policies/validate", summary="What is wrong with a policy set", responses=SENT)
-def post_validate(body: ValidateBody, asking: Asking, ports: PortsOf) -> ValidationOut:
+def post_validate(body: PolicyTextBody, asking: Asking, ports: PortsOf) -> PolicyValidationOut:
     """For administrators. Faults, and warnings: rules that never act, act twice or can fail, guards that are gone."""
     found = policies.validated(ports, asking, body.cedar)
-    return ValidationOut(
+    return PolicyValidationOut(
         valid=not found.faults,
         faults=[PolicyFaultOut(detail=each) for each in found.faults],
         warnings=[_warning(each) for each in found.remarks],
@@ -248,14 +248,14 @@ def post_validate(body: ValidateBody, asking: Asking, ports: PortsOf) -> Validat
 @routes.post(
     "/v1/policies/rollback", summary="Bring the policies before back", responses={**problems(404, 409), **SENT}
 )
-def post_rollback(body: RollbackBody, asking: Asking, ports: PortsOf) -> VersionOut:
+def post_rollback(body: PolicyRollbackBody, asking: Asking, ports: PortsOf) -> PolicyVersionOut:
     """For administrators. It acts at once. The set just before needs no approval, any other does: draft it again."""
     to = PolicyVersionId(body.to) if body.to is not None else None
     return _version(policies.roll_back(ports, asking, reason=body.reason, to=to))
 
 
 @routes.get("/v1/policies/{id}", summary="One version of the policies", responses=problems(404))
-def get_version(id: Text, asking: Asking, ports: PortsOf) -> VersionWithText:
+def get_version(id: Text, asking: Asking, ports: PortsOf) -> PolicyTextOut:
     """For administrators and auditors. Its text, and how it differs from what is in force."""
     return _with_text(policies.shown(ports, asking, PolicyVersionId(id)))
 
@@ -274,19 +274,19 @@ def delete_draft(id: Text, asking: Asking, ports: PortsOf) -> Response:
 
 
 @routes.post("/v1/policies/{id}/test", summary="Hold a version against tables", responses={**problems(404), **SENT})
-def post_test(id: Text, body: TestBody, asking: Asking, ports: PortsOf) -> OutcomeOut:
+def post_test(id: Text, body: PolicyTestBody, asking: Asking, ports: PortsOf) -> PolicyTestOut:
     """For administrators. Each row that does not come out as it says, with the policies that decided it."""
     return _outcome(policies.tested(ports, asking, PolicyVersionId(id), body.tables))
 
 
 @routes.post("/v1/policies/{id}/approve", summary="Approve a draft", responses={**problems(404, 409), **SENT})
-def post_approve(id: Text, body: ApproveBody, asking: Asking, ports: PortsOf) -> VersionOut:
+def post_approve(id: Text, body: PolicyApproveBody, asking: Asking, ports: PortsOf) -> PolicyVersionOut:
     """For administrators other than its author."""
     return _version(policies.approve(ports, asking, PolicyVersionId(id), PolicyDigest(body.digest)))
 
 
 @routes.post("/v1/policies/{id}/activate", summary="Put a draft in force", responses={**problems(404, 409), **SENT})
-def post_activate(id: Text, body: ActivateBody, asking: Asking, ports: PortsOf) -> VersionOut:
+def post_activate(id: Text, body: PolicyActivateBody, asking: Asking, ports: PortsOf) -> PolicyVersionOut:
     """For administrators. The next request is decided by it. Refused if it has faults, if a row of the stored tables
     fails, if another set was put in force since it was drafted, or if approvals are wanting."""
     id_ = PolicyVersionId(id)
@@ -297,8 +297,8 @@ def _fields(version: PolicyVersion) -> dict[str, object]:
     return _version(version).model_dump()
 
 
-def _version(version: PolicyVersion) -> VersionOut:
-    return VersionOut(
+def _version(version: PolicyVersion) -> PolicyVersionOut:
+    return PolicyVersionOut(
         id=version.id,
         digest=version.digest,
         state=version.state,
@@ -306,16 +306,16 @@ def _version(version: PolicyVersion) -> VersionOut:
         reason=version.reason,
         created_at=iso(version.created_at),
         based_on=version.based_on,
-        approvals=[ApprovalOut(by=each.by, at=iso(each.at)) for each in version.approvals],
+        approvals=[PolicyApprovalOut(by=each.by, at=iso(each.at)) for each in version.approvals],
     )
 
 
-def _with_text(shown: Shown) -> VersionWithText:
-    return VersionWithText(**_fields(shown.version), cedar=shown.cedar, diff=shown.diff)
+def _with_text(shown: Shown) -> PolicyTextOut:
+    return PolicyTextOut(**_fields(shown.version), cedar=shown.cedar, diff=shown.diff)
 
 
-def _warning(remark: Remark) -> WarningOut:
-    return WarningOut(code=remark.code, policy=remark.policy, line=remark.line, detail=remark.sentence)
+def _warning(remark: Remark) -> PolicyWarningOut:
+    return PolicyWarningOut(code=remark.code, policy=remark.policy, line=remark.line, detail=remark.sentence)
 
 
 def _table_fields(stored: StoredTables) -> dict[str, object]:
@@ -327,8 +327,8 @@ def _table_fields(stored: StoredTables) -> dict[str, object]:
     }
 
 
-def _outcome(found: Outcome) -> OutcomeOut:
-    return OutcomeOut(
+def _outcome(found: Outcome) -> PolicyTestOut:
+    return PolicyTestOut(
         passed=not found.failures,
         rows=found.rows,
         decisions=found.decisions,
@@ -336,8 +336,8 @@ def _outcome(found: Outcome) -> OutcomeOut:
     )
 
 
-def _failure(each: Failure) -> FailureOut:
-    return FailureOut(
+def _failure(each: Failure) -> PolicyFailureOut:
+    return PolicyFailureOut(
         table=each.table,
         row=each.asks,
         because=each.because,
@@ -345,6 +345,6 @@ def _failure(each: Failure) -> FailureOut:
         change=each.change,
         expected=each.expected,
         got=each.got,
-        policies=[PolicyOut(id=id, reason=reason) for id, reason in each.deciding],
+        policies=[DecidingPolicyOut(id=id, reason=reason) for id, reason in each.deciding],
         detail=each.sentence,
     )

@@ -100,7 +100,7 @@ _REACH = str(UserReach.__schema__)
 _KEPT_ELSEWHERE = ("id", "meta", "schemas", "externalId", "members", "groups", "password")
 """Of a resource, what is not kept as it was put: it has a place of its own, or none."""
 
-_PROVIDER = ScimProvider(
+PROVIDER = ScimProvider(
     models=[User, EnterpriseUser, UserReach, Group],
     resource_types=[ResourceType.from_resource(model) for model in _MODELS.values()],
     config=ServiceProviderConfig(
@@ -120,7 +120,7 @@ _PROVIDER = ScimProvider(
         ],
     ),
 )
-_SERVICE = ScimService(_PROVIDER)
+_SERVICE = ScimService(PROVIDER)
 
 
 async def _body(request: Request) -> bytes:

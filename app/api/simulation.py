@@ -390,7 +390,9 @@ class ExplainIn(Wire):
     actors: list[Ref] = Field(default_factory=list, max_length=10, description="Whoever sends the request first.")
     proof: Literal["proven", "asserted"] = "proven"
     second_factor: bool = False
-    action: Literal["read", "describe", "discover", "curate", "ask", "manage", "audit"]
+    action: Literal[
+        "read", "describe", "discover", "curate", "ask", "manage", "audit", "provision", "break-glass", "evaluate"
+    ]
     purpose: Name | None = None
     client: Title | None = None
     destination: Name | None = None

@@ -11,8 +11,9 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.padding import Padding
@@ -32,8 +33,13 @@ QUESTION = "Can we share this customer dataset with our partner for analysis?"
 HELD_BACK = "policies/data-sharing-policy-v2.pdf"
 POLICY = "policies/data-sharing"
 BEFORE = "2024-06-15T12:00:00Z"
+SHARING = "Can I share this customer dataset with our partner for analysis?"
+ABROAD = {"purpose": "partner-analytics", "client": "member-4711", "destination": "US"}
+ANALYST, OFFICER = "user:dev", "user:dagny"
 
 _SHOWN = 2
+_GRANTED_S = 5
+"""How long the demo's grant lasts: long enough to ask, and short enough to wait for its end."""
 _SHAPING = ("narrowed", "redacted", "warned", "escalated", "blocked")
 _LONGEST_SENTENCE = 260
 _WORD = re.compile(r"[a-z]{4,}")
@@ -76,6 +82,7 @@ def demo(keep: Path | None) -> None:
         cast = _Cast(administrator, institution)
         _first_act(cast)
         _second_act(cast, administrator, institution)
+        _third_act(cast, administrator, institution)
         cast.leave()
     seconds = time.monotonic() - started
     say(f"All of this ran on real parts, in {seconds:.0f} s: processes, database, model, index, policies and files.")
@@ -113,6 +120,9 @@ class _Cast:
         body = {"query": QUESTION, **({"purpose": asker.purpose} if asker.purpose else {}), **more}
         with self._administrator.with_key(self._key(holder), on_behalf_of=asserted) as server:
             return server.post("/v1/retrieve", body, subject_token=self._key(asker.who) if asker.proven else None)
+
+    def being(self, ref: str) -> AbstractContextManager[Server]:
+        return self._administrator.with_key(self._key(ref))
 
     def called(self, asker: Asker) -> str:
         through = ""
@@ -184,6 +194,48 @@ def _second_act(cast: _Cast, administrator: Server, institution: Institution) ->
             raise Failed(f"The demo should show version {version} of {POLICY} {moment}, and no other.")
     say()
     say(f"Version 2 answers now, and version 1 whenever {BEFORE[:10]} is asked about.")
+
+
+def _third_act(cast: _Cast, administrator: Server, institution: Institution) -> None:
+    """Refused, allowed by a person for a few seconds and under obligations, and refused again."""
+    say()
+    say("Now compliance answers for analysis with partners, and wants the client's consent.", style="bold")
+    laid_down = {"owner": "group:compliance", "categories": [], "consent_required": True}
+    about = institution.purposes["partner-analytics"]
+    administrator.put("/v1/purposes/partner-analytics", {**about, **laid_down})
+    with cast.being(ANALYST) as analyst, cast.being(OFFICER) as officer:
+        say()
+        say(f'{ANALYST} asks for {ABROAD["client"]}, with the answer to be used in the US: "{SHARING}"', style="bold")
+        first = analyst.post("/v1/retrieve", {"query": SHARING, **ABROAD})
+        _show(first)
+        way = next((each for each in first["recourse"] if each["kind"] == "override"), None)
+        if way is None:
+            raise Failed("The demo should show a question that a person may allow.")
+        made = analyst.post(way["href"], {**way["body"], "reason": "The analysis starts on Monday."})
+        say(f"   An override is asked of {', '.join(made['routed_to'])}: {made['id']}.")
+        end = time.time() + _GRANTED_S
+        until = datetime.fromtimestamp(end, tz=UTC).isoformat(timespec="milliseconds")
+        limits = {"until": until, "obligations": ["max-passages:2", "redact:pii"]}
+        decision = {"decision": "approve", "reason": "The agreement covers it.", **limits}
+        approved = officer.post(f"{made['href']}/decision", decision)
+        say(f"   {OFFICER} approves for {_GRANTED_S} s, with two passages at the most and no personal data in them.")
+        second = analyst.post(f"{made['href']}/ask-again")
+        say()
+        say(f"{ANALYST} asks again:", style="bold")
+        _show(second)
+        say(f"   Owed: {', '.join(each['id'] for each in second['obligations'])}")
+        time.sleep(max(0.0, end - time.time()))
+        third = analyst.post(f"{made['href']}/ask-again")
+        [link] = analyst.get(f"/v1/traces/{third['trace_id']}")["links"]
+    say()
+    say(f"{_GRANTED_S} s later the grant is over, and the same question is {third['outcome']} again.", style="bold")
+    outcomes = [each["outcome"] for each in (first, second, third)]
+    if outcomes != ["escalated", "answered", "escalated"] or len(second["passages"]) > 2:
+        raise Failed(f"The demo should show a question escalated, answered and escalated; it was {outcomes}.")
+    wanted = {"escalation": made["id"], "state": "approved", "grant": approved["grant"], "first": first["trace_id"]}
+    if link != {**wanted, "again": [second["trace_id"], third["trace_id"]]}:
+        raise Failed("The demo should show traces that name each other.")
+    say("The traces of all three name each other, the escalation and the grant.")
 
 
 def _show(answer: Json) -> None:

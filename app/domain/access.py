@@ -26,7 +26,8 @@ ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
 PROVISIONERS = PrincipalRef("group:provisioners")
 ENFORCEMENT_POINTS = PrincipalRef("group:enforcement-points")
-BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS, ENFORCEMENT_POINTS)
+BREAK_GLASS_GROUP = PrincipalRef("group:break-glass")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS, ENFORCEMENT_POINTS, BREAK_GLASS_GROUP)
 NOBODY = PrincipalRef("group:-")
 """The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
 The owners' names instead would stay readers when others become owners."""

@@ -1,6 +1,7 @@
 """Why a question was decided as it was, and what would have to be otherwise for it to be allowed.
 
 What is proposed here is only tried: `operations/explain.py` decides each proposal again, and tells of those that held.
+What grants and registers say of a question stays as it is, unless a proposal is about that.
 """
 
 import re
@@ -23,6 +24,7 @@ from app.domain.access import (
     Terms,
 )
 from app.domain.checks import CheckName, Rule
+from app.domain.jurisdictions import BY_CLIENT, clients_named
 
 MAX_OF_A_KIND = 20
 """Purposes, groups and jurisdictions that are tried one by one."""
@@ -56,6 +58,7 @@ class ProposalKind(StrEnum):
     COLLECTIONS = "collections"
     CONSENT = "consent"
     TRANSFER = "transfer"
+    PURPOSE_CATEGORIES = "purpose-categories"
     GRANT = "grant"
     WAIVER = "waiver"
 
@@ -242,8 +245,8 @@ def _towards(
             lambda profile: replace(profile, categories=profile.categories | missing),
         )
     limited = bool(profile.jurisdictions) or profile.kind is Kind.USER
-    places = boundary.jurisdictions | {each for each in boundary.consents if ":" not in each}
-    if limited and not profile.jurisdictions & places:
+    places = boundary.jurisdictions | {each for each in boundary.consents if not each.startswith(BY_CLIENT)}
+    if limited and party.receives.isdisjoint(places):
         for place in sorted(places)[:MAX_OF_A_KIND]:
             yield Proposal(
                 kind=ProposalKind.JURISDICTION,
@@ -254,12 +257,8 @@ def _towards(
 
 def _of_terms(case: Case, rules: Sequence[Rule], denying: Sequence[PolicyId]) -> Iterator[Proposal]:
     terms, boundary, question = case.question.terms, case.boundary, case.question
-    for consent in sorted(boundary.consents - terms.consents)[:MAX_OF_A_KIND] if boundary is not None else ():
-        yield Proposal(
-            kind=ProposalKind.CONSENT,
-            sentence=f"A consent is in force that the boundary names: {consent}.",
-            of=_consenting(consent),
-        )
+    if boundary is not None:
+        yield from _of_registers(case, boundary)
     if terms.consent_needed and not terms.consented:
         whose = question.client or "the client, who has to be stated,"
         yield Proposal(
@@ -284,9 +283,35 @@ def _of_terms(case: Case, rules: Sequence[Rule], denying: Sequence[PolicyId]) ->
         if rule.id in denying and rule.escalate_to and rule.code not in terms.waived:
             yield Proposal(
                 kind=ProposalKind.WAIVER,
-                sentence=f"A grant waives {rule.code} for this very question: {rule.escalate_to} decides on one.",
+                sentence=f"A grant waives {rule.code} for this very question: {_whom(rule)} can be asked for one.",
                 of=_waiving(rule.code),
             )
+
+
+def _of_registers(case: Case, boundary: Boundary) -> Iterator[Proposal]:
+    """What could be recorded of purposes, of clients that the boundary names, and of transfers."""
+    terms, purpose = case.question.terms, case.question.purpose
+    registered = terms.purpose_categories
+    if registered is not None and (missing := boundary.label.categories - registered):
+        yield Proposal(
+            kind=ProposalKind.PURPOSE_CATEGORIES,
+            sentence=f"{purpose} is registered for {_listed(missing)} too.",
+            of=_granting(lambda terms: replace(terms, purpose_categories=registered | missing)),
+        )
+    for client in sorted(frozenset(clients_named(boundary.consents)))[:MAX_OF_A_KIND]:
+        yield Proposal(
+            kind=ProposalKind.CONSENT,
+            sentence=f"A consent of {client} to this purpose is in force where the question is asked.",
+            of=_consenting(f"{BY_CLIENT}{client}"),
+        )
+    for party in _parties(case):
+        if party.receives.isdisjoint(boundary.jurisdictions):
+            for place in sorted(boundary.jurisdictions)[:MAX_OF_A_KIND]:
+                yield Proposal(
+                    kind=ProposalKind.TRANSFER,
+                    sentence=f"A transfer rule lets data of {place} be used where {party.ref} is.",
+                    of=_with(party, _receiving(place)),
+                )
 
 
 def _parties(case: Case) -> tuple[Party, ...]:
@@ -306,8 +331,13 @@ def _moving(place: str) -> Callable[[Party], Party]:
     return lambda party: replace(
         party,
         profile=replace(party.profile, jurisdictions=party.profile.jurisdictions | {place}),
+        within=party.within | {place},
         receives=party.receives | {place},
     )
+
+
+def _receiving(place: str) -> Callable[[Party], Party]:
+    return lambda party: replace(party, receives=party.receives | {place})
 
 
 def _for(purpose: str | None) -> Callable[[Party], Party]:
@@ -344,6 +374,10 @@ def _granting(changed: Callable[[Terms], Terms]) -> Callable[[Case], Case]:
 
 def _bounded(changed: Callable[[Boundary], Boundary]) -> Callable[[Case], Case]:
     return lambda case: replace(case, boundary=changed(case.boundary)) if case.boundary else case
+
+
+def _whom(rule: Rule) -> str:
+    return f"the {rule.escalate_to}" if rule.escalate_to == "owner" else rule.escalate_to
 
 
 def _listed(names: frozenset[str] | frozenset[PrincipalRef]) -> str:

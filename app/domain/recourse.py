@@ -110,7 +110,7 @@ class Escalation:
     """The subject's, when it asked."""
     trace: TraceId | None = None
     """The answer that it is about."""
-    asked_through: PrincipalRef | None = None
+    asked_through: tuple[PrincipalRef, ...] = ()
     """Who put that question for the subject."""
     collection: str | None = None
     document: DocumentId | None = None
@@ -142,7 +142,7 @@ class Escalation:
     @property
     def requesters(self) -> frozenset[PrincipalRef]:
         """None of whom may decide."""
-        return frozenset((self.subject, *self.actors, *((self.asked_through,) if self.asked_through else ())))
+        return frozenset((self.subject, *self.actors, *self.asked_through))
 
     @property
     def seats(self) -> Desk:

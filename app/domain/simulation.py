@@ -301,8 +301,8 @@ class Report:
         gained, lost = self.reading[Direction.GAINS], self.reading[Direction.LOSES]
         worst = [each for each in self.powers if each.difference.after.allowed and each.action in _WORST]
         said = [
-            f"{_listed(each.asker.label for each in several)} could {action}."
-            for action in _WORST
+            f"{_listed(each.asker.label for each in several)} could {words}."
+            for action, words in _WORST.items()
             if (several := [power for power in worst if power.action is action])
         ]
         said.append(f"{_several(gained)} gained, {_several(lost)} lost." if gained.pairs or lost.pairs else "")
@@ -320,7 +320,14 @@ class Report:
         return " ".join(said)
 
 
-_WORST = (Action.MANAGE, Action.AUDIT, Action.CURATE)
+_WORST = {
+    Action.MANAGE: "manage",
+    Action.PROVISION: "provision users and groups",
+    Action.BREAK_GLASS: "break the glass",
+    Action.AUDIT: "audit",
+    Action.EVALUATE: "ask what others may do",
+    Action.CURATE: "curate",
+}
 
 
 def _several(side: Side) -> str:

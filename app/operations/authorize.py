@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import (
     _SEAL,
+    BOOTSTRAP_ADMINISTRATOR,
     DENIED,
     Action,
     Boundary,
@@ -34,6 +35,8 @@ from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
+
+_OF_CONTENT = frozenset({Action.READ, Action.DESCRIBE, Action.CURATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +256,14 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
-            ports.policy_engine.decide(
-                laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
-            )[0].allowed
+        questions = [
+            _question(ports, session, standing, Action.READ, purpose)
             for purpose in (None, *sorted(each.boundary.purposes))
+        ]
+        return any(
+            _in_scope(question, each.boundary.collection)
+            and ports.policy_engine.decide(laid_down.policies, question, [each])[0].allowed
+            for question in questions
         )
 
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
@@ -424,7 +430,14 @@ def _one(
 
 
 def _in_scope(question: Question, collection: str | None) -> bool:
-    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    """Whether the credentials are good for it, and whoever asks for content is anybody at all. Asked before the policy
+    is, and only narrows.
+
+    INVARIANT: the bootstrap administrator, who is no person, reaches no content by any policy: else whoever holds its
+    key could put a set in force that opens everything to it.
+    """
+    if question.principal.subject.ref == BOOTSTRAP_ADMINISTRATOR and question.action in _OF_CONTENT:
+        return False
     return question.principal.may_use(question.action, collection)
 
 
@@ -473,25 +486,30 @@ def _rulings(
     key = ("rulings", question, standing.epochs.policies, laid_down.collections_as_they_are)
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
-    resources = _resources(ports, standing, laid_down, known)
-    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
+    resources = _resources(ports, laid_down, known)
+    new = [id for id, each in resources.items() if id not in before and _in_scope(question, each.boundary.collection)]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
     ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
 
-def _resources(
-    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
-) -> Mapping[BoundaryId, Bounded]:
+def _resources(ports: Ports, laid_down: Register, known: Mapping[BoundaryId, Boundary]) -> Mapping[BoundaryId, Bounded]:
     """Every boundary within its collection: the same for every question until a collection changes."""
+    key = ("resources", laid_down.collections_as_they_are)
+    found = ports.memo.get(key)
+    before: dict[BoundaryId, Bounded] = found if isinstance(found, dict) else {}
     collections = laid_down.collections
-
-    def fill_in() -> Mapping[BoundaryId, Bounded]:
-        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
-
-    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
-    return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
+    new = {
+        id: _resource(each, collections)
+        for id, each in known.items()
+        if id not in before and each.collection in collections
+    }
+    if not new:
+        return before
+    after = {**before, **new}
+    ports.memo.put(key, after, weight=2 * len(after) + 100)
+    return after
 
 
 def _owing(

@@ -1,23 +1,56 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import BoundaryId, Collection, Kind, Party, PrincipalRef
+from app.domain.access import Action, BoundaryId, Collection, Kind, Party, PrincipalRef, Question
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
+from app.operations import authorize
 from app.operations.identify import Standing
-from app.ports import Ports
+from app.ports import Institution, Ports, Resource
 from app.store import boundaries, directory, jurisdictions, registry
 from app.store import sources as source_store
 from app.store.database import Moving, recording
 
 NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. Ask another administrator to do it."
+
+
+def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today."""
+    laid_down = authorize.register(ports, session, standing)
+    homes = laid_down.collections
+    known = authorize.known_boundaries(ports, session, standing).values()
+    bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
+
+    def more(question: Question, resources: Sequence[Resource]) -> bool:
+        old = authorize.decided(ports, before, question, resources)
+        new = authorize.decided(ports, after, question, resources)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def more_seen(question: Question) -> bool:
+        old = authorize.reached(ports, before, question, bounded)
+        new = authorize.reached(ports, after, question, bounded)
+        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+
+    def asked(action: Action, purpose: str | None = None) -> Question:
+        return authorize.question_of(ports, session, standing, action, purpose=purpose)
+
+    purposes = (None, *laid_down.purposes)
+    return (
+        any(more(asked(action), [Institution()]) for action in _POWERS)
+        or any(more(asked(Action.ASK, purpose), [Institution()]) for purpose in purposes)
+        or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
+        or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
+    )
+
+
+_POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def escalate(ports: Ports, credentials: Credentials, petition: Petition) -> Seen
             proof=principal.proof,
             team=principal.subject.profile.team,
             trace=trace.id if trace else None,
-            asked_through=next(iter(trace.actors), None) if trace else None,
+            asked_through=trace.actors if trace else (),
             collection=collection,
             document=document,
             citation=petition.citation,
@@ -290,11 +290,10 @@ def _desks(
     laid_down = _laid_down(ports, session, standing)
     if codes and trace is not None:
         purpose = laid_down.purposes.get(trace.request["purpose"] or "")
-        return route.desks_named(tuple(codes.values()), purpose, ports, session)
+        return route.desks_named(ports, session, tuple(codes.values()), purpose, asked_by=route.askers(standing))
     if collection is None or petition.kind is EscalationKind.ASK:
         return (route.compliance(ports, session),)
-    asked_by = frozenset((standing.principal.subject.ref, *(each.ref for each in standing.principal.actors)))
-    return route.owners(ports, session, laid_down.collections[collection], asked_by=asked_by)
+    return route.owners(ports, session, laid_down.collections[collection], asked_by=route.askers(standing))
 
 
 def _check_not_waiting(session: Session, new: Escalation) -> None:

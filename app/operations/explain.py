@@ -103,7 +103,12 @@ def explain(ports: Ports, credentials: Credentials, wanted: Wanted) -> Told:
     asking = None
     if wanted.action is Action.READ:
         (asking,) = authorize.decided(ports, laid_down.policies, ask, [Institution()])
-    request = {"what": "explain-decision", "about": wanted.subject, "action": wanted.action}
+    request = {
+        "what": "explain-decision",
+        "about": wanted.subject,
+        "action": wanted.action,
+        "document": wanted.document,
+    }
     record(ports, standing.principal, TraceKind.READ, outcome="answered", request=request)
     return Told(explanation=explanation, asking=asking)
 

@@ -36,6 +36,7 @@ from app.domain.policies import (
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record, record_with
+from app.operations.duties import would_open
 from app.operations.identify import Credentials, Standing, identify, standing_of
 from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.who_sees_what import Outcome, Table, outcome, read_table
@@ -196,6 +197,7 @@ def activate(
         stored = store.stored_tables(session)
         absent = _absent_groups(ports, session, cedar)
         administering = frozenset(each.by for each in found.approvals if _administers(ports, session, each.by))
+        opening = before is not None and would_open(ports, session, standing, before=before, after=cedar)
     about = {"policy": id, "digest": found.digest, "reason": reason}
     with _on_record_if_refused(ports, standing, "activate-policies", about):
         _current_draft(found, in_force)
@@ -208,7 +210,13 @@ def activate(
             _current_draft(found, store.in_force(session))
             if store.stored_tables(session) != stored:
                 raise Conflict("The stored tables were changed just now. Try again.")
-            _approved(ports, found, stored, administering)
+            approvers = _approvers(found, stored, administering)
+            _approved(ports, found, approvers)
+            if opening and not approvers - {standing.principal.subject.ref}:
+                raise NotPermitted(
+                    "Under this policy set you could see or do more than now, so another administrator has to approve "
+                    f"it: POST /v1/policies/{found.id}/approve."
+                )
             store.activate(session, found, reason=reason, at=at, by=standing.principal.subject.ref)
             _on_record(session, ports, standing, "activate-policies", about)
             return _version(session, id)
@@ -229,6 +237,8 @@ def roll_back(
         target = _restored(session, history, to)
         cedar = _text(session, target.digest)
         stored = store.stored_tables(session)
+        before = _text(session, history[-1].digest)
+        opening = would_open(ports, session, standing, before=before, after=cedar)
     about = {"policy": target.version, "digest": target.digest, "reason": reason}
     with _on_record_if_refused(ports, standing, "roll-back-policies", about):
         _without_faults(ports, cedar)
@@ -239,6 +249,11 @@ def roll_back(
                     "comes back without them. Draft the text of that version again."
                 )
             _as_the_tables_say(ports, cedar, stored)
+            if opening:
+                raise NotPermitted(
+                    "Under that policy set you could see or do more than now. Draft its text again, and let another "
+                    "administrator approve it."
+                )
         _locks_nobody_out(ports, cedar, standing)
         with recording(ports.engine, ports.now(), "policies") as (session, at):
             if store.in_force(session) != (history[-1] if history else None):
@@ -265,7 +280,7 @@ def put_tables(
     with _on_record_if_refused(ports, standing, "put-policy-tests", about):
         read = _read(new)
     stands = outcome(ports.policy_engine, cedar, read)
-    with recording(ports.engine, ports.now(), "policies") as (session, at):
+    with recording(ports.engine, ports.now()) as (session, at):
         stored = StoredTables(
             tables=tuple(sorted(new.items())), reason=reason, at=at, by=standing.principal.subject.ref
         )
@@ -335,15 +350,17 @@ def _locks_nobody_out(ports: Ports, cedar: str, standing: Standing) -> None:
                 raise Invalid(f"Under this policy set {called} could not manage any more, so it could not be undone.")
 
 
-def _approved(
-    ports: Ports, found: PolicyVersion, stored: StoredTables | None, administering: frozenset[PrincipalRef]
-) -> None:
+def _approvers(
+    found: PolicyVersion, stored: StoredTables | None, administering: frozenset[PrincipalRef]
+) -> frozenset[PrincipalRef]:
     """An approval counts if it was given to this text beside today's tables, by somebody who still administers."""
     since = stored.at if stored else Instant(0)
-    counted = [
-        each for each in found.approvals if each.digest == found.digest and each.at > since and each.by in administering
-    ]
-    wanted = ports.policy_approvals - len(counted)
+    counted = (each for each in found.approvals if each.digest == found.digest and each.at > since)
+    return frozenset(each.by for each in counted) & administering
+
+
+def _approved(ports: Ports, found: PolicyVersion, approvers: frozenset[PrincipalRef]) -> None:
+    wanted = ports.policy_approvals - len(approvers)
     if wanted > 0:
         raise Conflict(
             f"Before this is put in force, {wanted} more administrator{'s' if wanted > 1 else ''} other than its "

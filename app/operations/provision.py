@@ -31,6 +31,9 @@ MAX_NAME_CHARS = 500
 MAX_CONTENT_CHARS = 250_000
 """Of what is said of one user or group beside its members: patches could add to it without end."""
 
+_MAX_KEYED_BYTES = 2_400
+"""Of what is looked up by: PostgreSQL keeps 2,704 in an index. Folding may make a text longer."""
+
 _TOLD_AT_MOST = 100
 """Members that a trace names, of those who came and of those who left."""
 
@@ -169,7 +172,8 @@ def _check(said: Said) -> None:
     shown = [display for display in said.members.values() if display is not None]
     if any("\x00" in text for text in (*texts, *shown)) or "\\u0000" in said.content:
         raise Invalid("It holds a null character, which no text here may.")
-    if any(len(text) > MAX_NAME_CHARS for text in (*texts, *shown)):
+    keyed = max(len(folded(text).encode()) for text in (said.name, said.display_name))
+    if keyed > _MAX_KEYED_BYTES or any(len(text) > MAX_NAME_CHARS for text in (*texts, *shown)):
         raise Invalid(f"Names and ids have {MAX_NAME_CHARS} characters at the most.")
     if not said.name.strip():
         raise Invalid("A name is not empty.")

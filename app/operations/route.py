@@ -31,7 +31,8 @@ def ways_forward(
     ways = []
     if ruling.escalate_to:
         purposes = authorize.register(ports, session, standing).purposes
-        desks = desks_named(ruling.escalate_to, purposes.get(query.purpose or ""), ports, session)
+        purpose = purposes.get(query.purpose or "")
+        desks = desks_named(ports, session, ruling.escalate_to, purpose, asked_by=askers(standing))
         ways.append((EscalationKind.OVERRIDE, "Have the rules waived for this question, for a time", desks))
     ways.append((EscalationKind.ASK, "Ask what may be done instead", (compliance(ports, session),)))
     return tuple(
@@ -62,10 +63,20 @@ def may_be_waived(rules: Sequence[Rule], codes: Mapping[str, str]) -> bool:
     )
 
 
-def desks_named(named: Sequence[str], purpose: Purpose | None, ports: Ports, session: Session) -> tuple[Desk, ...]:
-    """A desk for each of whom rules name, in their order."""
-    owner = _owner(purpose)
-    return tuple(dict.fromkeys(frozenset({owner if each == OWNER else PrincipalRef(each)}) for each in named))
+def desks_named(
+    ports: Ports,
+    session: Session,
+    named: Sequence[str],
+    purpose: Purpose | None,
+    *,
+    asked_by: frozenset[PrincipalRef],
+) -> tuple[Desk, ...]:
+    """A desk for each of whom rules name, in their order; `owner` is who answers for the purpose of the question, or
+    else the administrators. Whoever asks and laid the purpose down has chosen its owner: then compliance decides."""
+    owner = frozenset({purpose.owner if purpose is not None and purpose.owner is not None else ADMINISTRATORS})
+    if OWNER in named and purpose is not None and registry.purpose_recorded_by(session, purpose.id) in asked_by:
+        owner = compliance(ports, session)
+    return tuple(dict.fromkeys(owner if each == OWNER else frozenset({PrincipalRef(each)}) for each in named))
 
 
 def owners(
@@ -84,10 +95,10 @@ def compliance(ports: Ports, session: Session) -> Desk:
     return frozenset({configured if known and configured else AUDITORS})
 
 
+def askers(standing: Standing) -> frozenset[PrincipalRef]:
+    """Everybody who asks in a request: the subject and all through whom it does."""
+    return frozenset((standing.principal.subject.ref, *(actor.ref for actor in standing.principal.actors)))
+
+
 def active(standing: Standing) -> bool:
     return all(party.profile.active for party in (standing.principal.subject, *standing.principal.actors))
-
-
-def _owner(purpose: Purpose | None) -> PrincipalRef:
-    """Who answers for a purpose; the administrators, if nobody does."""
-    return ADMINISTRATORS

@@ -7,7 +7,7 @@ DECISIONS, "What an administrator may see of a simulation".
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from threading import Lock
@@ -29,6 +29,7 @@ from app.domain.checks import Rule
 from app.domain.corpus import DocumentId
 from app.domain.errors import Fault, Invalid, NotFound, RateLimited
 from app.domain.instants import Instant, days_after
+from app.domain.policies import PolicyVersionId
 from app.domain.simulation import (
     Affected,
     Asker,
@@ -50,9 +51,11 @@ from app.domain.trace import Trace, TraceKind
 from app.operations import authorize
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify, standing_of
+from app.operations.policies import ABSENT
 from app.operations.register import ADMINISTRATORS_ONLY
 from app.ports import Bounded, Institution, Ports, Resource
 from app.store import corpus, directory, traces
+from app.store import policies as policy_store
 from app.store.database import reading
 
 MAX_DECISIONS = 4_000_000
@@ -66,7 +69,7 @@ _IN_A_GO = 2048
 _TURN_S = 0.0005
 
 _OVER_COLLECTIONS = (Action.CURATE, Action.DISCOVER)
-_OVER_ALL = (Action.MANAGE, Action.AUDIT, Action.ASK)
+_OVER_ALL = (Action.MANAGE, Action.PROVISION, Action.BREAK_GLASS, Action.AUDIT, Action.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +116,12 @@ def simulate(ports: Ports, credentials: Credentials, wanted: Wanted) -> Report:
 
 
 def draft_text(session: Session, policy: str) -> str:
-    """The Cedar text of a drafted policy set. Raises `NotFound`."""
-    raise NotFound("There is no policy set by that id. Send its text as `cedar`.")
+    """The Cedar text of a drafted policy set, or of one that decides or decided. Raises `NotFound`."""
+    found = policy_store.version(session, PolicyVersionId(policy))
+    cedar = policy_store.policy_text(session, found.digest) if found is not None else None
+    if cedar is None:
+        raise NotFound(ABSENT)
+    return cedar
 
 
 def _usable(ports: Ports, draft: str) -> None:
@@ -265,18 +272,19 @@ def _standing(ports: Ports, session: Session, asker: Asker) -> Standing:
 def _asking(ports: Ports, session: Session, asker: Asker, purposes: Sequence[str]) -> _Asking:
     standing = _standing(ports, session, asker)
     principal = standing.principal
+    with_two_factors = replace(standing, principal=replace(principal, second_factor=True))
 
     def questions(action: Action, stated: Iterable[str | None]) -> tuple[Question, ...]:
-        return tuple(authorize.question_of(ports, session, standing, action, purpose=purpose) for purpose in stated)
+        asking = with_two_factors if action is Action.BREAK_GLASS else standing  # as whoever does it has them
+        return tuple(authorize.question_of(ports, session, asking, action, purpose=purpose) for purpose in stated)
 
-    alone = (*_OVER_COLLECTIONS, Action.MANAGE, Action.AUDIT)
     return _Asking(
         asker=asker,
         active=all(party.profile.active for party in (principal.subject, *principal.actors)),
         reading=questions(Action.READ, (None, *purposes)),
         describing=questions(Action.DESCRIBE, (None,)),
         powers=(
-            *(question for action in alone for question in questions(action, (None,))),
+            *(question for action in (*_OVER_COLLECTIONS, *_OVER_ALL) for question in questions(action, (None,))),
             *questions(Action.ASK, (None, *purposes)),
         ),
     )

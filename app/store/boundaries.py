@@ -1,15 +1,22 @@
 """Interned boundaries: equal ones are one row with one small id."""
 
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from app.domain.access import Boundary, BoundaryId, PrincipalRef
+from app.domain.access import Boundary, BoundaryId
 from app.domain.instants import Instant
 from app.domain.labels import Label, parse_level
 from app.store.tables import BoundaryRow, EpochsRow
+
+_SHARED = 4_096
+"""Labels and sets that many boundaries have in common are one object: what is kept is looked at by every collection
+of garbage, which stops everybody."""
 
 
 def interned(session: Session, boundary: Boundary, *, at: Instant) -> BoundaryId:
@@ -45,17 +52,41 @@ def boundaries(session: Session, ids: Iterable[BoundaryId]) -> dict[BoundaryId, 
 
 def boundaries_after(session: Session, after: BoundaryId) -> list[tuple[BoundaryId, Boundary]]:
     """Every boundary with a higher id, ascending: what a cache of decisions has yet to decide."""
-    rows = session.scalars(select(BoundaryRow).where(col(BoundaryRow.id) > after).order_by(col(BoundaryRow.id)))
-    return [(BoundaryId(row.id or 0), boundary_of(row)) for row in rows]
+    rows = session.execute(_COLUMNS.where(col(BoundaryRow.id) > after).order_by(col(BoundaryRow.id)))
+    return [(BoundaryId(row.id), boundary_of(row)) for row in rows]
 
 
-def boundary_of(row: BoundaryRow) -> Boundary:
+_COLUMNS = select(
+    col(BoundaryRow.id),
+    col(BoundaryRow.collection),
+    col(BoundaryRow.level),
+    col(BoundaryRow.categories),
+    col(BoundaryRow.readers),
+    col(BoundaryRow.denied),
+    col(BoundaryRow.jurisdictions),
+    col(BoundaryRow.purposes),
+    col(BoundaryRow.consents),
+)
+"""Columns rather than rows as objects: there may be 100,000 of them, and each would be a dozen objects."""
+
+
+def boundary_of(row: BoundaryRow | Row[*tuple[Any, ...]]) -> Boundary:
     return Boundary(
-        collection=row.collection,
-        label=Label(level=parse_level(row.level), categories=frozenset(row.categories)),
-        readers=frozenset(PrincipalRef(ref) for ref in row.readers),
-        denied=frozenset(PrincipalRef(ref) for ref in row.denied),
-        jurisdictions=frozenset(row.jurisdictions),
-        purposes=frozenset(row.purposes),
-        consents=frozenset(row.consents),
+        collection=sys.intern(row.collection),
+        label=_label(row.level, tuple(row.categories)),
+        readers=_set(tuple(row.readers)),
+        denied=_set(tuple(row.denied)),
+        jurisdictions=_set(tuple(row.jurisdictions)),
+        purposes=_set(tuple(row.purposes)),
+        consents=_set(tuple(row.consents)),
     )
+
+
+@lru_cache(maxsize=_SHARED)
+def _label(level: str, categories: tuple[str, ...]) -> Label:
+    return Label(level=parse_level(level), categories=frozenset(categories))
+
+
+@lru_cache(maxsize=_SHARED)
+def _set(names: tuple[Any, ...]) -> frozenset[Any]:
+    return frozenset(names)

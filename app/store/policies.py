@@ -127,7 +127,7 @@ def stored_tables(session: Session, *, at: Instant | None = None) -> StoredTable
 
 
 def record_tables(session: Session, new: StoredTables) -> None:
-    """Let these hold from their instant on. Call within a recording that moves `policies`."""
+    """Let these hold from their instant on. Call within a recording; no decision rests on them."""
     row = PolicyTestsRow(
         tables=dict(new.tables), reason=new.reason, recorded_from=new.at, recorded_to=FOREVER, recorded_by=new.by
     )

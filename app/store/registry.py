@@ -88,6 +88,12 @@ def purposes(session: Session, *, at: Instant | None = None) -> dict[str, Purpos
     return {row.name: _purpose(row) for row in rows}
 
 
+def purpose_recorded_by(session: Session, id: str) -> PrincipalRef | None:
+    """Who laid it down as it is today."""
+    found = session.scalar(select(col(PurposeRow.recorded_by)).where(col(PurposeRow.name) == id, holds(PurposeRow)))
+    return PrincipalRef(found) if found else None
+
+
 def record_purpose(session: Session, new: Purpose, *, at: Instant, by: PrincipalRef) -> bool:
     """Let this hold from `at` on; False, and nothing recorded, if it already does."""
     if purposes(session).get(new.id) == new:

@@ -392,7 +392,7 @@ class EscalationRow(SQLModel, table=True):
     proof: str
     team: str | None
     trace: str | None = Field(default=None, index=True)
-    asked_through: str | None = None
+    asked_through: list[str] = _json()
     collection: str | None = None
     document: str | None = Field(default=None, index=True)
     citation: str | None = None

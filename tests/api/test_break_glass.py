@@ -32,7 +32,7 @@ def furnished(
     tmp_path_factory: pytest.TempPathFactory, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser
 ) -> Iterator[Running]:
     with started(tmp_path_factory.mktemp("glass"), embedder=embedder, tokenizer=tokenizer, parser=parser) as run:
-        for group in ("group:break-glass", "group:keepers", "group:others"):
+        for group in ("group:keepers", "group:others"):
             run.put_principal(group)
         run.put_principal("user:kim", groups=["group:keepers"], clearance="restricted", categories=["pii"])
         run.put_principal("user:otto", groups=["group:others"], clearance="restricted")

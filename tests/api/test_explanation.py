@@ -80,8 +80,10 @@ def test_what_would_change_a_decision_does_change_it(run: Running) -> None:
 def test_where_no_single_thing_is_enough_the_smallest_combination_is_told(run: Running) -> None:
     of = of_contracts(readers=["user:ana"], label={"level": "restricted", "categories": ["pii"]}, jurisdictions=["EU"])
     found = explained(run, subject="user:ana", action="read", resource=of)
+    cleared = ["user:ana is cleared for restricted.", "user:ana holds pii."]
     assert ways(found) == [
-        ["user:ana is cleared for restricted.", "user:ana holds pii.", "user:ana is in EU."],
+        [*cleared, "user:ana is in EU."],
+        [*cleared, "A transfer rule lets data of EU be used where user:ana is."],
     ]
     assert found["verdict"] == "3 things together would be enough."
 
@@ -116,6 +118,15 @@ def test_an_assistants_ceiling_is_told_from_its_subjects(run: Running) -> None:
     ] in ways(managing)
 
 
+def test_what_people_may_waive_is_told_with_whom_to_ask(run: Running) -> None:
+    found = explained(run, subject="user:ana", action="ask", purpose="claims", destination="US")
+    assert (found["decision"], [rule["id"] for rule in found["forbids"]]) == ("escalate", ["transfer-not-covered"])
+    assert ways(found) == [
+        ["A transfer rule lets data go to US."],
+        ["A grant waives transfer-not-covered for this very question: the owner can be asked for one."],
+    ]
+
+
 def test_what_no_one_can_bring_about_takes_a_change_of_policy(run: Running) -> None:
     found = explained(
         run, subject="user:administrator", action="read", resource=of_contracts(label={"level": "public"})
@@ -129,6 +140,11 @@ def test_administrators_explain_no_documents_and_auditors_only_those_they_descri
     document = run.publish("user:lena", "contracts", "# Lease\nTen years.", uri="lease", label={"level": "internal"})
     asked = {"subject": "user:ana", "action": "read", "resource": {"document": document}}
     assert explained(run, "user:sunniva", **asked)["decision"] == "deny"
+    latest = run.request("GET", "/v1/traces?limit=1", "user:sunniva").json()["traces"][0]
+    assert (latest["subject"], latest["request"]) == (
+        "user:sunniva",
+        {"what": "explain-decision", "about": "user:ana", "action": "read", "document": document},
+    )
     refusal(run, run.request("POST", "/v1/policies/explain", "admin", json=asked), 403, "not-permitted")
     refusal(run, run.request("POST", "/v1/policies/explain", "user:lena", json=asked), 403, "not-permitted")
     absent = {**asked, "resource": {"document": "doc_none"}}

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.api.keys import ActionWord
+from app.domain.access import Action
 from app.domain.instants import Instant
 from app.operations.issue import write_down_uses
 from app.server import create_app
@@ -74,6 +76,10 @@ def lets_in(run: Running, key: str, *, client: TestClient | None = None) -> bool
     response = (client or run.client).get("/v1/documents", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code in (200, 401), response.text
     return response.status_code == 200
+
+
+def test_key_can_be_limited_to_every_action() -> None:
+    assert get_args(ActionWord) == tuple(Action)
 
 
 def test_key_is_listed_with_all_but_itself(run: Running) -> None:
@@ -326,3 +332,13 @@ def test_issue_rotation_and_revocation_are_on_record_and_so_are_refusals(run: Ru
     refused = [each for each in traces if each["kind"] == "refusal" and each["subject"] == "user:ana"]
     assert any(each["request"]["path"] == "/v1/principals/user/max/keys/key_x/rotate" for each in refused)
     assert not any(key["key"] in str(traces) for key in (old, new))
+
+
+def test_owners_key_that_may_only_curate_puts_new_documents_in_and_touches_none_that_it_may_not_read(
+    run: Running,
+) -> None:
+    key = issue(run, "user:olga", actions=["curate"], collections=["travel"])["id"]
+    assert run.submit(key, "travel", "# Added\nText.", uri="added").status_code == 202
+    assert run.submit(key, "travel", "# Changed\nText.", uri="travel").status_code in (403, 404, 409)
+    run.work()
+    assert run.request("GET", "/v1/documents", key).json()["documents"] == []

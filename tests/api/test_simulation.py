@@ -12,6 +12,7 @@ from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.access import Action, Boundary, Party, Principal, PrincipalRef, Question
 from app.domain.corpus import DocumentId
+from app.domain.jurisdictions import Registers
 from app.operations import simulate
 from app.ports import Bounded
 from app.store import directory
@@ -52,7 +53,7 @@ def pairs(run: Running, cedar: str, **rest: Any) -> tuple[dict[str, Any], list[d
 def parties(run: Running) -> dict[PrincipalRef, Party]:
     with reading(run.ports.engine) as session:
         everybody = [each.ref for each in directory.principals(session) if not each.ref.startswith("group:")]
-        return {ref: directory.party(session, ref) for ref in everybody}
+        return {ref: Registers().placed(directory.party(session, ref), run.ports.now()) for ref in everybody}
 
 
 # -- Exactness ---------------------------------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ def test_every_pair_is_found_for_every_purpose_and_for_assistants_by_whatever_th
     everybody = parties(run)
     engine = CedarPolicyEngine()
     by_name = '@id("named") @reason("By name.") permit (principal == Muniment::User::"user:p4", action, resource);'
+    in_disguise = by_name.replace("user:p4", "user:\\u{70}4")
     stating = (
         '@id("stating") @reason("Whoever says why.") permit (principal, action, resource) when {context has purpose};'
     )
@@ -144,6 +146,7 @@ def test_every_pair_is_found_for_every_purpose_and_for_assistants_by_whatever_th
         without("outside-boundary-purposes", "outside-assistant-purposes"),
         without("inactive-subject") + by_name + walls,
         without("denied-subject", "owners-see") + stating,
+        default_policies() + in_disguise,
         default_policies().replace("resource.level > principal.clearance", "resource.level >= principal.clearance"),
     )
     several = {
@@ -238,11 +241,13 @@ def test_a_report_holds_no_title_no_content_and_no_words_of_a_question(office: R
 def test_a_draft_that_lets_somebody_manage_says_so_first(office: Running) -> None:
     widened = '@id("bo-rules") @reason("Bo rules.") permit (principal == Muniment::User::"user:bo", action, resource);'
     report = simulated(office, default_policies() + widened)
-    assert report["verdict"].startswith("user:bo could manage. user:bo could audit. user:bo could curate.")
+    assert report["verdict"].startswith(
+        "user:bo could manage. user:bo could provision users and groups. user:bo could break the glass. "
+        "user:bo could audit. user:bo could ask what others may do. user:bo could curate."
+    )
     powers = {(each["subject"], each["action"], each["collection"]) for each in report["powers"]["listed"]}
     assert powers == {
-        ("user:bo", "manage", None),
-        ("user:bo", "audit", None),
+        *(("user:bo", each, None) for each in ("manage", "provision", "break-glass", "audit", "evaluate")),
         ("user:bo", "curate", "open"),
         ("user:bo", "discover", "open"),
     }
@@ -279,6 +284,16 @@ def test_recorded_questions_are_asked_again_under_the_draft(office: Running) -> 
     assert [(each["before"], each["after"], each["lost"], each["gained_documents"]) for each in gained] == [
         ("asked", "asked", 0, 1)
     ] * 2
+
+
+def test_a_draft_is_simulated_by_its_id(office: Running) -> None:
+    cedar = without("outside-subject-jurisdictions")
+    drafted = office.admin("POST", "/v1/policies", {"cedar": cedar, "reason": "Open borders."})
+    by_id = office.admin("POST", "/v1/policies/simulate", {"policy": drafted["id"]})
+    by_text = simulated(office, cedar)
+    assert {**by_id, "at": None} == {**by_text, "at": None}
+    absent = office.request("POST", "/v1/policies/simulate", "admin", json={"policy": "pol_none"})
+    refusal(office, absent, 404, "not-found")
 
 
 def test_the_same_rules_change_nothing_for_anybody(office: Running) -> None:

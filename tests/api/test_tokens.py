@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from queue import Queue
 from typing import Any
 
 import httpx
@@ -402,12 +403,10 @@ def test_tokens_of_others_make_no_fetch_at_all(house: House) -> None:
     assert house.issuer.fetched == []
 
 
-def test_stranger_who_makes_us_wait_for_the_issuer_keeps_nobody_else_waiting(house: House) -> None:
-    """While keys are fetched, whoever has a known key is answered, and of the others only a few wait."""
-    token = house.issuer.token("ana")
-    assert house.found(token)
+def _slow(issuer: TestIssuer) -> tuple[threading.Event, threading.Event]:
+    """Let the issuer give its keys out only when it is let go; first, that it was asked for them."""
     asked, let_go = threading.Event(), threading.Event()
-    answer = house.issuer.answer
+    answer = issuer.answer
 
     def slowly(path: str, body: str | None) -> tuple[int, dict[str, str], bytes]:
         if path == "/jwks":
@@ -415,24 +414,48 @@ def test_stranger_who_makes_us_wait_for_the_issuer_keeps_nobody_else_waiting(hou
             assert let_go.wait(10)
         return answer(path, body)
 
-    house.issuer.answer = slowly  # type: ignore[method-assign]
-    statuses: list[int] = []
+    issuer.answer = slowly  # type: ignore[method-assign]
+    return asked, let_go
+
+
+def test_first_tokens_that_come_together_make_one_fetch(house: House) -> None:
+    asked, let_go = _slow(house.issuer)
+    found: Queue[set[str]] = Queue()
+    threads = [
+        threading.Thread(target=lambda who: found.put(house.found(house.issuer.token(who))), args=(who,))
+        for who in ("ana", "ana", "sunniva")
+    ]
+    for each in threads:
+        each.start()
+    assert asked.wait(10)
+    let_go.set()
+    for each in threads:
+        each.join()
+    assert sorted(len(found.get(timeout=10)) for _ in threads) == [1, 2, 2]
+    assert house.issuer.fetches_of_keys == 1
+
+
+def test_stranger_who_makes_us_wait_for_the_issuer_keeps_nobody_else_waiting(house: House) -> None:
+    """While keys are fetched, whoever has a known key is answered, and of the others only a few wait."""
+    token = house.issuer.token("ana")
+    assert house.found(token)
+    asked, let_go = _slow(house.issuer)
+    statuses: Queue[int] = Queue()
 
     def stranger(n: int) -> None:
-        statuses.append(house.ask(house.issuer.token("ana", header={"kid": f"made-up-{n}"})).status_code)
+        statuses.put(house.ask(house.issuer.token("ana", header={"kid": f"made-up-{n}"})).status_code)
 
-    first = threading.Thread(target=stranger, args=(0,))
-    first.start()
+    strangers = [threading.Thread(target=stranger, args=(n,)) for n in range(9)]
+    strangers[0].start()
     assert asked.wait(10)
-    others = [threading.Thread(target=stranger, args=(n,)) for n in range(1, 9)]
-    for each in others:
+    for each in strangers[1:]:
         each.start()
+    assert [statuses.get(timeout=10) for _ in range(5)] == [503] * 5
     assert house.found(token)
     let_go.set()
-    for each in (first, *others):
+    for each in strangers:
         each.join()
-    assert set(statuses) <= {401, 503}
-    assert statuses.count(401) >= 1
+    assert [statuses.get(timeout=10) for _ in range(4)] == [401] * 4
     assert house.issuer.fetches_of_keys == 2
 
 

@@ -18,6 +18,9 @@ def test_the_demo_shows_what_it_promises_and_touches_nothing_of_ones_own(tmp_pat
     outcomes = re.findall(r"^   (answered|empty|blocked)", shown.stdout, re.MULTILINE)
     assert outcomes == ["answered"] * 5 + ["empty", "blocked", "blocked"]
     assert "Legal advice on the Northlight audit" in shown.stdout
+    assert "An override is asked of group:compliance: esc_" in shown.stdout
+    assert "Owed: max-passages:2, redact:pii" in shown.stdout
+    assert "the grant is over, and the same question is escalated again." in shown.stdout
     now, before = shown.stdout.split("asks again, now:")[1].split("asks again, as of 2024-06-15:")
     assert "Data-sharing policy, version 2," in now
     assert "Data-sharing policy, version 1," in before

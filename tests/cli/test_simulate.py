@@ -16,7 +16,7 @@ def test_a_file_is_simulated_and_whoever_could_manage_is_named(tmp_path: Path) -
     home = {"MUNIMENT_HOME": str(tmp_path / "home")}
     done = muniment("policy", "simulate", "draft.cedar", "--days", "7", folder=tmp_path, **home)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("user:administrator could audit.")
+    assert done.stdout.startswith("user:administrator could ")
     assert "The draft: new anybody." in done.stdout
     assert [line.split() for line in done.stdout.splitlines() if "gains audit" in line] == [
         ["user:administrator", "gains", "audit", "everywhere", "anybody"]

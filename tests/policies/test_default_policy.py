@@ -15,6 +15,7 @@ from app.domain.access import (
     ADMINISTRATORS,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    BREAK_GLASS_GROUP,
     ENFORCEMENT_POINTS,
     PROVISIONERS,
     Action,
@@ -108,7 +109,7 @@ def permitted(question: Question, resource: Resource) -> bool:
     roles = {
         Action.MANAGE: ADMINISTRATORS,
         Action.AUDIT: AUDITORS,
-        Action.BREAK_GLASS: BREAK_GLASS,
+        Action.BREAK_GLASS: BREAK_GLASS_GROUP,
         Action.PROVISION: PROVISIONERS,
         Action.EVALUATE: ENFORCEMENT_POINTS,
     }
@@ -195,7 +196,6 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
-BREAK_GLASS = PrincipalRef("group:break-glass")
 ROLES = ("administrators", "auditors", "break-glass", "provisioners", "enforcement-points")
 GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", *ROLES)]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]

@@ -214,7 +214,7 @@ def test_preparing_by_four_processes_at_once_lays_everything_down_once(empty_dat
     assert active == "permit nothing"
     assert {name: len(tables[name]) for name in ("epochs", "principals", "memberships", "policy_activations")} == {
         "epochs": 1,
-        "principals": 5,
+        "principals": 7,
         "memberships": 1,
         "policy_activations": 1,
     }

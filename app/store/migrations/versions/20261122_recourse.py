@@ -33,7 +33,7 @@ def upgrade() -> None:
         _text("proof"),
         _text("team", nullable=True),
         _text("trace", nullable=True),
-        _text("asked_through", nullable=True),
+        sa.Column("asked_through", sa.JSON(), nullable=False),
         _text("collection", nullable=True),
         _text("document", nullable=True),
         _text("citation", nullable=True),
