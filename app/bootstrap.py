@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -25,6 +26,10 @@ INDEX_PATIENCE_S = 20.0
 
 INDEX_TIMEOUT_S = 30.0
 """How long it then waits for an answer."""
+
+
+_PUBLIC_URL = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+"""Of a server that others rely on for decisions: https, and neither query nor fragment."""
 
 
 @contextmanager
@@ -81,11 +86,13 @@ def open_ports(
                 dead_after_s=settings.ingest.dead_after_s,
             ),
             policy_approvals=settings.policies.approvals,
+            max_key_days=settings.keys.max_days,
+            public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             source_locations=settings.sources.locations,
-            recourse=_recourse(settings),
-            webhook_locations=settings.webhooks.locations,
             tokens=token_verifier(settings.oidc),
             break_glass_minutes=settings.break_glass.max_minutes,
+            recourse=_recourse(settings),
+            webhook_locations=settings.webhooks.locations,
         )
 
 
@@ -112,6 +119,8 @@ def initialise(settings: Settings) -> str | None:
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
     token_verifier(settings.oidc)
+    if settings.public_url is not None and not _PUBLIC_URL.fullmatch(settings.public_url):
+        raise Invalid("MUNIMENT_PUBLIC_URL is no public address: write it as https://muniment.example.org.")
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)

@@ -35,6 +35,13 @@ sources = typer.Typer(
 )
 app.add_typer(sources, name="source")
 
+policies = typer.Typer(
+    help="Policies as code: checked, held against tables, drafted, put in force, brought back.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(policies, name="policy")
+
 
 class StateWord(StrEnum):
     QUEUED = "queued"
@@ -355,6 +362,153 @@ def pause_source(
     _end_well(sources.pause(load_settings(), _named(collection, name, person, as_json), paused=not resume))
 
 
+CedarFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)]
+PolicyId = Annotated[
+    str, typer.Argument(metavar="ID", callback=_matching(r"pol_[a-z0-9]+", "As the list shows it: pol_..."))
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Kept on record.", show_default=False)]
+
+
+@policies.command(name="validate")
+def validate_policies(
+    file: CedarFile,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail it, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a policy file. What is wrong with it, and what its author may not have meant. Needs no server."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.validate(load_settings(), file, strict=strict, as_json=as_json))
+
+
+@policies.command(name="test")
+def hold_policies(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", exists=True, dir_okay=False, help="Without it: what is in force."),
+    ] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", exists=True, help="Who sees what, in YAML; may be repeated. Unset: the server's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold policies against tables of who sees what. Who gains and who loses. With both named, needs no server."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.test(load_settings(), file, tables or [], as_json=as_json))
+
+
+@policies.command(name="draft")
+def draft_policies(file: CedarFile, reason: Reason, as_json: AsJson = False) -> None:
+    """Keep a policy file as a draft, which decides nothing yet."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.draft(load_settings(), file, reason=reason, as_json=as_json))
+
+
+@policies.command(name="approve")
+def approve_policies(
+    id: PolicyId,
+    digest: Annotated[str | None, typer.Option(help="Only if it has this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a draft of another administrator's."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.approve(load_settings(), id, digest=digest, as_json=as_json))
+
+
+@policies.command(name="activate")
+def activate_policies(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A draft, or a file, which is drafted first.")],
+    reason: Reason,
+    strict: Annotated[bool, typer.Option("--strict", help="Not if there are warnings.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put policies in force. The next request is decided by them."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.activate(load_settings(), what, reason=reason, strict=strict, as_json=as_json))
+
+
+@policies.command(name="rollback")
+def roll_back_policies(
+    reason: Reason,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="Unset: what was in force before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what was in force before, at once."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.roll_back(load_settings(), reason=reason, to=to, as_json=as_json))
+
+
+@policies.command(name="discard")
+def discard_policies(id: PolicyId) -> None:
+    """Take a draft out of the running."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.discard(load_settings(), id))
+
+
+@policies.command(name="list")
+def list_policies(as_json: AsJson = False) -> None:
+    """Every version, newest first. Whose it is, why, and where it stands."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.listed(load_settings(), as_json=as_json))
+
+
+@policies.command(name="show")
+def show_policies(
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Without it: what is in force.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The text of a version, or of what is in force."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.show(load_settings(), id, as_json=as_json))
+
+
+@policies.command(name="diff")
+def diff_policies(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A version, or a file.")], as_json: AsJson = False
+) -> None:
+    """Show how a version or a file differs from what is in force."""
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.diff(load_settings(), what, as_json=as_json))
+
+
+@policies.command(name="tables")
+def policy_tables(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH...]", exists=True, help="Files or folders; all there are to be."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="WHY", help="Kept on record.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay down the tables that every activation is held against. Without any: which there are."""
+    if paths and not reason:
+        raise typer.BadParameter("Say why, with --reason.")
+    from app.cli import policies
+    from app.cli.connect import load_settings
+
+    _end_well(policies.tables(load_settings(), paths or [], reason=reason, as_json=as_json))
+
+
 @app.command()
 def retrieve(
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
@@ -406,6 +560,85 @@ def apply(
     from app.cli.connect import load_settings
 
     _end_well(apply(load_settings(), file, documents))
+
+
+@policies.command(name="simulate")
+def simulate_policies(
+    draft: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file of Cedar, or the id of a draft: pol_...")],
+    days: Annotated[
+        int, typer.Option(min=0, max=3650, help="Recorded questions of so many days are asked again.")
+    ] = 30,
+    principal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="This one alone, or a group's members; may be repeated.",
+            callback=_matching(
+                rf"(user|group|assistant):{_NAME}", "Name a principal: user:ID, group:ID, assistant:ID."
+            ),
+        ),
+    ] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="Boundaries of this one alone; may be repeated.")] = None,
+    examples: Annotated[int, typer.Option(min=0, max=100, help="Of what is gained, and of what is lost.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a draft would change, before anybody is affected. Who gains, who loses, how much, and by which rule."""
+    from app.cli.connect import load_settings
+    from app.cli.simulate import simulate
+
+    asked: dict[str, Any] = {"days": days, "examples": examples}
+    narrowed = {"principals": principal or None, "collections": collection or None}
+    asked |= {name: value for name, value in narrowed.items() if value is not None}
+    simulate(load_settings(), draft, asked, as_json=as_json)
+
+
+@policies.command(name="explain")
+def explain_policies(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUBJECT",
+            help="Who asks: user:ID or assistant:ID.",
+            callback=_matching(rf"(user|assistant):{_NAME}", "Name user:ID or assistant:ID."),
+        ),
+    ],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="read, describe, discover, curate, ask, manage, audit.")
+    ],
+    actor: Annotated[
+        list[str] | None, typer.Option("--through", metavar="assistant:ID", help="May be repeated: the sender first.")
+    ] = None,
+    asserted: Annotated[bool, typer.Option("--asserted", help="On the assistant's word alone.")] = False,
+    purpose: Annotated[str | None, typer.Option(help="A registered purpose.")] = None,
+    client: Annotated[str | None, typer.Option(help="Whose data it is about.")] = None,
+    destination: Annotated[str | None, typer.Option(help="Where the answer will be used.")] = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="Of this document; for auditors.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=_matching(_NAME, "A plain name."))] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL[:CATEGORY,...]", help="Of a document of the collection.", callback=_label),
+    ] = None,
+    readers: Annotated[list[str] | None, typer.Option("--reader", help="Of it; may be repeated.")] = None,
+    jurisdictions: Annotated[list[str] | None, typer.Option("--jurisdiction", help="Of it; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why something is allowed or denied. Which policies decide, and what would have to change."""
+    if (label or readers or jurisdictions) and (collection is None or document is not None):
+        raise typer.BadParameter("A label, readers and jurisdictions are of some document of a --collection.")
+    from app.cli.connect import load_settings
+    from app.cli.simulate import explain
+
+    asked: dict[str, Any] = {"subject": subject, "action": action, "actors": actor or []}
+    asked["proof"] = "asserted" if asserted else "proven"
+    stated = {"purpose": purpose, "client": client, "destination": destination}
+    asked |= {name: value for name, value in stated.items() if value is not None}
+    named: dict[str, Any] = {"document": document, "collection": collection}
+    if label or readers or jurisdictions:
+        level, _, categories = (label or "internal").partition(":")
+        stated_label = {"level": level, "categories": categories.split(",") if categories else []}
+        fields = {"readers": readers or [], "jurisdictions": jurisdictions or []}
+        named = {"boundary": {"collection": collection, "label": stated_label, **fields}}
+    asked["resource"] = {name: value for name, value in named.items() if value is not None}
+    explain(load_settings(), asked, as_json=as_json)
 
 
 @app.command()

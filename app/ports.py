@@ -16,10 +16,12 @@ from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
+from app.domain.keys import KeyUses
 from app.domain.memo import Memo
 from app.domain.policies import Examination
 from app.domain.recourse import RecourseTerms
 from app.domain.redaction import Spotted
+from app.domain.stated import NOTHING_STATED, Stated
 from app.domain.tokens import Claims
 
 
@@ -114,10 +116,27 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Institution:
-    """The whole: the resource of `ask`, `manage` and `audit`."""
+    """The whole: the resource of `ask`, `manage`, `audit` and `evaluate`."""
 
 
-Resource = Bounded | Collection | Institution
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """What another application guards, as it calls and describes it: the resource of `use`."""
+
+    type: str
+    name: str
+    stated: Stated = NOTHING_STATED
+
+
+Resource = Bounded | Collection | Institution | Thing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Words that policies compare operations and things of other applications with: all that is known of those."""
+
+    operations: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
 
 
 class PolicyEngine(Protocol):
@@ -134,6 +153,10 @@ class PolicyEngine(Protocol):
 
     def rules(self, policies: str) -> tuple[Rule, ...]:
         """Every policy with its annotations, in the text's order. Raises `Unavailable` if it is unusable."""
+        ...
+
+    def named(self, policies: str) -> "Named":
+        """What of other applications the policies name. Raises `Unavailable` if the text is unusable."""
         ...
 
     def decide(self, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
@@ -209,12 +232,17 @@ class Ports:
     limits: Limits = field(default_factory=Limits)
     policy_approvals: int = 0
     """How many administrators other than its author have to approve a policy set before it decides."""
+    key_uses: KeyUses = field(default_factory=KeyUses)
+    max_key_days: int | None = None
+    """How long an API key lives at the most; None if that is not limited."""
+    public_url: str | None = None
+    """Where others reach this server, without a slash at its end. Never what a request says in its Host header."""
     source_locations: tuple[str, ...] = ()
     """The paths and URLs that documents may be fetched from, and what lies below them; nothing else."""
-    recourse: RecourseTerms = field(default_factory=RecourseTerms)
-    webhook_locations: tuple[str, ...] = ()
-    """The URLs that webhooks may be at, and what lies below them; nothing else."""
     tokens: TokenVerifier | None = None
     """None: no issuer is configured, and every token is refused."""
     break_glass_minutes: int = 60
     """The longest that a broken glass stays open."""
+    recourse: RecourseTerms = field(default_factory=RecourseTerms)
+    webhook_locations: tuple[str, ...] = ()
+    """The URLs that webhooks may be at, and what lies below them; nothing else."""

@@ -1,17 +1,19 @@
 """The web app: routes, errors, limits and metrics around the ports it is given."""
 
+import asyncio
 import re
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    authzen,
     break_glass,
     control,
     documents,
@@ -23,6 +25,7 @@ from app.api import (
     holds,
     identities,
     jobs,
+    keys,
     labelling,
     policies,
     provenance,
@@ -31,12 +34,15 @@ from app.api import (
     registers,
     retention,
     retrieve,
+    scim,
+    simulation,
     sources,
     webhooks,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.corpus import MAX_DOCUMENT_BYTES
 from app.domain.trace import TraceId
+from app.operations.issue import write_down_uses
 from app.ports import Ports
 
 MAX_BODY_BYTES = MAX_DOCUMENT_BYTES + 1_000_000
@@ -58,19 +64,41 @@ def create_app(ports: Ports) -> FastAPI:
         summary="One governed memory for all of an institution's AI assistants",
         version="0.1.0",
         license_info=None,
+        lifespan=_noting_uses,
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
-    recourse = (escalations, webhooks)
-    governing = (control, registers, policies, break_glass)
-    for each in (*knowledge, *fetching, reading, *recourse, *governing, health):
+    governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
+    for each in (*knowledge, *fetching, reading, *governing, authzen, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
     app.add_middleware(_BodyLimit, ports=ports)
+    app.add_middleware(authzen.RequestIds)
     return app
+
+
+_USES_EVERY_S = 60
+"""How often it is written down which keys were used: no request does so, and none waits for it."""
+
+
+@asynccontextmanager
+async def _noting_uses(app: FastAPI) -> AsyncIterator[None]:
+    ports: Ports = app.state.ports
+
+    async def again_and_again() -> None:
+        while True:
+            await asyncio.sleep(_USES_EVERY_S)
+            await asyncio.to_thread(write_down_uses, ports)
+
+    going_on = asyncio.create_task(again_and_again())
+    try:
+        yield
+    finally:
+        going_on.cancel()
+        await asyncio.to_thread(write_down_uses, ports)
 
 
 class _Documented(FastAPI):
@@ -122,6 +150,7 @@ class _Measured:
 _AT_MOST = (
     (re.compile(r"/v1/collections/[^/]+/documents"), MAX_BODY_BYTES),
     (re.compile(r"/v1/collections/[^/]+/sources/[^/]+/push"), push.MAX_PUSH_BYTES),
+    (re.compile(re.escape(scim.ROOT) + "(/.*)?", re.DOTALL), scim.MAX_SCIM_BYTES),
     (re.compile(r"/v1/identities/[^/]+"), identities.MAX_IDENTITIES_BYTES),
 )
 
@@ -174,7 +203,7 @@ class _BodyLimit:
                 break
             message = await receive()
             more = message["type"] == "http.request" and message.get("more_body", False)
-        response: JSONResponse = problem(
+        response = problem(
             Request(scope),
             "too-large",
             TITLES["too-large"],

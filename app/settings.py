@@ -39,6 +39,13 @@ class IngestSettings(BaseModel):
     dead_after_s: float = Field(default=15.0, ge=1, description="Silence after which a worker is taken for dead.")
 
 
+class KeysSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="How long an API key lives at the most; unset: as long as was said."
+    )
+
+
 class DetectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     presidio: str | None = Field(
@@ -60,34 +67,6 @@ class SourcesSettings(BaseModel):
     )
     scheduled: bool = Field(
         default=True, description="Whether the worker runs sources by schedule and watches folders."
-    )
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """What `allow` names, one by one."""
-        return words(self.allow)
-
-
-class RecourseSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    remind_after_hours: float = Field(default=24, gt=0, description="Until those who decide are reminded, once.")
-    escalate_after_hours: float = Field(default=72, gt=0, description="Until others may decide in their place.")
-    expire_after_hours: float = Field(default=336, gt=0, description="Until a request that nobody decided is over.")
-    max_grant_hours: float = Field(default=720, gt=0, description="The longest that an approval may last.")
-    compliance: str | None = Field(
-        default=None,
-        pattern=_GROUP,
-        description="Who is asked when no rule and no collection says who; unset: group:auditors.",
-    )
-    escalate_to: str = Field(
-        default="group:administrators", pattern=_GROUP, description="Who may decide when nobody did in time."
-    )
-
-
-class WebhooksSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    allow: tuple[str, ...] | str = Field(
-        default=(), description="URLs that webhooks may be at, with what lies below and commas between; unset: none."
     )
 
     @property
@@ -125,6 +104,34 @@ class PolicySettings(BaseModel):
     )
 
 
+class RecourseSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    remind_after_hours: float = Field(default=24, gt=0, description="Until those who decide are reminded, once.")
+    escalate_after_hours: float = Field(default=72, gt=0, description="Until others may decide in their place.")
+    expire_after_hours: float = Field(default=336, gt=0, description="Until a request that nobody decided is over.")
+    max_grant_hours: float = Field(default=720, gt=0, description="The longest that an approval may last.")
+    compliance: str | None = Field(
+        default=None,
+        pattern=_GROUP,
+        description="Who is asked when no rule and no collection says who; unset: group:auditors.",
+    )
+    escalate_to: str = Field(
+        default="group:administrators", pattern=_GROUP, description="Who may decide when nobody did in time."
+    )
+
+
+class WebhooksSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    allow: tuple[str, ...] | str = Field(
+        default=(), description="URLs that webhooks may be at, with what lies below and commas between; unset: none."
+    )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What `allow` names, one by one."""
+        return words(self.allow)
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -142,16 +149,20 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(default=None, min_length=32)
     url: str | None = Field(default=None, description="A running server, for the command line.")
     key: SecretStr | None = Field(default=None, description="The API key that the command line sends.")
+    public_url: str | None = Field(
+        default=None, description="Where others reach this server, as in https://muniment.example.org; for metadata."
+    )
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ingest: IngestSettings = IngestSettings()
+    keys: KeysSettings = KeysSettings()
     detection: DetectionSettings = DetectionSettings()
     sources: SourcesSettings = SourcesSettings()
-    recourse: RecourseSettings = RecourseSettings()
-    webhooks: WebhooksSettings = WebhooksSettings()
     policies: PolicySettings = PolicySettings()
     oidc: OidcSettings = OidcSettings()
     break_glass: BreakGlassSettings = BreakGlassSettings()
+    recourse: RecourseSettings = RecourseSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -186,12 +186,18 @@ class Golden:
 
 
 def founded(running: Running, institution: dict[str, Any], corpora: Path) -> Golden:
-    """Lay down purposes, principals and collections, then submit every document as an owner of its collection."""
+    """Lay down registers, principals and collections, then submit every document as an owner of its collection."""
+    for jurisdiction, body in institution["jurisdictions"].items():
+        running.admin("PUT", f"/v1/jurisdictions/{jurisdiction}", body)
     for purpose, body in institution["purposes"].items():
-        running.admin("PUT", f"/v1/purposes/{purpose}", body)
+        running.admin("PUT", f"/v1/purposes/{purpose}", {**body, "owner": None})
     ceilings = {ref: body for ref, body in institution["principals"].items() if body.get("collections")}
     for ref, body in institution["principals"].items():
         running.put_principal(ref, **{name: value for name, value in body.items() if name != "collections"})
+    for purpose, body in institution["purposes"].items():
+        running.admin("PUT", f"/v1/purposes/{purpose}", body)
+    for rule in institution["transfers"]:
+        running.admin("PUT", "/v1/transfers", rule)
     for name, body in institution["collections"].items():
         running.admin("PUT", f"/v1/collections/{name}", body)
     for ref, body in ceilings.items():

@@ -32,15 +32,16 @@ _MISFIT = " when { context.nonesuch };"
 def examined(text: str, in_force: str, schema: cedarpy.Schema) -> Examination:
     """What there is to say of a text that has no faults, in its order; then the guards of `in_force` that it lacks."""
     written = written_in(text)
-    readings = [reading for policy in written if (reading := _read(policy)) is not None]
+    readings, before = _readings(written), _readings(written_in(in_force))
+    known = {mention.ref for mention in _mentions(before)}
     return Examination(
         remarks=(
             *_unread(written, readings),
             *(remark for reading in readings for remark in _alone(reading, schema)),
             *_beside_each_other(readings),
-            *_lost_guards(readings, [found for each in written_in(in_force) if (found := _read(each)) is not None]),
+            *_lost_guards(readings, before),
         ),
-        mentions=tuple(_mentions(readings)),
+        mentions=tuple(mention for mention in _mentions(readings) if mention.ref not in known),
     )
 
 
@@ -76,6 +77,10 @@ class _Reading:
 
     def remark(self, code: RemarkCode, sentence: str) -> Remark:
         return Remark(code=code, policy=self.name, line=self.written.line, sentence=sentence)
+
+
+def _readings(written: Iterable[Written]) -> list[_Reading]:
+    return [reading for policy in written if (reading := _read(policy)) is not None]
 
 
 def _read(written: Written) -> _Reading | None:

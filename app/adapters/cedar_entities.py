@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.access import Collection, Kind, Party, PrincipalRef, Question, kind_of
-from app.ports import Bounded, Institution, Resource
+from app.domain.access import Collection, Kind, Party, PrincipalRef, Question, Use, kind_of
+from app.domain.stated import Stated
+from app.ports import Bounded, Institution, Resource, Thing
 
 Json = dict[str, Any]
 
@@ -33,13 +34,20 @@ class Asked:
         context = _context(question)
         if actor is not None:
             context["actor"] = {"__entity": _principal_uid(actor)}
+        if question.use is not None:
+            context |= _use(question.use)
         return cls(
             request={
                 "principal": _principal_uid(subject),
                 "action": _uid("Action", question.action),
                 "context": json.dumps(context),
             },
-            entities=json.dumps([_party_entity(party) for party in parties]),
+            entities=json.dumps(
+                [
+                    *map(_party_entity, parties),
+                    *(_use_entities(question.use) if question.use is not None else ()),
+                ]
+            ),
             memberships={(party.kind.capitalize(), party.ref): _memberships(party) for party in parties},
         )
 
@@ -64,6 +72,37 @@ def _context(question: Question) -> Json:
     return context
 
 
+def _use(use: Use) -> Json:
+    return {
+        "operation": use.operation,
+        "operation_stated": _stated("operation"),
+        "subject_stated": _stated("subject"),
+        "stated": _stated("request"),
+    }
+
+
+def _use_entities(use: Use) -> Iterable[Json]:
+    yield from _stated_entities(use.of_operation, "operation")
+    yield from _stated_entities(use.of_subject, "subject")
+    yield from _stated_entities(use.of_request, "request")
+
+
+def _stated(of: str) -> Json:
+    """What is stated of something: an entity for each type, since all tags of an entity are of one type."""
+    return {name: {"__entity": _uid(type_name, of)} for name, type_name in _STATED.items()}
+
+
+def _stated_entities(said: Stated, of: str) -> Iterable[Json]:
+    """Those that have tags; Cedar takes an entity that it is not told of for one that has none."""
+    for name, type_name in _STATED.items():
+        tags = {key: [*value] if isinstance(value, frozenset) else value for key, value in getattr(said, name)}
+        if tags:
+            yield {**_entity(_uid(type_name, of)), "tags": tags}
+
+
+_STATED = {"texts": "Texts", "flags": "Flags", "numbers": "Numbers", "lists": "Lists"}
+
+
 def resource_entities(resources: Sequence[Resource]) -> Iterable[Json]:
     """The resources and their collections, each collection once.
 
@@ -74,6 +113,9 @@ def resource_entities(resources: Sequence[Resource]) -> Iterable[Json]:
     for n, resource in enumerate(resources):
         if isinstance(resource, Bounded):
             yield _boundary_entity(resource, n)
+        elif isinstance(resource, Thing):
+            yield _entity(resource_uid(resource, n), _thing(resource, n))
+            yield from _stated_entities(resource.stated, str(n))
         elif not isinstance(resource, Collection):
             yield _entity(resource_uid(resource, n))
 
@@ -85,7 +127,10 @@ def _collection_of(resource: Resource) -> Collection | None:
 
 
 def resource_uid(resource: Resource, n: int) -> Json:
-    """A boundary goes by its place in the chunk: it has no name, and rows stay inside."""
+    """A boundary goes by its place in the chunk: it has no name, and rows stay inside. So does a thing, of which
+    several states may be asked about at once."""
+    if isinstance(resource, Thing):
+        return _uid("Thing", str(n))
     if isinstance(resource, Bounded):
         return _uid("Boundary", str(n))
     if isinstance(resource, Collection):
@@ -104,6 +149,7 @@ def _party_entity(party: Party) -> Json:
     if any(kind_of(group) is not Kind.GROUP for group in party.groups):
         raise ValueError("a principal is said to be in something that is no group")
     attributes: Json = {
+        "name": profile.ref.partition(":")[2],
         "active": profile.active,
         "clearance": int(profile.clearance),
         "categories": [*profile.categories],
@@ -141,6 +187,10 @@ def _boundary_entity(bounded: Bounded, n: int) -> Json:
         "purposes": [*boundary.purposes],
     }
     return _entity(_uid("Boundary", str(n)), attributes, parents=[home])
+
+
+def _thing(thing: Thing, n: int) -> Json:
+    return {"type": thing.type, "name": thing.name, "stated": _stated(str(n))}
 
 
 def _groups(refs: Iterable[PrincipalRef]) -> list[Json]:

@@ -21,12 +21,19 @@ import cedarpy
 from app.adapters.cedar_analysis import examined
 from app.adapters.cedar_entities import Asked, resource_entities, resource_uid
 from app.adapters.cedar_narrowing import Narrowing, narrowing
-from app.adapters.cedar_text import Written, annotation_faults, obligation_faults, reading_faults, written_in
+from app.adapters.cedar_text import (
+    Written,
+    annotation_faults,
+    named_in,
+    obligation_faults,
+    reading_faults,
+    written_in,
+)
 from app.domain.access import DENIED, PolicyId, Question, Ruling
 from app.domain.checks import Rule
 from app.domain.errors import Invalid, Unavailable
 from app.domain.policies import Examination
-from app.ports import Bounded, Resource
+from app.ports import Bounded, Named, Resource, Thing
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +47,8 @@ _KEPT_RESOURCES = 4_096
 """Resources that are kept in Cedar's own form, about 12 kB each."""
 _KEPT_SETS = 8
 """Compiled policy sets: today's, and those that replays and simulations compare with it."""
-_CEDAR_ERRORS = (ValueError, TypeError, KeyError, RuntimeError)
-"""What cedarpy raises, and what reading its answers can."""
+_CEDAR_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+"""What cedarpy raises, and what telling it of misfits and reading its answers can."""
 
 
 def default_policies() -> str:
@@ -73,6 +80,9 @@ class CedarPolicyEngine:
 
     def rules(self, policies: str) -> tuple[Rule, ...]:
         return self._usable(policies).rules
+
+    def named(self, policies: str) -> Named:
+        return self._usable(policies).named
 
     def decide(self, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
         compiled = self._usable(policies)
@@ -136,6 +146,7 @@ class CedarPolicyEngine:
             policies=cedarpy.PolicySet.from_str(text, release_gil=True),
             written={policy.position: policy for policy in written},
             rules=tuple(policy.rule for policy in written),
+            named=named_in(text),
         )
 
     def _schema_faults(self, text: str, written: Sequence["Written"]) -> Iterator[str]:
@@ -178,7 +189,9 @@ class CedarPolicyEngine:
         self, compiled: "_Compiled", asked: "Asked", resources: Sequence[Resource]
     ) -> list[cedarpy.AuthzResult]:
         """INVARIANT: the schema is given with the entities and with the questions; each alone lets misfits through."""
-        entities = self._described(tuple(resources)).with_added_json_str(asked.entities, self._schema)
+        things = any(isinstance(resource, Thing) for resource in resources)  # seldom the same twice: not worth a place
+        describe = self._describe if things else self._described
+        entities = describe(tuple(resources)).with_added_json_str(asked.entities, self._schema)
         requests = [
             {**asked.request, "resource": resource_uid(resource, n), "correlation_id": str(n)}
             for n, resource in enumerate(resources)
@@ -198,6 +211,7 @@ class _Compiled:
     written: Mapping[str, "Written"] = field(default_factory=dict)
     """INVARIANT: Cedar's answers name policies by these positions in the text; no position goes further than here."""
     rules: tuple[Rule, ...] = ()
+    named: Named = field(default_factory=Named)
 
     def ruling(self, result: cedarpy.AuthzResult, asked_as: str, failures: list[str]) -> Ruling:
         """What an answer of Cedar's comes to; its errors are added to `failures`.

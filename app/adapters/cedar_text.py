@@ -12,6 +12,7 @@ import cedarpy
 from app.domain.access import PolicyId
 from app.domain.checks import CheckName, Rule
 from app.domain.obligations import KNOWN_FORMS, duty
+from app.ports import Named
 
 Json = dict[str, Any]
 
@@ -62,6 +63,7 @@ class Written:
             code=self.annotations.get("code", self.name),
             escalate_to=self.annotations.get("escalate", ""),
             obligations=self.obligations,
+            cedar=_BLANK.sub("", self.cedar, count=1),
         )
 
 
@@ -84,6 +86,38 @@ def written_in(text: str) -> list[Written]:
         )
         for number, ((position, body, template), piece) in enumerate(zip(bodies, pieces, strict=True), start=1)
     ]
+
+
+def named_in(text: str) -> Named:
+    """The words that its policies hold operations and things of other applications against, sorted."""
+    parsed: Json = json.loads(cedarpy.policies_to_json_str(text))
+    conditions = [body.get("conditions", []) for body in parsed["staticPolicies"].values()]
+    return Named(
+        operations=tuple(sorted(set(_compared(conditions, "context", "operation")))),
+        things=tuple(sorted(set(_compared(conditions, "resource", "name")))),
+    )
+
+
+def _compared(conditions: Any, variable: str, attribute: str) -> Iterator[str]:
+    """The texts that an attribute is compared with: by `==`, or by being in a set that is written out."""
+    compared = {".": {"left": {"Var": variable}, "attr": attribute}}
+    left: list[Any] = [conditions]
+    while left:
+        match left.pop():
+            case list(several):
+                left += several
+            case dict(expression):
+                for operator, operands in expression.items():
+                    if operator in ("==", "contains") and compared in (operands["left"], operands["right"]):
+                        yield from _texts(operands["left"])
+                        yield from _texts(operands["right"])
+                left += expression.values()
+
+
+def _texts(expression: Json) -> Iterator[str]:
+    for each in expression.get("Set", [expression]):
+        if isinstance(value := each.get("Value"), str):
+            yield value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

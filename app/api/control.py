@@ -17,7 +17,6 @@ from app.api.wire import (
     Name,
     Ref,
     Storable,
-    Text,
     Title,
     Wire,
     label_out,
@@ -84,11 +83,6 @@ class PrincipalOut(PrincipalBody):
 
 class PrincipalsOut(BaseModel):
     principals: list[PrincipalOut]
-
-
-class KeyOut(BaseModel):
-    id: str
-    key: str = Field(description="Shown this once; only its digest is kept.")
 
 
 class PurposeBody(Wire):
@@ -195,25 +189,6 @@ def get_principal(kind: Kind, id: Id, asking: Asking, ports: PortsOf) -> Princip
 @routes.get("/v1/principals", summary="Everybody recorded today")
 def get_principals(asking: Asking, ports: PortsOf) -> PrincipalsOut:
     return PrincipalsOut(principals=[_principal(each) for each in register.principals(ports, asking)])
-
-
-@routes.post("/v1/principals/{kind}/{id}/keys", status_code=201, summary="Issue an API key", responses=problems(404))
-def post_key(kind: Kind, id: Id, asking: Asking, ports: PortsOf, response: Response) -> KeyOut:
-    issued = register.issue_key(ports, asking, PrincipalRef(f"{kind}:{id}"))
-    response.headers["Cache-Control"] = "no-store"
-    return KeyOut(id=issued.id, key=issued.key)
-
-
-@routes.delete(
-    "/v1/principals/{kind}/{id}/keys/{key_id}",
-    status_code=204,
-    summary="Revoke a key, at once",
-    responses=problems(404),
-    response_class=Response,
-)
-def delete_key(kind: Kind, id: Id, key_id: Text, asking: Asking, ports: PortsOf) -> Response:
-    register.revoke_key(ports, asking, PrincipalRef(f"{kind}:{id}"), key_id)
-    return Response(status_code=204)
 
 
 @routes.put("/v1/purposes/{id}", summary="Register a purpose", responses=SENT)

@@ -114,7 +114,11 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> JSONResponse:
+    if request.scope["path"].startswith(_IN_WORDS):
+        return _in_words(kind, detail, faults, headers or {})
     status = STATUS[kind]
+    if request.scope["path"].startswith(_SCIM):
+        return _scim_error(status, detail, headers=headers)
     body = {
         "type": f"/problems/{kind}",
         "title": title,
@@ -126,6 +130,38 @@ def problem(
         **members,
     }
     return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={**_HEADERS.get(status, {}), **(headers or {})})
+
+
+_SCIM = "/scim/"
+
+
+def _scim_error(status: int, detail: str, *, headers: Mapping[str, str] | None) -> JSONResponse:
+    """The same as RFC 7644, 3.12, has it, for clients that know no other form."""
+    status = 400 if status == 422 else status
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": str(status), "detail": detail}
+    shown = {**_HEADERS.get(status, {}), **(headers or {})}
+    return JSONResponse(body, status, media_type="application/scim+json", headers=shown)
+
+
+_IN_WORDS = ("/access/v1/", "/.well-known/authzen-configuration")
+"""Paths whose errors another specification says: a message as text, and 400 for whatever is not of the form (AuthZEN
+Authorization API 1.0, Error Responses)."""
+
+
+class _Words(JSONResponse):
+    """A message instead of a problem, to callers that want a message."""
+
+    media_type = "text/plain"
+
+    def render(self, content: str) -> bytes:
+        return content.encode()
+
+
+def _in_words(kind: str, detail: str, faults: Sequence[Fault], headers: Mapping[str, str]) -> JSONResponse:
+    status = 400 if STATUS[kind] in (415, 422) else STATUS[kind]
+    where = "".join(f" {fault.pointer or 'the body'}: {fault.detail}" for fault in faults)
+    text = f"{detail.replace(': see errors.', ':')}{where}"
+    return _Words(text, status, headers={**_HEADERS.get(status, {}), **headers})
 
 
 _MAX_FAULTS = 20

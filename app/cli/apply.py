@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from app.settings import Settings
 
 IMPORTER = "assistant:importer"
 _INVALID = 422
-_SECTIONS = {"title", "purposes", "principals", "collections", "documents"}
+_BODIES = ("jurisdictions", "purposes", "principals", "collections")
+"""Sections of a body under each name."""
+_SECTIONS = {"title", "jurisdictions", "transfers", "purposes", "principals", "collections", "documents"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Institution:
     principals: Mapping[str, Json]
     collections: Mapping[str, Json]
     documents: Sequence[Entry]
+    jurisdictions: Mapping[str, Json] = field(default_factory=dict)
+    transfers: Sequence[Json] = ()
 
     def owner_of(self, collection: str) -> str:
         """The active person of the file who owns the collection and may read most; raises `Failed` if there is none.
@@ -99,18 +103,21 @@ def read_institution(file: Path) -> Institution:
         raise Failed(f"{file} cannot be read as YAML in UTF-8.") from None
     if not isinstance(read, dict) or not set(read) <= _SECTIONS:
         raise Failed(f"{file} may have {', '.join(sorted(_SECTIONS))}, and nothing else.")
-    sections = {name: read.get(name) or {} for name in ("purposes", "principals", "collections")}
+    sections = {name: read.get(name) or {} for name in _BODIES}
     for name, section in sections.items():
         if not isinstance(section, dict) or not all(isinstance(body, dict | None) for body in section.values()):
             raise Failed(f"{file}: {name} has a body under each name.")
     if strange := [ref for ref in sections["principals"] if ":" not in ref]:
         raise Failed(f"{file}: {strange[0]!r} is not a principal: write user:ID, group:ID or assistant:ID.")
+    transfers = read.get("transfers") or []
+    if not isinstance(transfers, list) or not all(isinstance(rule, dict) for rule in transfers):
+        raise Failed(f"{file}: transfers is a list of rules, each with from and to.")
     try:
         documents = [Entry(**entry) for entry in read.get("documents") or ()]
     except TypeError:
         raise Failed(f"{file}: each of documents has file, collection and metadata.") from None
     named = {name: {key: body or {} for key, body in section.items()} for name, section in sections.items()}
-    return Institution(**named, documents=documents)
+    return Institution(**named, transfers=transfers, documents=documents)
 
 
 @contextmanager
@@ -128,17 +135,28 @@ def _at(entry: str, refusal: Refused) -> Failed:
 
 
 def lay_down(server: Server, institution: Institution) -> list[str]:
-    """Purposes, principals, collections, in this order; says a sentence about each.
+    """Jurisdictions, purposes, principals, collections, transfer rules, in this order; says a sentence about each.
 
     A principal may be limited to collections that are not there yet, and own them. It then begins inactive, without
-    that limit, and gets it, and is active, once they are there: at no time may it do more than the file says.
+    that limit, and gets it, and is active, once they are there: at no time may it do more than the file says. A
+    purpose whose owner is not there yet has none until then.
     """
+    for id, body in institution.jurisdictions.items():
+        with _named(f"jurisdiction {id}"):
+            server.put(f"/v1/jurisdictions/{id}", body)
     purposes = {each["id"]: each for each in server.get("/v1/purposes")["purposes"]}
     principals = {each["id"]: each for each in server.get("/v1/principals")["principals"]}
     changes = {"purposes": _Changes(purposes), "principals": _Changes(principals)}
+    unowned: dict[str, Json] = {}
     for id, body in institution.purposes.items():
         with _named(f"purpose {id}"):
-            changes["purposes"].note(id, server.put(f"/v1/purposes/{id}", body))
+            try:
+                changes["purposes"].note(id, server.put(f"/v1/purposes/{id}", body))
+            except Refused as refusal:
+                if refusal.status != _INVALID or not body.get("owner"):
+                    raise
+                server.put(f"/v1/purposes/{id}", {**body, "owner": None})
+                unowned[id] = body
     limited: dict[str, Json] = {}
     for ref, body in institution.principals.items():
         try:
@@ -150,14 +168,25 @@ def lay_down(server: Server, institution: Institution) -> list[str]:
             if ref not in principals:
                 with _named(ref):
                     server.put(_path(ref), {**body, "collections": [], "active": False})
+    for id, body in unowned.items():
+        with _named(f"purpose {id}"):
+            changes["purposes"].note(id, server.put(f"/v1/purposes/{id}", body))
     for name, body in institution.collections.items():
         with _named(f"collection {name}"):
             server.put(f"/v1/collections/{name}", body)
     for ref, body in limited.items():
         with _named(ref):
             changes["principals"].note(ref, server.put(_path(ref), body))
-    laid_down = f"collections: {len(institution.collections)} laid down as the file has them."
-    return [*(f"{section}: {each.sentence()}" for section, each in changes.items()), laid_down]
+    for rule in institution.transfers:
+        with _named(f"transfer from {rule.get('from')} to {rule.get('to')}"):
+            server.put("/v1/transfers", rule)
+    sections = {"jurisdictions": institution.jurisdictions, "transfers": institution.transfers}
+    counted = {name: len(entries) for name, entries in sections.items() if entries}
+    counted["collections"] = len(institution.collections)
+    return [
+        *(f"{section}: {each.sentence()}" for section, each in changes.items()),
+        *(f"{section}: {count} laid down as the file has them." for section, count in counted.items()),
+    ]
 
 
 class _Changes:

@@ -77,6 +77,7 @@ def configured(settings: Settings) -> dict[str, str]:
         **{f"MUNIMENT_INGEST__{name.upper()}": str(value) for name, value in settings.ingest.model_dump().items()},
         "MUNIMENT_OIDC__ISSUER": settings.oidc.issuer or "not set",
         "MUNIMENT_OIDC__AUDIENCE": settings.oidc.audience or "not set",
+        "MUNIMENT_BREAK_GLASS__MAX_MINUTES": str(settings.break_glass.max_minutes),
         "MUNIMENT_ADMIN_KEY": _MASKED if settings.admin_key else "not set",
         "MUNIMENT_URL": _without_secrets(settings.url) if settings.url else "not set",
         "MUNIMENT_KEY": _MASKED if settings.key else "not set",

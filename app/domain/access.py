@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 from app.domain.errors import Invalid
 from app.domain.instants import Instant
 from app.domain.labels import Label, Level
+from app.domain.stated import NOTHING_STATED, Stated
 
 PrincipalRef = NewType("PrincipalRef", str)
 """`user:ana`, `group:legal` or `assistant:hr-bot`."""
@@ -23,7 +24,9 @@ PolicyId = NewType("PolicyId", str)
 ALL_STAFF = PrincipalRef("group:all-staff")
 ADMINISTRATORS = PrincipalRef("group:administrators")
 AUDITORS = PrincipalRef("group:auditors")
-BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS)
+PROVISIONERS = PrincipalRef("group:provisioners")
+ENFORCEMENT_POINTS = PrincipalRef("group:enforcement-points")
+BUILT_IN_GROUPS = (ALL_STAFF, ADMINISTRATORS, AUDITORS, PROVISIONERS, ENFORCEMENT_POINTS)
 NOBODY = PrincipalRef("group:-")
 """The reader of what nobody but the owners reads. INVARIANT: it cannot be spelt on the wire, so nobody is ever in it.
 The owners' names instead would stay readers when others become owners."""
@@ -102,6 +105,36 @@ class Scope:
     actions: frozenset["Action"] = frozenset()
     collections: frozenset[str] = frozenset()
 
+    def __bool__(self) -> bool:
+        """Whether it limits anything."""
+        return bool(self.actions or self.collections)
+
+    def covers(self, action: "Action", collection: str | None) -> bool:
+        """Whether that may be done in that collection; None is the institution as a whole, of which a credential that
+        is limited to collections may ask questions and nothing else."""
+        if self.actions and action not in self.actions:
+            return False
+        if not self.collections:
+            return True
+        return action is Action.ASK if collection is None else collection in self.collections
+
+    def within(self, other: "Scope") -> bool:
+        """Whether whatever this covers, the other does too."""
+        return _within(self.actions, other.actions) and _within(self.collections, other.collections)
+
+    @property
+    def words(self) -> str:
+        """What it is limited to, as a part of a sentence."""
+        kinds = (("actions", self.actions), ("collections", self.collections))
+        return " and ".join(f"the {kind} {', '.join(sorted(names))}" for kind, names in kinds if names)
+
+
+def _within(some: frozenset[Any], others: frozenset[Any]) -> bool:
+    return not others or (bool(some) and some <= others)
+
+
+UNLIMITED = Scope()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -130,6 +163,15 @@ class Principal:
     def label(self) -> str:
         return " through ".join((self.subject.ref, *(actor.ref for actor in reversed(self.actors))))
 
+    def may_use(self, action: "Action", collection: str | None = None) -> bool:
+        """Whether the credentials that were sent are good for that; None is the institution as a whole."""
+        return all(scope.covers(action, collection) for scope in self.scopes)
+
+    @property
+    def limits(self) -> str:
+        """What the credentials are limited to, as a part of a sentence; empty if they are not."""
+        return ", and to ".join(sorted(scope.words for scope in self.scopes))
+
 
 class Action(StrEnum):
     """What can be asked of the policy. The first three are decided over boundaries, the next over collections."""
@@ -150,6 +192,12 @@ class Action(StrEnum):
     """Other people's traces; over the institution."""
     BREAK_GLASS = "break-glass"
     """Open collections to oneself for a short time, on one's own word that it is needed; over the institution."""
+    PROVISION = "provision"
+    """Users and groups, as another directory has them (SCIM); over the institution."""
+    EVALUATE = "evaluate"
+    """What others may do, asked on behalf of an application that enforces it; over the institution."""
+    USE = "use"
+    """An operation of another application; over a thing of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +394,17 @@ def holds_for(grant: Grant, principal: Principal, now: Instant) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An operation of another application, and what that says of it. Nothing here is known to the directory."""
+
+    operation: str
+    of_operation: Stated = NOTHING_STATED
+    of_subject: Stated = NOTHING_STATED
+    of_request: Stated = NOTHING_STATED
+    """Of the circumstances: the time there, the address, the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What every decision of one request has in common: the cache key, with the epochs."""
 
@@ -358,6 +417,8 @@ class Question:
     destination: str | None = None
     """The jurisdiction where the answer will be used, if that was stated."""
     terms: Terms = Terms()
+    use: Use | None = None
+    """What is to be done, if the action is `use`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

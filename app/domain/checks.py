@@ -1,10 +1,11 @@
 """Governance checks: what was applied to an answer, in order, in words that give nothing away."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app.domain.access import (
+    Action,
     Grant,
     GrantKind,
     Kind,
@@ -75,6 +76,8 @@ class Rule:
     escalate_to: str = ""
     """Of a forbid that a person may waive: a group, or `owner`. Empty: nobody may."""
     obligations: tuple[str, ...] = ()
+    cedar: str = field(default="", compare=False, repr=False)
+    """As its author wrote it."""
 
     @property
     def turns_to(self) -> tuple[PrincipalRef, ...]:
@@ -153,7 +156,12 @@ def applied(
             if asked.purpose
             else "No purpose was stated: only what is open to any purpose was searched.",
         ),
-        check(CheckName.TOOL, False, "Retrieval is allowed to this principal over this interface."),
+        check(
+            CheckName.TOOL,
+            bool(principal.scopes),
+            "Retrieval is allowed to this principal over this interface"
+            + (f", with credentials that are limited to {principal.limits}." if principal.scopes else "."),
+        ),
         replace(
             check(
                 CheckName.BOUNDARY,
@@ -300,7 +308,9 @@ def blocked(rules: Sequence[Rule], ruling: Ruling, principal: Principal) -> tupl
         Check(
             check=CheckName.TOOL,
             outcome=CheckOutcome.BLOCKED,
-            reason="No policy allows this principal to ask over this interface. Ask an administrator.",
+            reason="No policy allows this principal to ask over this interface. Ask an administrator."
+            if principal.may_use(Action.ASK)
+            else f"The credentials are limited to {principal.limits}, and a question takes ask.",
         ),
     )
     if any(check.check is CheckName.IDENTITY for check in named):

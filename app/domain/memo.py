@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import TypeVar, cast
+from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ class Memo:
         self._weight = 0
         self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
         self._lock = Lock()
+        self._turns: WeakValueDictionary[Hashable, Lock] = WeakValueDictionary()
+        """Whose turn it is to make what is under a key, as long as somebody wants it."""
 
     def get(self, key: Hashable) -> object | None:
         with self._lock:
@@ -39,10 +42,19 @@ class Memo:
                 self._weight -= freed
 
     def recall(self, key: Hashable, make: Callable[[], T], *, weigh: Callable[[T], int] = lambda _: 100) -> T:
-        """The value under `key`, made now if it is not there; `make` may run twice when two ask at once."""
+        """The value under `key`, made now if it is not there. When several ask at once, one makes it for all.
+
+        What `make` recalls in turn must be under other keys, and never in a circle. If it fails, the next one tries.
+        """
         found = self.get(key)
-        if found is None:
+        if found is not None:
+            return cast(T, found)
+        with self._lock:
+            turn = self._turns.setdefault(key, Lock())
+        with turn:
+            found = self.get(key)
+            if found is not None:
+                return cast(T, found)
             made = make()
             self.put(key, made, weight=weigh(made))
             return made
-        return cast(T, found)

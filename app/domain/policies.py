@@ -127,7 +127,7 @@ class Examination:
 
     remarks: tuple[Remark, ...]
     mentions: tuple[Mention, ...]
-    """Every principal that a policy names, to be held against the directory."""
+    """Every principal that a policy names and none in force does, to be held against the directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ class TraceKind(StrEnum):
     REFUSAL = "refusal"
     BREAK_GLASS = "break-glass"
     """Somebody opened collections to themselves in an emergency, or that was ended."""
+    DECISION = "decision"
+    """An application asked what somebody may do, and enforces the answer itself."""
 
 
 Account = Mapping[str, Any]

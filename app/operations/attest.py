@@ -1,6 +1,7 @@
 """The last step before anything leaves: it is on record."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
 from app.domain.errors import Invalid, MunimentError, NotPermitted
-from app.domain.trace import Trace, TraceId, TraceKind
+from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Ports
@@ -41,15 +42,36 @@ def attest(
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(standing, reach, drops) | {"grants": [each.id for each in standing.grants]},
+        grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         traces.add_citations(session, cited, at=standing.now)
+        notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
         if query.again is not None:
             escalations.add_repeat(session, query.again.escalation, trace.id)
-        notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
     return answer
+
+
+def attest_decisions(
+    ports: Ports, standing: Standing, *, request: Account, response: Account, grounds: Account
+) -> TraceId:
+    """Put on record what was decided for an application that enforces it, and say under which id."""
+    trace = Trace(
+        id=TraceId(f"tr_{ports.new_id()}"),
+        at=standing.now,
+        kind=TraceKind.DECISION,
+        subject=standing.principal.subject.ref,
+        actors=standing.principal.acting,
+        proof=standing.principal.proof,
+        outcome="answered",
+        request=request,
+        response=response,
+        grounds={"epochs": asdict(standing.epochs), **grounds},
+    )
+    with writing(ports.engine) as session:
+        traces.add_trace(session, trace)
+    return trace.id
 
 
 def record(

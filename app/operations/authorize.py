@@ -21,6 +21,7 @@ from app.domain.access import (
     Reach,
     Ruling,
     Terms,
+    Use,
 )
 from app.domain.checks import Rule
 from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
@@ -28,7 +29,7 @@ from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations import discharge
 from app.operations.identify import Standing
-from app.ports import Bounded, Institution, Ports
+from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
@@ -82,7 +83,7 @@ def reach(
     extent = ports.memo.recall(
         ("extent", question, standing.epochs),
         lambda: _extent(ports, session, standing, question, laid_down),
-        weigh=lambda extent: 3 * len(extent.rulings) + 100,
+        weigh=lambda extent: 2 * len(extent.allowed) + 100,
     )
     return Reach(
         boundaries=extent.allowed,
@@ -110,6 +111,70 @@ def grants_in_play(
         )
         or (each.waives and (each.purpose, each.client, each.destination) == this)
     )
+
+
+def reach_among(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    boundaries: Mapping[BoundaryId, Boundary],
+    *,
+    action: Action,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+) -> Reach:
+    """As `reach`, decided over these boundaries alone and not remembered: for a few of them and many principals."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    resources = {
+        id: _resource(each, laid_down.collections)
+        for id, each in boundaries.items()
+        if each.collection in laid_down.collections and _in_scope(question, each.collection)
+    }
+    decided = ports.policy_engine.decide(laid_down.policies, question, [*resources.values()])
+    rulings = _owing(
+        ports,
+        {id: _dischargeable(ports, ruling) for id, ruling in zip(resources, decided, strict=True)},
+        question.terms,
+        boundaries,
+    )
+    allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
+    homes = [*{resources[id].collection for id in allowed}]
+    curate = _question(ports, session, standing, Action.CURATE, None)
+    curating = ports.policy_engine.decide(laid_down.policies, curate, homes)
+    curated = {home.name for home, ruling in zip(homes, curating, strict=True) if ruling.allowed}
+    return Reach(
+        boundaries=allowed,
+        curated=frozenset(id for id in allowed if boundaries[id].collection in curated),
+        valid_at=standing.now,
+        known_at=standing.now,
+        obligations=_obligations(rulings[id] for id in allowed),
+        grounds=Grounds(question=question, epochs=standing.epochs, rulings=rulings),
+        _sealed=_SEAL,
+    )
+
+
+def rulings(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    resources: Sequence[Resource],
+    *,
+    purpose: str | None,
+    client: str | None,
+    destination: str | None,
+    use: Use | None = None,
+) -> list[Ruling]:
+    """A ruling for each, in order, not remembered. Raises `Invalid` for an unregistered purpose."""
+    laid_down = register(ports, session, standing)
+    _registered(laid_down, purpose)
+    question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
+    decided = ports.policy_engine.decide(laid_down.policies, replace(question, use=use), resources)
+    homes = [each.name if isinstance(each, Collection) else None for each in resources]
+    return [ruling if _in_scope(question, home) else DENIED for home, ruling in zip(homes, decided, strict=True)]
 
 
 def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:
@@ -149,6 +214,11 @@ def require(
 ) -> None:
     """Pass if the policy allows it; else raise `NotPermitted` with `otherwise`: what is needed, and whom to ask."""
     laid_down = register(ports, session, standing)
+    if isinstance(resource, Institution) and not standing.principal.may_use(action):
+        raise NotPermitted(
+            f"What was sent is good for {standing.principal.limits} alone, and this takes {action}. Send a key that "
+            "is good for it, or ask an administrator for one."
+        )
     if not _one(ports, standing, laid_down, _question(ports, session, standing, action, None), resource).allowed:
         raise NotPermitted(otherwise)
 
@@ -183,7 +253,7 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
     laid_down = register(ports, session, standing)
 
     def readable(each: Bounded) -> bool:
-        return any(
+        return standing.principal.may_use(Action.READ, each.boundary.collection) and any(
             ports.policy_engine.decide(
                 laid_down.policies, _question(ports, session, standing, Action.READ, purpose), [each]
             )[0].allowed
@@ -232,7 +302,7 @@ def _collections_for(ports: Ports, session: Session, standing: Standing, action:
     key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
-        resources = list(laid_down.collections.values())
+        resources = [each for each in laid_down.collections.values() if _in_scope(question, each.name)]
         rulings = ports.policy_engine.decide(laid_down.policies, question, resources)
         return frozenset(each.name for each, ruling in zip(resources, rulings, strict=True) if ruling.allowed)
 
@@ -347,8 +417,15 @@ def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
+    if not _in_scope(question, resource.name if isinstance(resource, Collection) else None):
+        return DENIED
     key = ("ruling", question, resource, standing.epochs.policies)
     return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
+
+
+def _in_scope(question: Question, collection: str | None) -> bool:
+    """Whether the credentials are good for it. Asked before the policy is: a scope only narrows."""
+    return question.principal.may_use(question.action, collection)
 
 
 def _boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
@@ -397,11 +474,24 @@ def _rulings(
     found = ports.memo.get(key)
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
     resources = _resources(ports, standing, laid_down, known)
-    new = [id for id in resources if id not in before]
+    new = [id for id in resources if id not in before and _in_scope(question, known[id].collection)]
     decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
     after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
-    ports.memo.put(key, after, weight=3 * len(after) + 100)
+    ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
+
+
+def _resources(
+    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
+) -> Mapping[BoundaryId, Bounded]:
+    """Every boundary within its collection: the same for every question until a collection changes."""
+    collections = laid_down.collections
+
+    def fill_in() -> Mapping[BoundaryId, Bounded]:
+        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
+
+    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
+    return ports.memo.recall(key, fill_in, weigh=lambda made: 2 * len(made) + 100)
 
 
 def _owing(
@@ -419,19 +509,6 @@ def _owing(
         return _dischargeable(ports, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
 
     return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
-
-
-def _resources(
-    ports: Ports, standing: Standing, laid_down: Register, known: Mapping[BoundaryId, Boundary]
-) -> Mapping[BoundaryId, Bounded]:
-    """Every boundary within its collection: the same for every question until a collection changes."""
-    collections = laid_down.collections
-
-    def fill_in() -> Mapping[BoundaryId, Bounded]:
-        return {id: _resource(each, collections) for id, each in known.items() if each.collection in collections}
-
-    key = ("resources", standing.epochs.boundaries, laid_down.collections_as_they_are)
-    return ports.memo.recall(key, fill_in, weigh=lambda made: 3 * len(made) + 100)
 
 
 def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
@@ -456,3 +533,41 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
     """What must be done with an answer that shows content of these boundaries."""
     return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+
+
+# -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------
+
+
+def question_of(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    action: Action,
+    *,
+    purpose: str | None = None,
+    client: str | None = None,
+    destination: str | None = None,
+) -> Question:
+    """What would be decided if this principal asked now."""
+    return _question(ports, session, standing, action, purpose, client=client, destination=destination)
+
+
+def known_boundaries(ports: Ports, session: Session, standing: Standing) -> Mapping[BoundaryId, Boundary]:
+    """Every boundary there is, by id."""
+    return _boundaries(ports, session, standing)
+
+
+def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bounded:
+    """A boundary as it is decided about: filled in from its collection as it is today."""
+    return _resource(boundary, collections)
+
+
+def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
+    here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
+
+
+def reached(ports: Ports, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
+    """As `decided` wherever that allows, and `DENIED` elsewhere: for thousands of boundaries."""
+    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.reachable(policies, question, resources)]

@@ -221,9 +221,9 @@ def _own_trace(session: Session, standing: Standing, id: TraceId | None) -> Trac
 
 
 def _is_of(standing: Standing, subject: PrincipalRef, actors: Sequence[PrincipalRef]) -> bool:
-    """Whether it is the principal's own: the subject's, through whomever; or what this assistant did for it."""
+    """Whether it is the principal's own: the subject's, through whomever; or what those who act now did for it."""
     principal = standing.principal
-    return subject == principal.subject.ref and (principal.actor is None or principal.actor.ref in actors)
+    return subject == principal.subject.ref and set(principal.acting) <= set(actors)
 
 
 def _about(

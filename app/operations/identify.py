@@ -8,9 +8,21 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import NOBODY, Epochs, Grant, Kind, Party, Principal, PrincipalRef, Proof, holds_for, kind_of
+from app.domain.access import (
+    NOBODY,
+    Epochs,
+    Grant,
+    Kind,
+    Party,
+    Principal,
+    PrincipalRef,
+    Proof,
+    Scope,
+    holds_for,
+    kind_of,
+)
 from app.domain.errors import Invalid, NotPermitted, Unauthenticated
-from app.domain.instants import Instant
+from app.domain.instants import Instant, iso
 from app.domain.jurisdictions import Registers
 from app.domain.sources import ForeignKind
 from app.domain.tokens import MAX_ACTORS, Claims, actor_named, checked_actor, checked_subject, subject_named
@@ -52,15 +64,17 @@ class _Sent:
     holder: PrincipalRef
     actors: tuple[PrincipalRef, ...] = ()
     second_factor: bool = False
+    scopes: frozenset[Scope] = frozenset()
 
 
 def identify(ports: Ports, session: Session, credentials: Credentials) -> Standing:
     """Whose request it is. Raises `Unauthenticated`, or `NotPermitted` when a delegation is not allowed.
 
-    1. The bearer must be somebody's key today, or a token of the issuer for us.
-    2. A subject is named once: by the bearer's own chain, or by at most one header and only by an assistant.
-    3. A subject token must be a person's key today, or a token about a person: then the subject is proven.
-    4. A subject on the assistant's word needs `may_assert`, of each assistant of the chain: then it is asserted.
+    1. The bearer must be somebody's key today that has not expired, or a token of the issuer for us.
+    2. What a key is limited to is a limit of the principal; so are both, if two are sent.
+    3. A subject is named once: by the bearer's own chain, or by at most one header and only by an assistant.
+    4. A subject token must be a person's key today, or a token about a person: then the subject is proven.
+    5. A subject on the assistant's word needs `may_assert`, of each assistant of the chain: then it is asserted.
     """
     _is_sent(credentials.bearer, "Authorization")
     claims = _claims(ports, credentials.bearer), _claims(ports, credentials.subject_token, "Muniment-Subject-Token")
@@ -84,17 +98,21 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
         _, _, person = _proven(ports, session, credentials.subject_token, claims[1], header="Muniment-Subject-Token")
         if kind_of(person.holder) is not Kind.USER:
             raise Unauthenticated("Muniment-Subject-Token must be the key or the token of a person.")
-        chain = replace(person, actors=_chain(*senders, *person.actors))
+        chain = replace(person, actors=_chain(*senders, *person.actors), scopes=bearer.scopes | person.scopes)
         principal = _principal(party, chain)
     else:
         named = _asserted([party(ref) for ref in senders], credentials.on_behalf_of or "")
-        principal = replace(_principal(party, _Sent(holder=named, actors=_chain(*senders))), proof=Proof.ASSERTED)
+        sent = _Sent(holder=named, actors=_chain(*senders), scopes=bearer.scopes)
+        principal = replace(_principal(party, sent), proof=Proof.ASSERTED)
     return _standing(ports, session, principal, epochs, now)
 
 
 def _principal(party: Callable[[PrincipalRef], Party], sent: _Sent) -> Principal:
     return Principal(
-        subject=party(sent.holder), actors=tuple(map(party, sent.actors)), second_factor=sent.second_factor
+        subject=party(sent.holder),
+        actors=tuple(map(party, sent.actors)),
+        second_factor=sent.second_factor,
+        scopes=sent.scopes,
     )
 
 
@@ -118,6 +136,18 @@ def standing_of(
         ]
     principal = Principal(subject=_party(ports, session, subject, epochs), actors=tuple(acting), proof=proof)
     return _standing(ports, session, principal, epochs, Instant(max(ports.now(), recorded)))
+
+
+def standing_about(
+    ports: Ports, session: Session, asking: Standing, subject: PrincipalRef, *, actors: tuple[PrincipalRef, ...] = ()
+) -> Standing:
+    """Where somebody else stands, on the word of whoever asks about them: asserted, and with one factor."""
+    principal = Principal(
+        subject=_party(ports, session, subject, asking.epochs),
+        actors=tuple(_party(ports, session, actor, asking.epochs) for actor in actors),
+        proof=Proof.ASSERTED,
+    )
+    return _standing(ports, session, principal, asking.epochs, asking.now)
 
 
 def _standing(ports: Ports, session: Session, principal: Principal, epochs: Epochs, now: Instant) -> Standing:
@@ -185,12 +215,17 @@ def _proven(
             second_factor=claims.second_factor,
         )
         return epochs, recorded, sent
-    holder, epochs, recorded = directory.holder_of_key(session, key_digest(credential or "", pepper=ports.pepper))
-    if holder is None:
+    key, epochs, recorded = directory.key_by_digest(session, key_digest(credential or "", pepper=ports.pepper))
+    if key is None:
         raise Unauthenticated(
             f"The key in {header} is not known here, or was revoked. Ask an administrator for a new one."
         )
-    return epochs, recorded, _Sent(holder=holder)
+    now = Instant(max(ports.now(), recorded))
+    if key.ends <= now:  # said to whoever holds it, and to nobody else: nobody else has the key to ask with
+        how = "was rotated, and the time beside its successor ended" if key.expires != key.ends else "expired"
+        raise Unauthenticated(f"The key in {header} {how} at {iso(key.ends)}. Ask an administrator for a new one.")
+    ports.key_uses.note(key.id, now)
+    return epochs, recorded, _Sent(holder=key.principal, scopes=frozenset({key.scope} if key.scope else ()))
 
 
 def _meant(ports: Ports, session: Session, claims: Claims, epochs: Epochs) -> PrincipalRef:

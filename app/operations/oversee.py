@@ -161,7 +161,7 @@ def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence
     """
     subject = standing.principal.subject
     within = authorize.curated_collections(ports, session, standing)
-    alone = standing.principal.actor is None and subject.profile.active
+    alone = _acts_for_itself(standing)
     own = {
         each.id
         for each in some
@@ -174,4 +174,6 @@ def _followed(ports: Ports, session: Session, standing: Standing, some: Sequence
 
 
 def _acts_for_itself(standing: Standing) -> bool:
-    return standing.principal.actor is None and standing.principal.subject.profile.active
+    """With all that it may do: through an assistant, or with a key that is limited, it follows what it curates."""
+    principal = standing.principal
+    return principal.actor is None and principal.subject.profile.active and not principal.scopes

@@ -14,7 +14,7 @@ What is decided is looked at before the transaction and confirmed in it: of two 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -431,7 +431,11 @@ def _text(session: Session, digest: PolicyDigest) -> str:
 
 
 def _read(written: Mapping[str, str]) -> list[Table]:
-    return [read_table(name, text) for name, text in sorted(written.items())]
+    try:
+        return [read_table(name, text) for name, text in sorted(written.items())]
+    except Invalid as error:
+        faults = tuple(replace(each, pointer=f"/tables{each.pointer}") for each in error.faults)
+        raise Invalid(error.detail, faults=faults) from None
 
 
 def _diff(old: str, new: str, version: PolicyVersion) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, BoundaryId, Collection, Obligation, Reach
+from app.domain.access import Action, BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.citation import CitationId
 from app.domain.corpus import Digest, DocumentId, Element, Lifecycle, Span, Version, VersionId, lifecycle, text_digest
 from app.domain.errors import NotFound, Unavailable
@@ -281,13 +281,6 @@ def citation(ports: Ports, credentials: Credentials, id: CitationId, *, purpose:
     )
 
 
-def visible_versions(
-    ports: Ports, session: Session, standing: Standing, document: DocumentId, *, purpose: str | None = None
-) -> list[Shown]:
-    """The versions of a document that may be described to this principal for this purpose; newest first."""
-    return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
-
-
 def _hidden(ports: Ports, categories: frozenset[str], content: str, within: Span) -> tuple[Redaction, ...]:
     """What is not shown of a part of a text."""
     if not categories:
@@ -295,6 +288,117 @@ def _hidden(ports: Ports, categories: frozenset[str], content: str, within: Span
     start = max(0, within.start - discharge.AROUND_CHARS)
     excerpt = Excerpt(text=content[start : within.end + discharge.AROUND_CHARS], start=start)
     return discharge.found(ports, categories, excerpt, within=within)
+
+
+def visible_versions(
+    ports: Ports, session: Session, standing: Standing, document: DocumentId, *, purpose: str | None = None
+) -> list[Shown]:
+    """The versions of a document that may be described to this principal for this purpose; newest first."""
+    return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is stated of a question beside who asks, what and of what."""
+
+    purpose: str | None = None
+    client: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Whether a document is shown to one principal by a version that another may know of; and why, for the record."""
+
+    shown: bool
+    collection: str
+    obligations: tuple[str, ...]
+    """What showing it obliges to."""
+    policies: tuple[PolicyId, ...]
+    """Those that determined it for the one."""
+
+
+def shared(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    witness: Standing,
+    action: Action,
+    several: Sequence[Version],
+    stated: Circumstances,
+) -> dict[DocumentId, Shared]:
+    """Every document among these versions, as one principal may see it and the witness may know of it. To read is to
+    read what is in force."""
+    view = _View.over(ports, session, several, standing, action, stated)
+    known = _View.over(ports, session, several, witness, Action.DESCRIBE, stated)
+    shown = frozenset(each.id for each in _shown_in_both(view, known, several))
+    return {
+        id: _shared(view, [each for each in versions if each.id in shown] or versions, shown)
+        for id, versions in _by_document(several).items()
+    }
+
+
+def _by_document(several: Iterable[Version]) -> dict[DocumentId, list[Version]]:
+    found: dict[DocumentId, list[Version]] = {}
+    for each in several:
+        found.setdefault(each.document.id, []).append(each)
+    return found
+
+
+def _shared(view: "_View", versions: Sequence[Version], shown: frozenset[VersionId]) -> Shared:
+    rulings = [found for each in versions if (found := view.reach.grounds.rulings.get(each.boundary_id))]
+    reading = view.reach.grounds.question.action is Action.READ
+    return Shared(
+        shown=versions[0].id in shown,
+        collection=versions[0].document.collection,
+        obligations=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.obligations if reading)),
+        policies=tuple(dict.fromkeys(one for ruling in rulings for one in ruling.policies)),
+    )
+
+
+def shared_page(
+    ports: Ports,
+    session: Session,
+    standing: Standing,
+    witness: Standing,
+    action: Action,
+    stated: Circumstances,
+    *,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> tuple[list[DocumentId], tuple[str, str] | None]:
+    """A page of all documents that are `shared`, by (collection, uri), and the place that continues it."""
+    view = _View.under(ports, session, standing, action, stated.purpose, stated=stated)
+    known = _View.under(ports, session, witness, Action.DESCRIBE, stated.purpose, stated=stated)
+    both = (view.reach & known.reach.boundaries).boundaries
+    found: dict[DocumentId, tuple[str, str]] = {}
+    place = after
+    while both and len(found) <= limit:
+        some = corpus.latest_versions(
+            session,
+            boundaries=both,
+            collection=None,
+            containing=None,
+            after=place,
+            limit=limit + 1,
+            valid_at=view.reach.valid_at,
+        )
+        if not some:
+            break
+        found |= {each.document.id: _place(each) for each in _shown_in_both(view, known, some)}
+        place = _place(some[-1])
+    page = [*found][:limit]
+    return page, found[page[-1]] if len(found) > limit else None
+
+
+def _shown_in_both(view: "_View", known: "_View", several: Sequence[Version]) -> list[Version]:
+    reading = view.reach.grounds.question.action is Action.READ
+    known_of = {each.version.id for each in known.visible(several)}
+    return [
+        each.version
+        for each in view.visible(several)
+        if each.version.id in known_of and (not reading or each.lifecycle is Lifecycle.CURRENT)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,10 +432,20 @@ class _View:
         action: Action,
         purpose: str | None,
         at: Moment = NOW,
+        *,
+        stated: Circumstances = Circumstances(),
     ) -> "_View":
         """What lies ahead of now is under embargo: of that, what the principal curates."""
         reach = authorize.reach(
-            ports, session, standing, action=action, purpose=purpose, valid_at=at.as_of, known_at=at.known_at
+            ports,
+            session,
+            standing,
+            action=action,
+            purpose=purpose,
+            client=stated.client,
+            destination=stated.destination,
+            valid_at=at.as_of,
+            known_at=at.known_at,
         )
         return cls(
             ports=ports,
@@ -340,6 +454,30 @@ class _View:
             collections=authorize.register(ports, session, standing).collections,
             at=at,
         )
+
+    @classmethod
+    def over(
+        cls,
+        ports: Ports,
+        session: Session,
+        several: Iterable[Version],
+        standing: Standing,
+        action: Action,
+        stated: Circumstances,
+    ) -> "_View":
+        """As today, of these versions alone."""
+        reach = authorize.reach_among(
+            ports,
+            session,
+            standing,
+            {each.boundary_id: each.boundary for each in several},
+            action=action,
+            purpose=stated.purpose,
+            client=stated.client,
+            destination=stated.destination,
+        )
+        collections = authorize.register(ports, session, standing).collections
+        return cls(ports=ports, standing=standing, reach=reach, collections=collections, at=NOW)
 
     def visible(self, several: Iterable[Version]) -> Iterator[Shown]:
         """Those within the reach, and out of force only to those who curate them.

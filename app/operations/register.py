@@ -1,7 +1,5 @@
 """The control plane: administrators lay down principals, keys, purposes and collections."""
 
-from dataclasses import dataclass
-
 from sqlalchemy.orm import Session
 
 from app.domain.access import (
@@ -20,20 +18,12 @@ from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record, record_with
 from app.operations.duties import laying_down
-from app.operations.identify import Credentials, Standing, identify, key_digest
+from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
 from app.store import directory, registry
 from app.store.database import reading, recording
 
 ADMINISTRATORS_ONLY = "Only administrators do this. Ask somebody in group:administrators."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedKey:
-    """An API key, shown this once: only its digest is kept."""
-
-    id: str
-    key: str
 
 
 def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> None:
@@ -73,40 +63,6 @@ def principals(ports: Ports, credentials: Credentials) -> list[Profile]:
     with reading(ports.engine) as session:
         _administrator(ports, session, credentials)
         return directory.principals(session)
-
-
-def issue_key(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> IssuedKey:
-    """A new key for a user or assistant. Raises `NotFound`, or `Invalid` for a group."""
-    with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
-        found = directory.profile(session, ref)
-    if found is None:
-        raise NotFound(f"There is no principal {ref}. Create it first.")
-    if found.kind is Kind.GROUP:
-        raise Invalid("A group has no key: give one to each user or assistant in it.")
-    issued = IssuedKey(id=f"key_{ports.new_id()}", key=f"mun_{ports.new_id()}{ports.new_id()}")
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
-        directory.record_key(
-            session,
-            id=issued.id,
-            principal=ref,
-            digest=key_digest(issued.key, pepper=ports.pepper),
-            at=at,
-            by=standing.principal.subject.ref,
-        )
-    _on_record(ports, standing, "issue-key", f"{ref} {issued.id}")
-    return issued
-
-
-def revoke_key(ports: Ports, credentials: Credentials, ref: PrincipalRef, id: str) -> None:
-    """End a key: no request that starts after this returns is let in with it. Raises `NotFound`."""
-    with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
-        revoked = directory.revoke_keys(session, ref, at=at, by=standing.principal.subject.ref, id=id)
-    if not revoked:
-        raise NotFound(f"{ref} has no such key in force.")
-    _on_record(ports, standing, "revoke-key", f"{ref} {id}")
 
 
 def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> None:

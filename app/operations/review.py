@@ -63,8 +63,11 @@ def _visible(standing: Standing, found: Trace | None, *, audited: bool) -> bool:
 
 
 def _active(standing: Standing) -> bool:
-    """Whoever has left may look at nothing, their own traces included."""
-    return all(party.profile.active for party in (standing.principal.subject, *standing.principal.actors))
+    """Whoever has left may look at nothing, their own traces included. A trace tells what was asked and read, so a
+    credential that is not good for both, in every collection, is good for no trace."""
+    principal = standing.principal
+    good = principal.may_use(Action.ASK) and principal.may_use(Action.READ)
+    return good and all(party.profile.active for party in (principal.subject, *principal.actors))
 
 
 def _own(standing: Standing) -> tuple[PrincipalRef, tuple[PrincipalRef, ...]]:
@@ -79,6 +82,6 @@ def _is_own(standing: Standing, found: Trace) -> bool:
 
 def _shown(standing: Standing, found: Trace, *, audited: bool) -> Reviewed:
     """What was asked is content of whoever asked: an auditor sees that it was asked, not the words."""
-    if _is_own(standing, found) or "query" not in found.request:
+    if (_active(standing) and _is_own(standing, found)) or "query" not in found.request:
         return Reviewed(trace=found, audited=audited)
     return Reviewed(trace=replace(found, request={**found.request, "query": None}), audited=audited)

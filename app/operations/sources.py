@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Action, Boundary, BoundaryId, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, stated_boundary
-from app.domain.errors import Conflict, Fault, Invalid, NotFound
+from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.foreign import ForeignName, ForeignPrincipals
 from app.domain.jobs import JobState
 from app.domain.runs import Connector, ItemOutcome, Noted, Registered, Registrant, Report, Run, RunId, Setback, Tally
@@ -54,6 +54,11 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         before = store.registered(session, settings.collection, settings.name)
         _check(ports, settings)
         principal = standing.principal
+        if principal.scopes:
+            raise NotPermitted(
+                f"A source runs with all that whoever registers it may do, and what was sent is limited to "
+                f"{principal.limits}. Register it with a key that is not limited."
+            )
         registrant = Registrant(
             subject=principal.subject.ref,
             actors=principal.acting,

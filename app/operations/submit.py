@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import NOBODY, Action, Collection, PrincipalRef
+from app.domain.access import NOBODY, Action, Collection, PrincipalRef, Proof
 from app.domain.corpus import Digest, DocumentId, Metadata, digest_of, labelled
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, RateLimited
 from app.domain.jobs import Job, JobId
@@ -238,6 +238,9 @@ def handled_documents(
     return frozenset(documents) - {id for id, boundary in within if boundary not in handled}
 
 
+PROVE_IT = " Through an assistant, an owner proves who they are with Muniment-Subject-Token."
+
+
 def curated(ports: Ports, session: Session, standing: Standing, name: str) -> Collection:
     """The collection, if the principal curates it.
 
@@ -259,7 +262,8 @@ def curated(ports: Ports, session: Session, standing: Standing, name: str) -> Co
         standing,
         Action.CURATE,
         collection,
-        otherwise=f"Only the owners of {name} change what is in it. Ask {', '.join(sorted(collection.owners))}.",
+        otherwise=f"Only the owners of {name} change what is in it. Ask {', '.join(sorted(collection.owners))}."
+        + ("" if standing.principal.proof is Proof.PROVEN else PROVE_IT),
     )
     return collection
 

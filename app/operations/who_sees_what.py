@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -30,7 +30,7 @@ from app.domain.access import (
 from app.domain.errors import Fault, Invalid
 from app.domain.instants import BEGINNING, FOREVER, Instant, parse_instant
 from app.domain.jurisdictions import Jurisdiction, Registers, Transfer
-from app.domain.labels import Label, parse_level
+from app.domain.labels import Label, Level, parse_level
 from app.operations.prepare import SYSTEM
 from app.ports import Bounded, Institution, PolicyEngine, Resource
 
@@ -156,11 +156,23 @@ def _told(seen: bool, by: frozenset[PolicyId] | None, owed: frozenset[str] | Non
 
 # ---- As it is written -----------------------------------------------------------------------------------------------
 
+_PRINCIPAL = r"^(user|group|assistant):[A-Za-z0-9][A-Za-z0-9._@+-]*$"
+_LEVEL = rf"^({'|'.join(level.word for level in Level)})$"
+_ACTION = rf"^({'|'.join(Action)})$"
+_SAID_PLAINLY = {
+    _PRINCIPAL: "Write user:ID, group:ID or assistant:ID.",
+    _LEVEL: f"Write {', '.join(level.word for level in Level)}.",
+    _ACTION: f"Write {', '.join(Action)}.",
+}
+
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Ref = Annotated[str, StringConstraints(pattern=r"^(user|group|assistant):[A-Za-z0-9][A-Za-z0-9._@+-]*$")]
-_Names = list[_Name]
-_LEVELS = r"^(public|internal|confidential|restricted)$"
-_LevelWord = Annotated[str, StringConstraints(pattern=_LEVELS)]
+_Ref = Annotated[str, StringConstraints(pattern=_PRINCIPAL, max_length=140)]
+_LevelWord = Annotated[str, StringConstraints(pattern=_LEVEL)]
+_ActionWord = Annotated[str, StringConstraints(pattern=_ACTION)]
+# INVARIANT: every list is bounded, since aliases make a short text say a long list a thousand times.
+_Names = Annotated[list[_Name], Field(max_length=200)]
+_Refs = Annotated[list[_Ref], Field(max_length=200)]
+_Things = Annotated[list[_Name], Field(max_length=1000)]
 
 
 class _Written(BaseModel):
@@ -168,7 +180,7 @@ class _Written(BaseModel):
 
 
 class _WrittenParty(_Written):
-    groups: list[_Ref] = []
+    groups: _Refs = []
     clearance: _LevelWord = "internal"
     categories: _Names = []
     jurisdictions: _Names = []
@@ -180,8 +192,8 @@ class _WrittenParty(_Written):
 
 
 class _WrittenCollection(_Written):
-    owners: list[_Ref] = []
-    default_readers: list[_Ref] = []
+    owners: _Refs = []
+    default_readers: _Refs = []
     discoverable: bool = False
 
 
@@ -189,8 +201,8 @@ class _WrittenBoundary(_Written):
     collection: _Name | None = None
     level: _LevelWord = "internal"
     categories: _Names = []
-    readers: list[_Ref] = []
-    denied: list[_Ref] = []
+    readers: _Refs = []
+    denied: _Refs = []
     jurisdictions: _Names = []
     purposes: _Names = []
     consents: _Names = []
@@ -210,10 +222,10 @@ class _WrittenPurpose(_Written):
 
 class _WrittenRow(_Written):
     who: _Ref
-    through: _Ref | list[_Ref] = []
+    through: _Ref | _Refs = []
     asserted: bool = False
     second_factor: bool = Field(default=False, alias="second factor")
-    asks: Annotated[str, StringConstraints(pattern=rf"^({'|'.join(Action)})$")]
+    asks: _ActionWord
     purpose: _Name | None = Field(default=None, alias="for")
     client: _Name | None = None
     destination: _Name | None = None
@@ -224,8 +236,8 @@ class _WrittenRow(_Written):
     consented: bool = False
     transferable: bool | None = None
     purpose_categories: _Names | None = Field(default=None, alias="purpose categories")
-    sees: _Names = []
-    misses: _Names = []
+    sees: _Things = []
+    misses: _Things = []
     by: _Name | _Names | None = None
     thanks_to: _Name | _Names | None = Field(default=None, alias="thanks to")
     owes: _Name | _Names | None = None
@@ -234,15 +246,15 @@ class _WrittenRow(_Written):
 
 class _WrittenTable(_Written):
     looked_at: date = Field(default=date(2026, 1, 1), alias="looked at")
-    jurisdictions: dict[_Name, _Names] = {}
+    jurisdictions: Annotated[dict[_Name, _Names], Field(max_length=2000)] = {}
     """Each with those that contain it."""
-    transfers: list[_WrittenTransfer] = []
-    purposes: dict[_Name, _WrittenPurpose] = {}
-    groups: dict[_Ref, list[_Ref]] = {}
-    principals: dict[_Ref, _WrittenParty]
-    collections: dict[_Name, _WrittenCollection] = {}
-    boundaries: dict[_Name, _WrittenBoundary] = {}
-    cases: Annotated[list[_WrittenRow], Field(min_length=1)]
+    transfers: Annotated[list[_WrittenTransfer], Field(max_length=2000)] = []
+    purposes: Annotated[dict[_Name, _WrittenPurpose], Field(max_length=2000)] = {}
+    groups: Annotated[dict[_Ref, _Refs], Field(max_length=2000)] = {}
+    principals: Annotated[dict[_Ref, _WrittenParty], Field(max_length=2000)]
+    collections: Annotated[dict[_Name, _WrittenCollection], Field(max_length=2000)] = {}
+    boundaries: Annotated[dict[_Name, _WrittenBoundary], Field(max_length=2000)] = {}
+    cases: Annotated[list[_WrittenRow], Field(min_length=1, max_length=2000)]
 
 
 def read_table(name: str, text: str) -> Table:
@@ -273,12 +285,17 @@ def _written(name: str, text: str) -> _WrittenTable:
         raise _invalid(name, [Fault(detail=f"This is not YAML. {where}", pointer=f"/{name}")]) from None
     except ValidationError as error:
         faults = [
-            Fault(detail=f"{each['msg']}.", pointer="/".join(["", name, *map(str, each["loc"])]))
+            Fault(detail=_plainly(each), pointer="/".join(["", name, *map(str, each["loc"])]))
             for each in error.errors(include_url=False, include_input=False)[:50]
         ]
         raise _invalid(name, faults) from None
     except (RecursionError, ValueError, TypeError):
         raise _invalid(name, [Fault(detail="This cannot be read as YAML.", pointer=f"/{name}")]) from None
+
+
+def _plainly(error: Any) -> str:
+    pattern = error.get("ctx", {}).get("pattern")
+    return _SAID_PLAINLY.get(pattern, f"{error['msg']}.")
 
 
 def _invalid(name: str, faults: list[Fault]) -> Invalid:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVarTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, false, func, select, true
 from sqlalchemy.orm import Session, aliased
@@ -42,6 +43,8 @@ from app.store.tables import (
     VersionRow,
     WithdrawalRow,
 )
+
+_Columns = TypeVarTuple("_Columns")
 
 _Other = aliased(VersionRow)
 _OtherPeriod = aliased(PeriodRow)
@@ -283,6 +286,61 @@ def in_force(now: Instant) -> ColumnElement[bool]:
         ~_WITHDRAWN,
         col(PeriodRow.valid_from) <= now,
         col(PeriodRow.valid_to) > now,
+    )
+
+
+def documents_in_force(session: Session, *, now: Instant) -> dict[BoundaryId, int]:
+    """Every boundary in which a version in force lies, and how many documents have theirs in it."""
+    counted = _lying_in_force(select(col(VersionBoundaryRow.boundary_id), func.count()), now)
+    rows = session.execute(counted.group_by(col(VersionBoundaryRow.boundary_id)))
+    return {BoundaryId(boundary): documents for boundary, documents in rows}
+
+
+def ids_in_force(
+    session: Session, boundaries: Iterable[BoundaryId], *, now: Instant
+) -> dict[BoundaryId, list[DocumentId]]:
+    """The documents whose version in force lies in these boundaries, by id."""
+    found: dict[BoundaryId, list[DocumentId]] = {}
+    for some in in_pieces(boundaries):
+        lying = _lying_in_force(select(col(VersionBoundaryRow.boundary_id), col(DocumentRow.public_id)), now)
+        of_these = lying.where(col(VersionBoundaryRow.boundary_id).in_(some)).order_by(col(DocumentRow.public_id))
+        for boundary, document in session.execute(of_these):
+            found.setdefault(BoundaryId(boundary), []).append(DocumentId(document))
+    return found
+
+
+def boundaries_of_versions(
+    session: Session, versions: Iterable[tuple[DocumentId, int]]
+) -> dict[tuple[DocumentId, int], BoundaryId]:
+    """Today's boundary of each of these published versions, named by document and number, that is not withdrawn."""
+    wanted = set(versions)
+    found: dict[tuple[DocumentId, int], BoundaryId] = {}
+    for some in in_pieces({document for document, _ in wanted}):
+        rows = session.execute(
+            select(col(DocumentRow.public_id), col(VersionRow.number), col(VersionBoundaryRow.boundary_id))
+            .join(VersionRow, col(VersionRow.document_id) == col(DocumentRow.id))
+            .join(
+                VersionBoundaryRow,
+                and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+            )
+            .where(col(DocumentRow.public_id).in_(some), col(VersionRow.number).is_not(None), ~_WITHDRAWN)
+        )
+        for document, number, boundary in rows:
+            found[(DocumentId(document), number or 0)] = BoundaryId(boundary)
+    return {version: boundary for version, boundary in found.items() if version in wanted}
+
+
+def _lying_in_force(query: Select[*_Columns], now: Instant) -> Select[*_Columns]:
+    """A query about documents and boundaries, of the versions that are in force."""
+    return (
+        query.select_from(VersionRow)
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow)))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(in_force(now))
     )
 
 

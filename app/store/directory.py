@@ -1,26 +1,31 @@
 """Principals, memberships and API keys: who there is, in which groups, known by what."""
 
+from collections import defaultdict
 from collections.abc import Collection as Several
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, literal, outerjoin, select
+from sqlalchemy import Row, and_, bindparam, literal, outerjoin, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from app.domain.access import (
     ALL_STAFF,
     BOOTSTRAP_ADMINISTRATOR,
+    UNLIMITED,
+    Action,
     Epochs,
     Kind,
     Party,
     PrincipalRef,
     Profile,
+    Scope,
     kind_of,
 )
 from app.domain.instants import FOREVER, Instant
+from app.domain.keys import Key
 from app.domain.labels import Level, parse_level
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import EpochsRow, KeyRow, MembershipRow, PrincipalRow
 
@@ -38,11 +43,12 @@ def epochs_and_instant(session: Session) -> tuple[Epochs, Instant]:
     return _epochs(row), Instant(row.instant)
 
 
-def holder_of_key(session: Session, digest: str) -> tuple[PrincipalRef | None, Epochs, Instant]:
-    """Whose key that is (None: nobody's today) with the epochs and the last recorded instant, in one query."""
-    row = session.execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
-    holder = PrincipalRef(row.principal) if row.principal is not None else None
-    return holder, _epochs(row), Instant(row.instant)
+def key_by_digest(session: Session, digest: str) -> tuple[Key | None, Epochs, Instant]:
+    """The key of that digest (None: nobody's today, or revoked), whether or not it has expired, with the epochs and
+    the last recorded instant, in one query."""
+    row, *counters = session.execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
+    epochs = Epochs(**dict(zip(_COUNTED, counters, strict=False)))
+    return (_key(row) if row is not None else None), epochs, Instant(counters[-1])
 
 
 def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -> Profile | None:
@@ -53,10 +59,14 @@ def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -
     parents = session.scalars(
         select(col(MembershipRow.parent)).where(col(MembershipRow.member) == ref, holds(MembershipRow, at))
     )
+    return _profile(row, frozenset(PrincipalRef(parent) for parent in parents))
+
+
+def _profile(row: PrincipalRow, groups: frozenset[PrincipalRef]) -> Profile:
     return Profile(
         ref=PrincipalRef(row.ref),
         display_name=row.display_name,
-        groups=frozenset(PrincipalRef(parent) for parent in parents),
+        groups=groups,
         clearance=parse_level(row.clearance),
         categories=frozenset(row.categories),
         jurisdictions=frozenset(row.jurisdictions),
@@ -66,6 +76,25 @@ def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -
         may_assert=row.may_assert,
         team=row.team,
     )
+
+
+def profiles(session: Session, refs: Iterable[PrincipalRef]) -> dict[PrincipalRef, tuple[Profile, Instant]]:
+    """As `profile`, of several at once, with when each was recorded; those that are not there are left out."""
+    rows: list[PrincipalRow] = []
+    parents: dict[str, set[PrincipalRef]] = defaultdict(set)
+    for some in in_pieces(refs):
+        rows += session.scalars(select(PrincipalRow).where(col(PrincipalRow.ref).in_(some), holds(PrincipalRow)))
+        edges = select(col(MembershipRow.member), col(MembershipRow.parent))
+        for member, parent in session.execute(edges.where(col(MembershipRow.member).in_(some), holds(MembershipRow))):
+            parents[member].add(PrincipalRef(parent))
+    return {
+        PrincipalRef(row.ref): (_profile(row, frozenset(parents[row.ref])), Instant(row.recorded_from)) for row in rows
+    }
+
+
+def ever_recorded(session: Session, ref: PrincipalRef) -> bool:
+    """Whether there is or was a principal by that reference."""
+    return session.scalars(select(col(PrincipalRow.id)).where(col(PrincipalRow.ref) == ref)).first() is not None
 
 
 def party(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -> Party:
@@ -156,12 +185,69 @@ def principals(session: Session, *, kind: Kind | None = None) -> list[Profile]:
     return [found for ref in wanted if (found := profile(session, ref))]
 
 
-def record_key(
-    session: Session, *, id: str, principal: PrincipalRef, digest: str, at: Instant, by: PrincipalRef
-) -> None:
-    session.add(
-        KeyRow(id=id, principal=principal, digest=digest, recorded_from=at, recorded_to=FOREVER, recorded_by=by)
+def active_refs(session: Session, kind: Kind, *, skip: int, limit: int) -> list[PrincipalRef]:
+    """The active principals of a kind today, by reference, from the one after the first `skip`."""
+    query = select(col(PrincipalRow.ref)).where(
+        holds(PrincipalRow), col(PrincipalRow.active), col(PrincipalRow.ref).startswith(f"{kind}:")
     )
+    return [
+        PrincipalRef(ref) for ref in session.scalars(query.order_by(col(PrincipalRow.ref)).offset(skip).limit(limit))
+    ]
+
+
+def record_key(
+    session: Session,
+    *,
+    id: str,
+    principal: PrincipalRef,
+    digest: str,
+    at: Instant,
+    by: PrincipalRef,
+    scope: Scope = UNLIMITED,
+    expires: Instant | None = None,
+    note: str = "",
+) -> None:
+    row = KeyRow(
+        id=id,
+        principal=principal,
+        digest=digest,
+        actions=sorted(scope.actions),
+        collections=sorted(scope.collections),
+        note=note,
+        expires_at=expires,
+        recorded_from=at,
+        recorded_to=FOREVER,
+        recorded_by=by,
+    )
+    session.add(row)
+
+
+def key(session: Session, principal: PrincipalRef, id: str) -> Key | None:
+    """A principal's key, revoked or expired ones too."""
+    row = session.get(KeyRow, id)
+    return _key(row) if row is not None and row.principal == principal else None
+
+
+def keys(session: Session, principal: PrincipalRef) -> list[Key]:
+    """Every key that a principal has or had, the newest first."""
+    rows = session.scalars(
+        select(KeyRow)
+        .where(col(KeyRow.principal) == principal)
+        .order_by(col(KeyRow.recorded_from).desc(), col(KeyRow.id))
+    )
+    return [_key(row) for row in rows]
+
+
+def retire_key(session: Session, id: str, *, until: Instant) -> None:
+    """Let a key end then: it was rotated."""
+    session.execute(update(KeyRow).where(col(KeyRow.id) == id).values(retires_at=until))
+
+
+def note_uses(session: Session, uses: Mapping[str, Instant]) -> None:
+    """Write down when keys were last used. It is no history: call it in work in progress."""
+    for id, at in sorted(uses.items()):
+        earlier = col(KeyRow.last_used).is_(None) | (col(KeyRow.last_used) < at)
+        session.execute(update(KeyRow).where(col(KeyRow.id) == id, earlier).values(last_used=at))
 
 
 def revoke_keys(
@@ -197,17 +283,31 @@ def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
     return Epochs(policies=row.policies, directory=row.directory, boundaries=row.boundaries, grants=row.grants)
 
 
-_COUNTERS = (
-    col(EpochsRow.policies),
-    col(EpochsRow.directory),
-    col(EpochsRow.boundaries),
-    col(EpochsRow.grants),
-    col(EpochsRow.instant),
-)
+def _key(row: KeyRow) -> Key:
+    return Key(
+        id=row.id,
+        principal=PrincipalRef(row.principal),
+        scope=Scope(actions=frozenset(map(Action, row.actions)), collections=frozenset(row.collections)),
+        created=Instant(row.recorded_from),
+        created_by=PrincipalRef(row.recorded_by),
+        expires=_instant(row.expires_at),
+        retires=_instant(row.retires_at),
+        revoked=Instant(row.recorded_to) if row.recorded_to != FOREVER else None,
+        last_used=_instant(row.last_used),
+        note=row.note,
+    )
+
+
+def _instant(stored: int | None) -> Instant | None:
+    return Instant(stored) if stored is not None else None
+
+
+_COUNTED = ("policies", "directory", "boundaries", "grants")
+_COUNTERS = (*(col(getattr(EpochsRow, name)) for name in _COUNTED), col(EpochsRow.instant))
 _EPOCHS = select(*_COUNTERS)
 
 
-_KEY_AND_EPOCHS = select(col(KeyRow.principal), *_COUNTERS).select_from(
+_KEY_AND_EPOCHS = select(KeyRow, *_COUNTERS).select_from(
     outerjoin(EpochsRow, KeyRow, and_(col(KeyRow.digest) == bindparam("digest"), holds(KeyRow)))
 )
 

@@ -294,6 +294,20 @@ def foreign_principal(session: Session, namespace: str, name: ForeignName) -> Pr
     return PrincipalRef(ref) if ref else None
 
 
+def foreign_users(session: Session, namespace: str, values: Iterable[str]) -> dict[str, PrincipalRef]:
+    """Whom these names of users mean in a namespace; those that mean nobody are left out."""
+    wanted = [*set(values)]
+    rows = session.execute(
+        select(col(ForeignPrincipalRow.value), col(ForeignPrincipalRow.ref)).where(
+            col(ForeignPrincipalRow.namespace) == namespace,
+            col(ForeignPrincipalRow.kind) == ForeignKind.USER,
+            col(ForeignPrincipalRow.value).in_(wanted),
+            holds(ForeignPrincipalRow),
+        )
+    )
+    return {value: PrincipalRef(ref) for value, ref in rows}
+
+
 def record_foreign_principals(
     session: Session,
     namespace: str,

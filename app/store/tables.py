@@ -42,6 +42,10 @@ def _instant() -> Any:
     return Field(sa_type=BigInteger)
 
 
+def _instant_or_none() -> Any:
+    return Field(default=None, sa_type=BigInteger)
+
+
 def _reference(column: str) -> Any:
     return Field(sa_column=Column(ROW_ID, ForeignKey(column), nullable=False, index=True))
 
@@ -54,11 +58,12 @@ def _count() -> Any:
     return Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
+_STILL_OPEN: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text(f"recorded_to = {FOREVER:d}"))
+
+
 def _one_open(table: str, *columns: str) -> Index:
     """At most one row of these columns holds at a time."""
-    still_open = text(f"recorded_to = {FOREVER:d}")
-    name = f"uq_{table}_open"
-    return Index(name, *columns, unique=True, sqlite_where=still_open, postgresql_where=still_open)
+    return Index(f"uq_{table}_open", *columns, unique=True, **_STILL_OPEN)
 
 
 _STAGED = text("number IS NULL")
@@ -107,10 +112,46 @@ class MembershipRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+    display: str | None = Field(default=None, sa_type=Text)
+    """How another directory shows the member in the group, if it says."""
+
+
+class ProvisionedRow(SQLModel, table=True):
+    """What another directory says of a user or group of its own, beside the principal that it is."""
+
+    __tablename__ = "provisioned"
+    __table_args__ = (
+        _one_open("provisioned", "id"),
+        Index("uq_provisioned_unique_name", "unique_name", unique=True, **_STILL_OPEN),
+        Index("ix_provisioned_name", "name", **_STILL_OPEN),
+        Index("ix_provisioned_display_name", "display_name", **_STILL_OPEN),
+        Index("ix_provisioned_external_id", "external_id", **_STILL_OPEN),
+    )
+    row_id: int | None = _row_id()
+    id: str
+    principal: str = Field(index=True)
+    kind: str
+    name: str = Field(sa_type=Text)
+    """`folded`, as the next two."""
+    unique_name: str | None = Field(sa_type=Text)
+    """Of a user, whose name no other user has."""
+    display_name: str = Field(sa_type=Text)
+    external_id: str | None = Field(sa_type=Text)
+    clearance: str | None
+    """None, here and in the next three: it does not say."""
+    categories: list[str] | None = Field(sa_type=JSON)
+    jurisdictions: list[str] | None = Field(sa_type=JSON)
+    team: str | None = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
+    created_at: int = _instant()
+    recorded_from: int = _instant()
+    recorded_to: int = _instant()
+    recorded_by: str
 
 
 class KeyRow(SQLModel, table=True):
-    """An API key, by the HMAC of its text; revoked when `recorded_to` has come."""
+    """An API key, by the HMAC of its text; revoked when `recorded_to` has come, and not let in once `expires_at` or
+    `retires_at` has. Empty `actions` and `collections` are no limit."""
 
     __tablename__ = "keys"
     __table_args__ = (_one_open("keys", "digest"),)
@@ -121,6 +162,14 @@ class KeyRow(SQLModel, table=True):
     recorded_to: int = _instant()
     recorded_by: str
     revoked_by: str | None = None
+    actions: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    collections: list[str] = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    note: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    expires_at: int | None = _instant_or_none()
+    retires_at: int | None = _instant_or_none()
+    """When the overlap with its successor ends; set once, when it is rotated."""
+    last_used: int | None = _instant_or_none()
+    """To the minute. No answer depends on it."""
 
 
 class PurposeRow(SQLModel, table=True):

@@ -1,6 +1,6 @@
 """Traces and citations: what left, and what it was."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select
@@ -68,6 +68,20 @@ def traces(
         place = select(col(TraceRow.seq)).where(col(TraceRow.id) == before).scalar_subquery()
         query = query.where(col(TraceRow.seq) < func.coalesce(place, 0))
     return [_trace(row) for row in session.scalars(query)]
+
+
+def retrievals(session: Session, *, since: Instant, limit: int) -> Iterator[Trace]:
+    """The questions that were put to retrieve since then, newest first, as they are read."""
+    query = (
+        select(TraceRow)
+        .where(col(TraceRow.kind) == TraceKind.RETRIEVE, col(TraceRow.at) >= since)
+        .order_by(col(TraceRow.seq).desc())
+        .limit(limit)
+    )
+    return map(_trace, session.scalars(query.execution_options(yield_per=_AT_A_TIME)))
+
+
+_AT_A_TIME = 200
 
 
 def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import cedarpy
@@ -21,11 +22,13 @@ from app.domain.access import (
     Proof,
     Question,
     Ruling,
+    Use,
 )
 from app.domain.checks import CheckName, Rule
 from app.domain.errors import Unavailable
 from app.domain.labels import Label, Level
-from app.ports import Bounded, Institution, PolicyEngine, Resource
+from app.domain.stated import NOTHING_STATED, stated
+from app.ports import Bounded, Institution, Named, PolicyEngine, Resource, Thing
 
 PERMIT_ALL = '@id("permit-all") @reason("All.") permit (principal, action, resource);\n'
 READERS_READ = """
@@ -451,3 +454,75 @@ def test_rules_are_those_of_the_text_in_its_order(engine: CedarPolicyEngine) -> 
             code="first",
         ),
     )
+
+
+# ---- Things of other applications ------------------------------------------------------------------------------------
+
+USE = 'permit (principal, action == Muniment::Action::"use", resource)'
+
+
+def using(operation: str = "read", **said: Any) -> Question:
+    return replace(asked(ANA, Action.USE), use=Use(operation=operation, **said))
+
+
+def test_thing_is_decided_by_what_is_stated_of_it_of_the_subject_of_the_operation_and_of_the_request(
+    engine: CedarPolicyEngine,
+) -> None:
+    """Each in its own place: what an application states of a subject is no attribute of the principal."""
+    conditions = {
+        "resource.stated.texts": "stated",
+        "context.subject_stated.texts": "of_subject",
+        "context.operation_stated.texts": "of_operation",
+        "context.stated.texts": "of_request",
+    }
+    said = stated({"role": "admin"})
+    for place, field in conditions.items():
+        condition = f'{place}.hasTag("role") && {place}.getTag("role") == "admin"'
+        policies = f'@id("p") @reason("P.") {USE} when {{ {condition} }};'
+        for where in conditions.values():
+            thing = Thing(type="t", name="n", stated=said if where == "stated" else NOTHING_STATED)
+            question = using(**({} if where == "stated" else {where: said}))
+            assert allowed(engine, policies, question, [thing]) == [where == field], (place, where)
+
+
+def test_things_of_one_name_that_are_stated_differently_are_decided_each_by_its_own(engine: CedarPolicyEngine) -> None:
+    policies = f'@id("p") @reason("P.") {USE} when {{ resource.stated.numbers.hasTag("n") }};'
+    things = [Thing(type="t", name="n", stated=stated({key: 1})) for key in ("n", "m", "n")]
+    assert allowed(engine, policies, using(), things) == [True, False, True]
+
+
+def test_default_policies_permit_nothing_on_things(engine: CedarPolicyEngine) -> None:
+    assert allowed(engine, default_policies(), using(), [Thing(type="t", name="n")]) == [False]
+
+
+def test_use_of_what_is_ours_and_other_actions_on_things_are_denied(engine: CedarPolicyEngine) -> None:
+    for question, resource in (
+        (using(), bounded("user:ana")),
+        (using(), Institution()),
+        (asked(ANA, Action.USE), Thing(type="t", name="n")),
+        (asked(ANA, Action.READ), Thing(type="t", name="n")),
+    ):
+        assert engine.decide(PERMIT_ALL, question, [resource]) == [DENIED]
+
+
+def test_words_that_policies_hold_things_against_are_known(engine: CedarPolicyEngine) -> None:
+    condition = '["b", "a"].contains(context.operation) || "c" == context.operation || resource.name == "1"'
+    policies = f'@id("p") @reason("P.") {USE} when {{ {condition} && principal.name != "d" }};'
+    assert engine.named(policies) == Named(operations=("a", "b", "c"), things=("1",))
+    assert engine.named(default_policies()) == Named()
+
+
+def test_what_is_known_of_a_question_is_known_of_a_use(engine: CedarPolicyEngine) -> None:
+    schema = (files("app") / "policies" / "schema.cedarschema").read_text()
+
+    def members(name: str) -> set[str]:
+        body = schema.partition(f"type {name} = {{")[2].partition("};")[0]
+        return {line.split("//")[0].strip() for line in body.splitlines() if line.split("//")[0].strip()}
+
+    assert members("Use") - members("Question") == {
+        "operation: String,",
+        "operation_stated: Stated,",
+        "subject_stated: Stated,",
+        "stated: Stated,",
+    }
+    assert members("Question") <= members("Use")

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from app.adapters.cedar_policy import default_policies
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from ingest.ports import Parser
 from tests.api.started import started
@@ -90,7 +91,14 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/collections": {"name": "made-up"},
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},
+        "/v1/policies": {"id": _drafted(run, who)},
     }
+
+
+def _drafted(run: Running, who: str) -> str:
+    """The id of a policy set that decides as the one in force does."""
+    cedar = default_policies() + f"// {who}\n"
+    return str(run.admin("POST", "/v1/policies", {"cedar": cedar, "reason": "To be tried."})["id"])
 
 
 def _pushed(run: Running) -> str:

@@ -196,6 +196,34 @@ def _with_id(body: Any, id: str) -> Any:
     return {**body, "document": id} if body and "document" in body else body
 
 
+@pytest.mark.parametrize("who", ["user:ana", "assistant:gate"])
+@pytest.mark.parametrize("why", HIDDEN)
+def test_decision_point_tells_of_a_hidden_document_as_of_one_that_never_was(house: House, why: str, who: str) -> None:
+    house.run.put_principal("assistant:gate", groups=["group:enforcement-points"])
+
+    def told(id: str, path: str, **body: Any) -> tuple[int, Any, bytes]:
+        status, headers, content = house.told(who, "POST", f"/access/v1/{path}", instead_of=id, json=body)
+        return status, [each for each in headers if each[0] != "muniment-trace"], content
+
+    ana = {"type": "user", "id": "ana"}
+    for action in ("read", "describe", "curate"):
+        some = {"subject": ana, "action": {"name": action}}
+        asked, never = (
+            [
+                told(id, "evaluation", **some, resource=resource),
+                told(id, "evaluations", **some, evaluations=[{"resource": resource}]),
+                told(id, "search/action", subject=ana, resource=resource),
+                told(id, "search/subject", **some, resource=resource),
+            ]
+            for id in (house.documents[why], ABSENT["document"])
+            for resource in ({"type": "document", "id": id},)
+        )
+        assert asked == never
+        assert b'"decision":false' in asked[0][2]
+        listed = told("-", "search/resource", **some, resource={"type": "document"})[2]
+        assert house.documents[why].encode() not in listed
+
+
 def test_what_was_asked_to_be_changed_by_strangers_is_unchanged(house: House) -> None:
     stands = {
         why: house.run.request("GET", f"/v1/documents/{id}", "user:olga").json().get("state")
@@ -382,8 +410,10 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += [f"/v1/documents?limit=200&state={each}" for each in ("superseded", "expired", "embargoed", "withdrawn")]
     paths += [f"/v1/jobs/{id}{tail}" for id in house.jobs.values() for tail in ("", "/events")]
     paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}", "/v1/holds", "/v1/erasures/era_none"]
+    paths += ["/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
     paths += ["/v1/identities/directory", "/v1/escalations", "/v1/escalations/latencies", "/v1/grants", "/v1/notices"]
     paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries"]
+    paths += ["/v1/break-glass"]
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}
     paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in ("erasures", "retention")]
     for id in (house.visible, *house.documents.values()):
@@ -404,7 +434,9 @@ def _everything(house: House, who: str) -> dict[str, Response]:
             "/v1/identities",
         }
     )
-    assert unasked == {"/v1/retrieve", "/healthz", "/readyz", "/metrics"}
+    decisions = {"evaluation", "evaluations", "search/subject", "search/resource", "search/action"}
+    other = {"/.well-known/authzen-configuration", *(f"/access/v1/{name}" for name in decisions)}
+    assert unasked - other == {"/v1/retrieve", "/healthz", "/readyz", "/metrics"}
     return {path: house.run.request("GET", path, who) for path in paths}
 
 

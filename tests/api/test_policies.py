@@ -315,7 +315,7 @@ def test_tables_that_cannot_be_read_are_refused_and_those_before_stay(house: Run
         body: dict[str, Any] = {"tables": {"fine": OPEN, "t": wrong}, **({"reason": "X."} if method == "PUT" else {})}
         problem = sent(house, method, path, ANA, 422, **body)
         assert problem["errors"] == [
-            {"detail": "'nowhere' is nothing that 'read' is asked of.", "pointer": "/t/cases/0"}
+            {"detail": "'nowhere' is nothing that 'read' is asked of.", "pointer": "/tables/t/cases/0"}
         ]
     assert sent(house, "GET", "/v1/policies/tests", ANA, 200)["tables"] == {}
 

@@ -97,7 +97,7 @@ def test_prov_json_is_read_by_the_prov_library_and_says_who_did_what_from_what(o
         "POST",
         "/v1/collections/policies/documents",
         "assistant:scribe",
-        acting_for="user:lena",
+        headers={"Muniment-Subject-Token": office.key("user:lena")},
         json={"text": TEXT, "media_type": "text/markdown", "metadata": {"uri": "policies/sharing", "source": SOURCE}},
     )
     assert response.status_code == 202, response.text
@@ -157,7 +157,7 @@ def test_what_follows_of_a_submission_is_put_down_to_whoever_had_it_follow(offic
             "POST",
             "/v1/collections/policies/documents",
             "assistant:scribe",
-            acting_for="user:lena",
+            headers={"Muniment-Subject-Token": office.key("user:lena")},
             json={**body, "text": text_, "metadata": metadata},
         )
         assert brought.status_code == 202, brought.text

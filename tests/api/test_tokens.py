@@ -522,3 +522,34 @@ def test_token_costs_no_more_queries_than_a_key(house: House) -> None:
         return len(statements) - before
 
     assert cost(token) == cost(key)
+
+
+# -- What goes on in the name of a chain -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_source_that_a_chain_registered_stops_when_one_of_the_chain_is_suspended(house: House, place: int) -> None:
+    run, name = house.run, f"shelf-{place}"
+    chain = [f"assistant:sender-{place}", f"assistant:behind-{place}"]
+    for actor in chain:
+        run.put_principal(actor, clearance="restricted")
+    act = {"sub": chain[0], "act": {"sub": chain[1]}}
+    headers = {"Authorization": f"Bearer {house.issuer.token('olga', act=act)}"}
+    at = f"/v1/collections/open/sources/{name}"
+    folder = run.places / name
+    folder.mkdir(parents=True)
+    (folder / f"{name}.md").write_text("# Page\nThe shelf has a page.")
+    body = {"connector": "folder", "location": str(folder)}
+    assert run.client.put(at, json=body, headers=headers).status_code == 200
+
+    def carried_out() -> dict[str, Any]:
+        asked = run.request("POST", f"{at}/run", "user:olga", json={})
+        run.work()
+        report: dict[str, Any] = run.request("GET", asked.headers["Location"], "user:olga").json()
+        return report
+
+    assert carried_out()["counts"]["new"] == 1
+    run.put_principal(chain[place], clearance="restricted", active=False)
+    report = carried_out()
+    assert report["state"] == "failed"
+    assert f"user:olga through {chain[1]} through {chain[0]} registered this source" in report["problem"]["detail"]

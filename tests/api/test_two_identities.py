@@ -244,14 +244,35 @@ def test_person_sees_what_any_assistant_did_for_them_and_an_assistant_only_what_
 def test_owner_curates_through_an_assistant_only_within_its_collections(run: Running) -> None:
     body = {"text": "# Words", "metadata": {"uri": "through"}}
     into = "/v1/collections/{}/documents"
+    olga, ana = ({"Muniment-Subject-Token": run.key(who)} for who in ("user:olga", "user:ana"))
     for name, status in (("open", 202), ("other", 404)):
-        response = run.request("POST", into.format(name), "assistant:narrow", acting_for="user:olga", json=body)
+        response = run.request("POST", into.format(name), "assistant:narrow", headers=olga, json=body)
         assert response.status_code == status, response.text
         if status == 202:
             job = f"/v1/jobs/{response.json()['job']['id']}"
-            assert run.request("GET", job, "assistant:narrow", acting_for="user:olga").status_code == 200
+            assert run.request("GET", job, "assistant:narrow", headers=olga).status_code == 200
             assert run.request("GET", job, "user:olga").status_code == 200
-            refusal(run, run.request("GET", job, "assistant:narrow", acting_for="user:ana"), 404, "not-found")
+            refusal(run, run.request("GET", job, "assistant:narrow", headers=ana), 404, "not-found")
     elsewhere = run.request("POST", into.format("other"), "user:olga", json=body).json()["job"]["id"]
-    response = run.request("GET", f"/v1/jobs/{elsewhere}", "assistant:narrow", acting_for="user:olga")
+    response = run.request("GET", f"/v1/jobs/{elsewhere}", "assistant:narrow", headers=olga)
     refusal(run, response, 404, "not-found")
+
+
+def test_an_assistant_on_its_own_word_changes_nothing_in_a_collection(run: Running) -> None:
+    """It could open to itself, in an owner's name, what it may not read."""
+    document = next(
+        each["document_id"]
+        for each in run.request("GET", "/v1/documents?collection=open&limit=200", "user:olga").json()["documents"]
+    )
+    to_itself = {"readers": ["assistant:wide"]}
+    for method, path, body, status in (
+        ("POST", "/v1/collections/open/documents", {"text": "# Words", "metadata": {"uri": "asserted"}}, 403),
+        ("PATCH", f"/v1/documents/{document}", to_itself, 403),
+        ("POST", f"/v1/documents/{document}/withdraw", {"reason": "x"}, 403),
+        ("POST", f"/v1/documents/{document}/erase", {"reason": "x"}, 403),
+    ):
+        asserted = run.request(method, path, "assistant:wide", acting_for="user:olga", json=body)
+        assert asserted.status_code == status, (path, asserted.text)
+    headers = {"Muniment-Subject-Token": run.key("user:olga")}
+    proven = run.request("PATCH", f"/v1/documents/{document}", "assistant:wide", headers=headers, json={"readers": []})
+    assert proven.status_code == 200

@@ -9,9 +9,11 @@ import pytest
 
 from app.bootstrap import initialise, secret
 from app.cli.doctor import Finding, configured, findings
+from app.domain.errors import Invalid
 from app.settings import Settings
 from tests.cli.pages import pages
 from tests.cli.running import muniment
+from tests.issuer import issuing
 
 
 def test_where_nothing_was_ever_started_nothing_is_wrong_and_nothing_is_made(tmp_path: Path) -> None:
@@ -50,6 +52,7 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
         "MUNIMENT_OIDC__ISSUER": "not set",
         "MUNIMENT_OIDC__AUDIENCE": "not set",
+        "MUNIMENT_BREAK_GLASS__MAX_MINUTES": "60",
         "MUNIMENT_ADMIN_KEY": "********",
         "MUNIMENT_URL": "not set",
         "MUNIMENT_KEY": "********",
@@ -116,6 +119,28 @@ def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -
 def test_an_index_server_that_is_not_there_is_wrong(started: Settings) -> None:
     elsewhere = Settings(home=started.home, index={"url": "http://127.0.0.1:9"})
     assert list(_wrong(elsewhere)) == ["index"]
+
+
+def test_a_token_issuer_is_well_if_it_gives_its_keys_out_and_wrong_if_not(started: Settings) -> None:
+    def trusting(**oidc: str) -> Settings:
+        return Settings(home=started.home, oidc={"audience": "https://muniment.example", **oidc})
+
+    with issuing(0) as issuer:
+        settings = trusting(issuer=issuer.url)
+        assert _wrong(settings) == {}
+        assert "It publishes 1 key." in [each.detail for each in findings(settings)]
+        issuer.down = True
+        assert list(_wrong(settings)) == ["token issuer"]
+    assert _wrong(trusting(issuer="http://login.example")) == {"token issuer": "Correct the setting."}
+    assert _wrong(trusting(issuer="http://127.0.0.1:9", algorithms="HS256")) == {"token issuer": "Correct the setting."}
+    assert _wrong(trusting(issuer="http://127.0.0.1:9", audience="")) == {"token issuer": "Correct the setting."}
+
+
+def test_settings_of_an_issuer_that_cannot_be_used_stop_the_start(tmp_path: Path) -> None:
+    for oidc in ({"issuer": "https://login.example"}, {"issuer": "http://login.example", "audience": "x"}):
+        with pytest.raises(Invalid, match="MUNIMENT_OIDC__"):
+            initialise(Settings(home=tmp_path / "home", oidc=oidc))
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_is_wrong(tmp_path: Path) -> None:

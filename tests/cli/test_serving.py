@@ -349,3 +349,43 @@ def test_the_last_thing_is_that_sigterm_ends_the_server_and_all_it_started(serve
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
     assert out == ""
+
+
+def test_an_administrator_drafts_tests_activates_and_rolls_back_policies(server: Running) -> None:
+    file = server.folder / "closed.cedar"
+    shown = server.run("admin", "policy", "show").stdout
+    closing = '@id("closed") @reason("Closed for stocktaking.") forbid (principal, action == Muniment::Action::"read", resource);'  # noqa: E501
+    file.write_text(f"{shown}\n{closing}\n")
+    (server.folder / "promised.yaml").write_text(
+        'principals: {"user:ana": {}}\ncollections: {hive: {owners: ["user:ana"]}}\nboundaries: {honey: {}}\n'
+        'cases: [{who: "user:ana", asks: read, sees: [honey]}]\n'
+    )
+    assert f"+{closing}" in server.run("admin", "policy", "diff", file).stdout.splitlines()
+    laid_down = server.run("admin", "policy", "tables", "promised.yaml", "--reason", "We said so.")
+    assert (laid_down.returncode, laid_down.stdout, laid_down.stderr) == (0, "promised.yaml\n", "")
+    lost = server.run("admin", "policy", "test", file)
+    assert (lost.returncode, lost.stdout.splitlines()[-1]) == (
+        1,
+        "1 rows, 1 decisions: 0 gains, 1 loses, 0 decided otherwise.",
+    )
+    refused = server.run("admin", "policy", "activate", file, "--reason", "Stocktaking.")
+    assert refused.returncode == 1
+    assert "user:ana read 'honey': expected seen, got missed by closed" in refused.stderr
+    id = re.findall(r"pol_[a-z0-9]+", refused.stderr)[0]
+
+    (server.folder / "promised.yaml").write_text(
+        (server.folder / "promised.yaml").read_text().replace("sees", "misses")
+    )
+    server.run("admin", "policy", "tables", "promised.yaml", "--reason", "For a day.")
+    activated = server.run("admin", "policy", "activate", id, "--reason", "Stocktaking.")
+    assert activated.stdout.startswith(f"{id} is in force. Its digest: "), activated.stderr
+    assert server.run_json("user:ana", "retrieve", QUESTION)["passages"] == []
+
+    back = server.run("admin", "policy", "rollback", "--reason", "Done.")
+    assert back.returncode == 0, back.stderr
+    assert server.run_json("user:ana", "retrieve", QUESTION)["passages"]
+    assert server.run("admin", "policy", "show").stdout == shown
+    states = {each["id"]: each["state"] for each in server.run_json("admin", "policy", "list")["policies"]}
+    assert states[id] == "retired"
+    refused = server.run("user:ana", "policy", "rollback", "--reason", "Mine.")
+    assert "group:administrators" in refused.stderr

@@ -17,7 +17,7 @@ HEAVY = ("torch", "cedarpy", "sqlalchemy", "fastapi", "sentence_transformers", "
 def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> None:
     shown = muniment("--help", folder=tmp_path)
     assert shown.returncode == 0
-    for command in ("serve", "worker", "ingest", "retrieve", "diff", "apply", "doctor", "demo"):
+    for command in ("serve", "worker", "ingest", "retrieve", "diff", "policy", "apply", "doctor", "demo"):
         assert f" {command} " in shown.stdout
 
     loads = f"import sys, app.main; print([name for name in {HEAVY!r} if name in sys.modules])"
@@ -45,6 +45,10 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
         (("ingest", "x", "--collection", "bees", "--readers", "legal"), "Name principals"),
         (("ingest", "x", "--collection", "bees", "--readers", "group:legal,ana"), "Name principals"),
         (("apply", "missing.yaml"), "does not exist"),
+        (("policy", "validate", "missing.cedar"), "does not exist"),
+        (("policy", "draft", __file__), "--reason"),
+        (("policy", "approve", "latest"), "As the list shows it"),
+        (("policy", "tables", __file__), "Say why, with --reason."),
         (("serve", "--port", "0"), "'--port'"),
         (("worker", "--name", "a b"), "A plain name."),
     ],

@@ -1,6 +1,7 @@
 """The memory of decisions: bounded, the least used goes first, and nothing is made twice without need."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
 
 from app.domain.memo import Memo
 
@@ -59,6 +60,23 @@ def test_value_is_made_once_while_its_key_is_asked_for() -> None:
 
     assert [memo.recall(("extent", 1), make) for _ in range(3)] == [frozenset()] * 3
     assert len(made) == 1
+
+
+def test_value_is_made_by_one_when_several_ask_at_once() -> None:
+    memo, both = Memo(), Barrier(2)
+    met: list[bool] = []
+
+    def make() -> str:
+        try:
+            both.wait(timeout=0.3)  # only two that make it at once get past
+            met.append(True)
+        except BrokenBarrierError:
+            met.append(False)
+        return "made"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(lambda _: memo.recall("key", make), range(4))] == ["made"] * 4
+    assert met == [False]
 
 
 def test_value_of_a_moved_epoch_is_made_anew() -> None:

@@ -482,6 +482,7 @@ NOT_CONTENT = {
     "retention_due": {"*"},
     "principals": {"*"},
     "memberships": {"*"},
+    "provisioned": {"*"},
     "keys": {"*"},
     "purposes": {"*"},
     "jurisdictions": {"*"},

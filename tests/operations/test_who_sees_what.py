@@ -76,6 +76,17 @@ def test_a_chain_of_assistants_is_a_ceiling_each() -> None:
         ("\x07", Fault(detail="This is not YAML. It may hold a character that YAML does not have.", pointer="/t")),
         ("[" * 300_000, Fault(detail="This cannot be read as YAML.", pointer="/t")),
         ("- " * 150_000, Fault(detail="This cannot be read as YAML.", pointer="/t")),
+        ("&a [*a]", Fault(detail="Input should be a valid dictionary or instance of _WrittenTable.", pointer="/t")),
+        (
+            TABLE.replace("who: user:ana", "who: ana"),
+            Fault(detail="Write user:ID, group:ID or assistant:ID.", pointer="/t/cases/0/who"),
+        ),
+        (
+            TABLE.replace("clearance: confidential", "clearance: secret"),
+            Fault(
+                detail="Write public, internal, confidential, restricted.", pointer="/t/principals/user:ana/clearance"
+            ),
+        ),
         ("cases: []", Fault(detail="Field required.", pointer="/t/principals")),
         (TABLE.replace("who: ", "whom: "), Fault(detail="Extra inputs are not permitted.", pointer="/t/cases/0/whom")),
         (
@@ -103,7 +114,7 @@ def test_a_chain_of_assistants_is_a_ceiling_each() -> None:
             Fault(detail="Say what is seen or missed.", pointer="/t/cases/0"),
         ),
         (
-            with_row("{who: user:ana, asks: read, sees: [" + "everyday, " * 20_001 + "]}"),
+            with_row("&row {who: user:ana, asks: read, sees: [" + "everyday, " * 1000 + "]}" + "\n  - *row" * 20),
             Fault(detail="The rows ask about more than 20,000 things: make several tables of it.", pointer="/t/cases"),
         ),
     ],

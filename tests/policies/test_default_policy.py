@@ -15,6 +15,8 @@ from app.domain.access import (
     ADMINISTRATORS,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    ENFORCEMENT_POINTS,
+    PROVISIONERS,
     Action,
     Boundary,
     Collection,
@@ -26,10 +28,11 @@ from app.domain.access import (
     Proof,
     Question,
     Terms,
+    Use,
 )
 from app.domain.errors import Unavailable
 from app.domain.labels import Label, Level
-from app.ports import Bounded, Institution, Resource
+from app.ports import Bounded, Institution, Resource, Thing
 from tests.policies.cases import Row, table
 
 Name = TypeVar("Name", bound=str)
@@ -98,9 +101,17 @@ def permitted(question: Question, resource: Resource) -> bool:
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
     if isinstance(resource, Collection):
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
+    if isinstance(resource, Thing):
+        return False
     if action is Action.BREAK_GLASS and (question.principal.actor or not question.principal.second_factor):
         return False
-    roles = {Action.MANAGE: ADMINISTRATORS, Action.AUDIT: AUDITORS, Action.BREAK_GLASS: BREAK_GLASS}
+    roles = {
+        Action.MANAGE: ADMINISTRATORS,
+        Action.AUDIT: AUDITORS,
+        Action.BREAK_GLASS: BREAK_GLASS,
+        Action.PROVISION: PROVISIONERS,
+        Action.EVALUATE: ENFORCEMENT_POINTS,
+    }
     role = roles.get(action)
     return role is None or role in subject.groups
 
@@ -109,7 +120,10 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     subject, actor, action = question.principal.subject, question.principal.actor, question.action
     yield not subject.profile.active
     yield subject.ref == BOOTSTRAP_ADMINISTRATOR and action in (*SEE, Action.CURATE)
-    yield question.principal.proof is Proof.ASSERTED and action in (Action.MANAGE, Action.AUDIT)
+    proven_alone = (Action.MANAGE, Action.AUDIT, Action.PROVISION, Action.EVALUATE)
+    yield question.principal.proof is Proof.ASSERTED and action in proven_alone
+    trusted = actor is not None and actor.ref in ("assistant:console", "assistant:importer")
+    yield question.principal.proof is Proof.ASSERTED and action is Action.CURATE and not trusted
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
         if subject.kind is Kind.USER and action in (*SEE, Action.ASK):
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
@@ -182,9 +196,10 @@ def open_to(stated: set[str] | set[str | None], limits: frozenset[str]) -> bool:
 # ---- Worlds to compare them in: few names, so that they often meet -------------------------------------------------
 
 BREAK_GLASS = PrincipalRef("group:break-glass")
-GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", "administrators", "auditors", "break-glass")]
+ROLES = ("administrators", "auditors", "break-glass", "provisioners", "enforcement-points")
+GROUPS = [PrincipalRef(f"group:{name}") for name in ("a", "b", *ROLES)]
 USERS = [PrincipalRef("user:ana"), PrincipalRef("user:ben"), BOOTSTRAP_ADMINISTRATOR]
-ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot")]
+ASSISTANTS = [PrincipalRef("assistant:ana"), PrincipalRef("assistant:bot"), PrincipalRef("assistant:console")]
 COLLECTIONS = ["library", "files"]
 PLACES, REASONS, CATEGORIES = ["EU", "US"], ["support", "review"], ["pii", "phi"]
 BY_INA = "client:ina"
@@ -223,11 +238,13 @@ def questions(draw: st.DrawFn) -> Question:
     subject = draw(parties([*USERS, *ASSISTANTS]))
     actor = draw(st.none() | parties([ref for ref in ASSISTANTS if ref != subject.ref]))
     proof = Proof.PROVEN if actor is None else draw(st.sampled_from(Proof))
+    action = draw(st.sampled_from([*Action, Action.READ, Action.READ]))
     return Question(
         principal=Principal(
             subject=subject, actors=(actor,) if actor else (), proof=proof, second_factor=draw(st.booleans())
         ),
-        action=draw(st.sampled_from([*Action, Action.READ, Action.READ])),
+        action=action,
+        use=Use(operation="can_read_todos") if action is Action.USE else None,
         purpose=draw(st.sampled_from([*REASONS, None])),
         client=draw(st.sampled_from([None, "ina"])),
         destination=draw(st.sampled_from([None, *PLACES])),
@@ -276,6 +293,7 @@ def of_a_kind(action: Action) -> st.SearchStrategy[list[Resource]]:
         Action.DESCRIBE: bounded(),
         Action.DISCOVER: collections(),
         Action.CURATE: collections(),
+        Action.USE: st.just(Thing(type="todo", name="1")),
     }
     return st.lists(one.get(action, st.just(Institution())), min_size=1, max_size=6)
 

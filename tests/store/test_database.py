@@ -32,8 +32,9 @@ from app.domain.errors import DatabaseUnavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobId, JobState
 from app.domain.labels import Label, Level
+from app.domain.policies import preceding
 from app.operations.prepare import prepare
-from app.store import corpus, directory, duplicates, jobs, registry
+from app.store import corpus, directory, duplicates, jobs, policies, registry
 from app.store.database import migrate, open_engine, reading, recording, writing
 from app.store.metadata import metadata_to_json
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
@@ -69,6 +70,16 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
         (waiting,) = jobs.open_submissions(session, 1)
         collection = registry.collection(session, "policies")
         unsigned = duplicates.unsigned_texts(session, "minhash", limit=2)
+        versions = policies.versions(session)
+        deciding = policies.in_force(session)
+        before = preceding(policies.activations(session))
+    assert {(each.id, each.author, each.reason, each.state) for each in versions} == {
+        (f"pol_{'a' * 26}", "user:steward", "first", "active"),
+        (f"pol_{'b' * 26}", "user:steward", "second", "retired"),
+    }
+    assert deciding is not None
+    assert before is not None
+    assert (deciding.version, before.version) == (f"pol_{'a' * 26}", f"pol_{'b' * 26}")
     was_not_read = (Finding(code=FindingCode.PARTIAL, detail="Attachments were not read: x.bin."),)
     assert (version.number, version.title, version.findings) == (1, "Sharing", was_not_read)
     assert version.boundary == Boundary(collection="policies", label=Label(level=Level.INTERNAL))
@@ -131,6 +142,14 @@ def _fill_first_schema(connection: Connection) -> None:
         ("periods", {"version_id": 1, "ordinal": 0, "valid_from": 1, "valid_to": FOREVER, **recorded}),
         ("jobs", {**job, "id": "job_1", "state": "succeeded", "result": read, "ended_at": 2}),
         ("jobs", {**job, "id": "job_2", "state": "queued", "result": None}),
+        *(("policy_texts", {"digest": digest * 64, "cedar": digest, "created_at": 1}) for digest in "ab"),
+        *(
+            (
+                "policy_activations",
+                {"slot": "institution", "digest": digest * 64, "reason": why, **recorded, "recorded_to": to},
+            )
+            for digest, why, to in (("a", "first", 1), ("b", "second", 1), ("a", "again", FOREVER))
+        ),
     ]
     rows[1][1].update(narrow, denied=[], consents=[], created_at=1)
     for name, row in rows:
@@ -149,7 +168,7 @@ def test_migrated_indexes_are_unique_over_what_holds_today(engine: Engine) -> No
         f"uq_{table.name}_open"
         for table in SQLModel.metadata.sorted_tables
         if any(column.name == "recorded_to" for column in table.columns)
-    }
+    } | {"uq_provisioned_unique_name"}
     catalogue = {
         "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
         "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'",
@@ -195,7 +214,7 @@ def test_preparing_by_four_processes_at_once_lays_everything_down_once(empty_dat
     assert active == "permit nothing"
     assert {name: len(tables[name]) for name in ("epochs", "principals", "memberships", "policy_activations")} == {
         "epochs": 1,
-        "principals": 4,
+        "principals": 5,
         "memberships": 1,
         "policy_activations": 1,
     }

@@ -10,6 +10,7 @@ from app.domain.access import (
     ALL_STAFF,
     AUDITORS,
     BOOTSTRAP_ADMINISTRATOR,
+    PROVISIONERS,
     Epochs,
     Kind,
     Party,
@@ -86,7 +87,8 @@ def groups_of(engine: Engine, name: str, at: Instant | None = None) -> set[str]:
 
 def holder(engine: Engine, id: str) -> PrincipalRef | None:
     with reading(engine) as session:
-        return directory.holder_of_key(session, f"digest of {id}")[0]
+        found = directory.key_by_digest(session, f"digest of {id}")[0]
+        return found.principal if found is not None else None
 
 
 def before(at: Instant) -> Instant:
@@ -250,6 +252,7 @@ def test_principals_are_listed_by_reference_and_kind(engine: Engine, clock: Cloc
             ADMINISTRATORS,
             ALL_STAFF,
             AUDITORS,
+            PROVISIONERS,
             BOOTSTRAP_ADMINISTRATOR,
             "user:ana",
         ]
@@ -284,8 +287,10 @@ def test_key_lookup_tells_epochs_and_the_last_instant_whether_it_finds_one_or_no
     at = record_key(engine, clock, ANA.ref, "first")
     with reading(engine) as session:
         epochs, last = directory.epochs_and_instant(session)
-        assert directory.holder_of_key(session, "digest of first") == (ANA.ref, epochs, at)
-        assert directory.holder_of_key(session, "no such") == (None, epochs, at)
+        first = directory.key(session, ANA.ref, "first")
+        assert first is not None
+        assert directory.key_by_digest(session, "digest of first") == (first, epochs, at)
+        assert directory.key_by_digest(session, "no such") == (None, epochs, at)
     assert last == at
     assert epochs == Epochs(policies=2, directory=3, boundaries=1, grants=1)
 

@@ -5,7 +5,7 @@ import sqlmodel
 from alembic import op
 
 revision = "20261122_recourse"
-down_revision = "20261122_oidc"
+down_revision = "20261122_keys"
 branch_labels = None
 depends_on = None
 
