@@ -160,6 +160,30 @@ ATTEMPTS = [
     Attempt(route="POST /v1/erasures/{id}/readmit", path="/v1/erasures/era_1/readmit", body={"reason": "Mine."}),
     Attempt(route="POST /v1/jobs/{id}/cancel", path="/v1/jobs/{job}/cancel"),
     Attempt(route="POST /v1/jobs/{id}/retry", path="/v1/jobs/{job}/retry"),
+    # ---- people who could be asked
+    Attempt(
+        route="POST /v1/escalations",
+        path="/v1/escalations",
+        body={"kind": "request-access", "collection": "vault", "reason": "Mine."},
+    ),
+    Attempt(
+        route="POST /v1/escalations",
+        path="/v1/escalations",
+        body={"kind": "dispute-label", "document": "{secret}", "reason": "Mine."},
+    ),
+    Attempt(
+        route="POST /v1/escalations/{id}/decision",
+        path="/v1/escalations/{escalation}/decision",
+        body={"decision": "approve", "minutes": 5, "reason": "Mine."},
+    ),
+    Attempt(route="POST /v1/escalations/{id}/ask-again", path="/v1/escalations/{escalation}/ask-again"),
+    Attempt(route="DELETE /v1/grants/{id}", path="/v1/grants/gr_1"),
+    Attempt(
+        route="PUT /v1/webhooks/{name}",
+        path="/v1/webhooks/mine",
+        body={"url": "https://mine.example/", "recipients": ["group:keepers"], "events": ["escalation-opened"]},
+    ),
+    Attempt(route="DELETE /v1/webhooks/{name}", path="/v1/webhooks/mine"),
     # ---- the question
     Attempt(
         route="POST /v1/retrieve",
@@ -185,7 +209,9 @@ def test_every_route_that_changes_anything_is_tried(run: Running) -> None:
 def test_nobody_opens_anything_to_themselves(run: Running, who: str) -> None:
     secret, job = _founded(run)
     kind, _, name = who.partition(":")
-    words = {"{me}": who, "{secret}": secret, "{job}": job, "{kind}": kind, "{name}": name}
+    asked = {"kind": "ask", "reason": "May I share it?", "collection": "vault"}
+    escalation = run.request("POST", "/v1/escalations", "user:keeper", json=asked).json()["id"]
+    words = {"{escalation}": escalation, "{me}": who, "{secret}": secret, "{job}": job, "{kind}": kind, "{name}": name}
     for attempt in ATTEMPTS:
         if who not in attempt.who:
             continue
