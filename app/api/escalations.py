@@ -146,7 +146,7 @@ class DecisionBody(Wire):
         )
 
 
-class DecisionOut(BaseModel):
+class DecidedOut(BaseModel):
     decision: Verdict
     by: str
     at: str
@@ -182,7 +182,7 @@ class EscalationOut(BaseModel):
     opened_at: str
     expires_at: str
     closed_at: str | None
-    decisions: list[DecisionOut]
+    decisions: list[DecidedOut]
     grant: str | None
     asked_again: list[str] = Field(description="The traces of the question, asked again.")
     may_decide: bool = Field(description="Whether whoever reads this may decide now.")
@@ -375,7 +375,7 @@ def _escalation(seen: Seen) -> EscalationOut:
         expires_at=iso(found.expires_at),
         closed_at=_iso(found.closed_at),
         decisions=[
-            DecisionOut(
+            DecidedOut(
                 decision=each.verdict,
                 by=each.by,
                 at=iso(each.at),

@@ -228,11 +228,16 @@ ATTEMPTS = [
         body={"kind": "request-access", "collection": "vault", "minutes": 5, "reason": "I want to."},
     ),
     Attempt(
+        route="POST /v1/escalations",
+        path="/v1/escalations",
+        body={"kind": "dispute-label", "document": "{secret}", "reason": "I want to."},
+    ),
+    Attempt(
         route="POST /v1/escalations/{id}/decision",
-        path="/v1/escalations/esc_1/decision",
+        path="/v1/escalations/{escalation}/decision",
         body={"decision": "approve", "minutes": 5, "reason": "I want to."},
     ),
-    Attempt(route="POST /v1/escalations/{id}/ask-again", path="/v1/escalations/esc_1/ask-again"),
+    Attempt(route="POST /v1/escalations/{id}/ask-again", path="/v1/escalations/{escalation}/ask-again"),
     Attempt(route="DELETE /v1/grants/{id}", path="/v1/grants/grant_1"),
     Attempt(
         route="PUT /v1/webhooks/{name}",
@@ -332,7 +337,15 @@ def _founded(run: Running) -> dict[str, str]:
     run.request("PUT", "/v1/collections/vault/sources/feed", "user:keeper", json=SOURCE)
     job = run.request("GET", "/v1/jobs?collection=vault", "user:keeper").json()["jobs"][0]["id"]
     draft = run.request("POST", "/v1/policies", ADMINISTRATOR, json=MINE).json()
-    return {"{secret}": secret, "{job}": job, "{draft}": draft["id"], "{digest}": draft["digest"]}
+    asked = {"kind": "ask", "reason": "May I share it?", "collection": "vault"}
+    escalation = run.request("POST", "/v1/escalations", "user:keeper", json=asked).json()["id"]
+    return {
+        "{secret}": secret,
+        "{job}": job,
+        "{escalation}": escalation,
+        "{draft}": draft["id"],
+        "{digest}": draft["digest"],
+    }
 
 
 def _said(value: Any, words: dict[str, str]) -> Any:

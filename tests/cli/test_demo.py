@@ -15,8 +15,8 @@ def test_the_demo_shows_what_it_promises_and_touches_nothing_of_ones_own(tmp_pat
     home, kept = tmp_path / "mine", tmp_path / "kept"
     shown = muniment("demo", "--keep", kept, folder=tmp_path, MUNIMENT_HOME=str(home), MUNIMENT_INDEX__URL="http://x")
     assert shown.returncode == 0, shown.stderr
-    outcomes = re.findall(r"^   (answered|empty|blocked)", shown.stdout, re.MULTILINE)
-    assert outcomes == ["answered"] * 5 + ["empty", "blocked", "blocked"]
+    outcomes = re.findall(r"^   (answered|empty|blocked|escalated)", shown.stdout, re.MULTILINE)
+    assert outcomes == ["answered"] * 5 + ["empty", "blocked", "blocked", "escalated", "answered"]
     assert "Legal advice on the Northlight audit" in shown.stdout
     assert "An override is asked of group:compliance: esc_" in shown.stdout
     assert "Owed: max-passages:2, redact:pii" in shown.stdout
