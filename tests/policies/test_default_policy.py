@@ -96,7 +96,7 @@ def permitted(question: Question, resource: Resource) -> bool:
     if isinstance(home, Collection) and home.name in question.terms.granted and action in (*SEE, Action.DISCOVER):
         return True
     if isinstance(resource, Bounded):
-        auditor = action is Action.DESCRIBE and AUDITORS in subject.groups
+        auditor = action is Action.DESCRIBE and AUDITORS in subject.groups and question.principal.proof is Proof.PROVEN
         return auditor or named(subject, resource.boundary.readers | resource.collection.owners)
     if isinstance(resource, Collection):
         return named(subject, resource.owners) or (action is Action.DISCOVER and resource.discoverable)
