@@ -697,3 +697,40 @@ def test_a_webhook_is_told_signed_and_of_ids_alone(desk: Desk) -> None:
         refusal(run, run.request("DELETE", "/v1/webhooks/desk", "admin"), 404, "not-found")
         desk.override("user:max")
         assert notify.deliver_due(run.ports, post_to) == 0
+
+
+@pytest.mark.parametrize("scope", [{"actions": ["ask", "read"]}, {"collections": ["contracts", "policies"]}])
+def test_a_limited_key_turns_to_nobody_and_sees_nothing_of_what_people_are_asked(
+    shared: Desk, scope: dict[str, list[str]]
+) -> None:
+    run = shared.run
+    number = f"member-{len(shared.get('/v1/escalations?limit=200', 'user:sunniva')['escalations'])}"
+    made = shared.override("user:ana", **{**ASKED, "client": number})
+    grant = shared.decided("user:cora", made["id"])["grant"]
+    limited = {
+        who: run.admin("POST", f"/v1/principals/user/{who.partition(':')[2]}/keys", scope)["key"]
+        for who in ("user:ana", "user:cora", "user:lena", "user:sunniva")
+    }
+    again = f"{made['href']}/ask-again"
+    asking = {"kind": "ask", "reason": "May I?"}
+    deciding = {"decision": "approve", "minutes": 5, "reason": "Yes."}
+    for who, key in limited.items():
+        header = {"Authorization": f"Bearer {key}"}
+        for body, path in ((asking, "/v1/escalations"), (deciding, f"{made['href']}/decision"), (None, again)):
+            told = refusal(run, run.client.post(path, json=body, headers=header), 403, "not-permitted")
+            assert "not limited" in told["detail"], who
+        for path in (made["href"], f"/v1/break-glass/{grant}", f"/v1/grants/{grant}"):
+            method = "GET" if path == made["href"] else "DELETE"
+            assert run.client.request(method, path, headers=header).status_code == 404, (who, path)
+        for path in ("/v1/escalations", "/v1/grants", "/v1/notices", "/v1/break-glass", "/v1/escalations/latencies"):
+            found = run.client.get(path, headers=header).json()
+            assert not any(found.values()), (who, path, found)
+    assert shared.again("user:ana", made["id"])["outcome"] == "answered"
+
+
+def test_an_auditor_with_a_key_for_audits_alone_follows_what_people_were_asked(shared: Desk) -> None:
+    run = shared.run
+    made = shared.escalate("user:max", kind="ask", reason="For the auditors.")
+    key = run.admin("POST", "/v1/principals/user/sunniva/keys", {"actions": ["audit"]})["key"]
+    response = run.client.get(made["href"], headers={"Authorization": f"Bearer {key}"})
+    assert (response.status_code, response.json()["reason"]) == (200, "For the auditors.")
