@@ -339,6 +339,31 @@ def test_an_administrator_gains_nothing_by_making_the_deciders(desk: Desk) -> No
     assert desk.decided("user:carl", made["id"])["state"] == "approved"
 
 
+def test_an_administrator_gains_nothing_by_keys_that_its_keys_make(desk: Desk) -> None:
+    """Rotates a key as its holder, and issues keys and lets people in as somebody else: it may know all of these."""
+    run = desk.run
+    made = desk.override("user:adam")
+    run.put_principal("user:eve", groups=["group:administrators"])
+    run.put_principal("user:olaf", groups=["group:officers"])
+
+    def issued(who: str, by: str, path: str = "", **body: Any) -> Any:
+        response = run.request("POST", f"/v1/principals/user/{who}/keys{path}", by, json=body)
+        assert response.status_code == 201, response.text
+        run.keys[f"user:{who}"] = response.json()["key"]
+        return response.json()["id"]
+
+    issued("cora", "user:cora", f"/{issued('cora', 'user:adam')}/rotate", overlap_s=0)
+    issued("eve", "user:adam")
+    issued("olaf", "user:eve")
+    for who in ("user:cora", "user:olaf"):
+        detail = refusal(run, desk.decide(who, made["id"]), 403, "not-permitted")["detail"]
+        assert detail == "Whoever asked for this issued a key of yours. Somebody else has to decide."
+    assert run.request("PUT", "/v1/principals/user/friend", "user:eve", json={"groups": ["group:officers"]}).is_success
+    refusal(run, desk.decide("user:friend", made["id"]), 403, "not-permitted")
+    run.put_principal("user:new", groups=["group:officers"])
+    assert desk.decided("user:new", made["id"], "deny")["state"] == "denied"
+
+
 # -- within what was asked ---------------------------------------------------------------------------------------------
 
 
