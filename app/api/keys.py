@@ -17,7 +17,19 @@ from app.operations import issue
 
 routes = APIRouter(tags=["control plane"], responses=ASKED)
 
-ActionWord = Literal["read", "describe", "discover", "curate", "ask", "manage", "audit", "provision"]
+ActionWord = Literal[
+    "read",
+    "describe",
+    "discover",
+    "curate",
+    "ask",
+    "manage",
+    "audit",
+    "break-glass",
+    "provision",
+    "evaluate",
+    "use",
+]
 Note = Annotated[str, StringConstraints(max_length=500), Storable]
 
 MAX_OVERLAP_S = 7 * 86_400

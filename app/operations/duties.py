@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, BoundaryId, Collection, Kind, Party, PrincipalRef, Question
+from app.domain.access import (
+    BOOTSTRAP_ADMINISTRATOR,
+    Action,
+    BoundaryId,
+    Collection,
+    Kind,
+    Party,
+    PrincipalRef,
+    Question,
+)
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
@@ -57,9 +66,11 @@ _POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
 def laying_down(ports: Ports, standing: Standing, *moving: Moving) -> Iterator[tuple[Session, Instant]]:
     """As `recording`. Raises `NotPermitted` at its end, and nothing is changed, if whoever does it would hold more.
 
-    What somebody holds is compared, not what there is to see today: what would open to them later counts too.
+    What somebody holds is compared, not what there is to see today: what would open to them later counts too. The
+    bootstrap administrator is not looked at: it reaches no content, whatever it holds.
     """
-    parties = (standing.principal.subject.ref, *(actor.ref for actor in standing.principal.actors))
+    everybody = (standing.principal.subject, *standing.principal.actors)
+    parties = [party.ref for party in everybody if party.ref != BOOTSTRAP_ADMINISTRATOR]
     with recording(ports.engine, ports.now(), *moving) as (session, at):
         before = [_held(session, ref) for ref in parties]
         yield session, at

@@ -14,7 +14,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify, key_digest
 from app.ports import Institution, Ports
-from app.store import directory
+from app.store import directory, notices
 from app.store.database import reading, recording, writing
 
 OWN_OR_ADMINISTRATOR = (
@@ -218,6 +218,10 @@ def _recorded(
         at=at,
         by=standing.principal.subject.ref,
     )
+    by = standing.principal.subject.ref
+    if by != ref:  # whoever can act in somebody's name is no secret from that one
+        about = {"key": issued.id, "by": by}
+        notices.add_notice(session, ref, "key-issued", id=f"ntc_{ports.new_id()}", about=about, at=at)
     return issued
 
 

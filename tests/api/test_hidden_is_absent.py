@@ -413,7 +413,8 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += ["/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
     paths += ["/v1/identities/directory", "/v1/escalations", "/v1/escalations/latencies", "/v1/grants", "/v1/notices"]
     paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries"]
-    paths += ["/v1/break-glass"]
+    paths += ["/v1/break-glass", "/v1/policies", "/v1/policies/active", "/v1/policies/tests"]
+    paths += [f"/v1/traces/{house.trace}/explanation", "/v1/principals/user/ana/keys"]
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}
     paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in ("erasures", "retention")]
     for id in (house.visible, *house.documents.values()):
@@ -436,6 +437,7 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     )
     decisions = {"evaluation", "evaluations", "search/subject", "search/resource", "search/action"}
     other = {"/.well-known/authzen-configuration", *(f"/access/v1/{name}" for name in decisions)}
+    other |= {f"/v1/policies/{name}" for name in ("simulate", "explain", "rollback", "validate")}
     assert unasked - other == {"/v1/retrieve", "/healthz", "/readyz", "/metrics"}
     return {path: house.run.request("GET", path, who) for path in paths}
 

@@ -244,7 +244,8 @@ def test_key_for_one_collection_sees_and_is_told_of_no_other(run: Running) -> No
 def test_key_that_may_not_ask_is_told_so_and_gets_nothing(run: Running) -> None:
     key = issue(run, "user:ana", actions=["read"])["id"]
     answer = run.retrieve(key, QUESTION)
-    assert (answer["outcome"], answer["passages"], answer["recourse"]) == ("blocked", [], [])
+    assert (answer["outcome"], answer["passages"]) == ("blocked", [])
+    assert [each["kind"] for each in answer["recourse"]] == ["ask"]
     tool = answer["checks"][-1]
     assert (tool["check"], tool["outcome"], tool["policies"]) == ("tool", "blocked", [])
     assert "limited to the actions read" in tool["reason"]
@@ -351,3 +352,14 @@ def test_owners_key_that_may_only_curate_puts_new_documents_in_and_touches_none_
     assert run.submit(key, "travel", "# Changed\nText.", uri="travel").status_code in (403, 404, 409)
     run.work()
     assert run.request("GET", "/v1/documents", key).json()["documents"] == []
+
+
+def test_who_gets_a_key_from_somebody_else_is_told(run: Running) -> None:
+    run.put_principal("user:nele")
+    issued = run.admin("POST", "/v1/principals/user/nele/keys")
+    run.keys["user:nele"] = issued["key"]
+    (told,) = run.request("GET", "/v1/notices", "user:nele").json()["notices"]
+    assert (told["kind"], told["about"]) == ("key-issued", {"key": issued["id"], "by": "user:administrator"})
+    own = run.request("POST", f"/v1/principals/user/nele/keys/{issued['id']}/rotate", "user:nele", json={})
+    assert own.status_code == 201, own.text
+    assert len(run.request("GET", "/v1/notices", "user:nele").json()["notices"]) == 1

@@ -124,7 +124,7 @@ def forbidden(question: Question, resource: Resource) -> Iterator[bool]:
     proven_alone = (Action.MANAGE, Action.AUDIT, Action.PROVISION, Action.EVALUATE)
     yield question.principal.proof is Proof.ASSERTED and action in proven_alone
     trusted = actor is not None and actor.ref in ("assistant:console", "assistant:importer")
-    yield question.principal.proof is Proof.ASSERTED and action is Action.CURATE and not trusted
+    yield actor is not None and question.principal.proof is Proof.ASSERTED and action is Action.CURATE and not trusted
     if not (action is Action.DESCRIBE and AUDITORS in subject.groups):
         if subject.kind is Kind.USER and action in (*SEE, Action.ASK):
             yield question.purpose is not None and not open_to({question.purpose}, subject.profile.purposes)
