@@ -172,6 +172,11 @@ class Principal:
         return all(scope.covers(action, collection) for scope in self.scopes)
 
     @property
+    def limited(self) -> bool:
+        """Whether anything that was sent is good for less than all that its holder may do."""
+        return any(self.scopes)
+
+    @property
     def limits(self) -> str:
         """What the credentials are limited to, as a part of a sentence; empty if they are not."""
         return ", and to ".join(sorted(scope.words for scope in self.scopes))

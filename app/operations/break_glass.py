@@ -150,7 +150,8 @@ def _visible(ports: Ports, session: Session, standing: Standing, some: Sequence[
     if authorize.permitted(ports, session, standing, Action.AUDIT, Institution()):
         return some
     subject = standing.principal.subject
-    own = subject.ref if subject.profile.active and not standing.principal.actors else None
+    alone = not standing.principal.actors and not standing.principal.limited
+    own = subject.ref if subject.profile.active and alone else None
     curated = authorize.curated_collections(ports, session, standing)
     return [
         each if each.grant.subject == own else replace(each, grant=replace(each.grant, collections=seen))

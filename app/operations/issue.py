@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import UNLIMITED, Action, Kind, Principal, PrincipalRef, Scope
+from app.domain.access import BOOTSTRAP_ADMINISTRATOR, UNLIMITED, Action, Kind, Principal, PrincipalRef, Scope
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import Instant, days_after, iso
 from app.domain.keys import Key, KeyState
@@ -51,6 +51,7 @@ def issue_key(ports: Ports, credentials: Credentials, ref: PrincipalRef, wanted:
     """
     with reading(ports.engine) as session:
         standing = _administrator(ports, session, credentials)
+        _not_the_bootstrap_key(ref)
         if not _no_wider(wanted.scope, standing.principal):
             raise NotPermitted(
                 f"What was sent is limited to {standing.principal.limits}: it issues keys that are limited to no more, "
@@ -94,6 +95,7 @@ def rotate_key(
     """
     with reading(ports.engine) as session:
         standing = _keeper(ports, session, credentials, ref)
+        _not_the_bootstrap_key(ref)
         found = _kept(session, standing, ref, id)
         administers = authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
     stated = wanted.expires is not None or wanted.days is not None
@@ -156,6 +158,16 @@ def _kept(session: Session, standing: Standing, ref: PrincipalRef, id: str) -> K
     if found is None or not _no_wider(found.scope, standing.principal):
         raise NotFound(f"{ref} has no such key.")
     return found
+
+
+def _not_the_bootstrap_key(ref: PrincipalRef) -> None:
+    """INVARIANT: its key is its operator's, who starts the server: else an administrator could act as nobody, and the
+    record would not say who."""
+    if ref == BOOTSTRAP_ADMINISTRATOR:
+        raise NotPermitted(
+            "The bootstrap administrator's key is given by whoever runs this server: start it with another "
+            "MUNIMENT_ADMIN_KEY."
+        )
 
 
 def _no_wider(scope: Scope, principal: Principal) -> bool:

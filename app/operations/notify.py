@@ -53,11 +53,11 @@ class Laid:
 def notices(ports: Ports, credentials: Credentials, *, after: str | None, limit: int) -> list[Notice]:
     """Oldest first, what was addressed to the principal or to a group that it is proven to be in.
 
-    Raises `Invalid` if `after` is none of these.
+    Nothing to a credential that is limited. Raises `Invalid` if `after` is none of these.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        if not route.active(standing):
+        if standing.principal.limited or not route.active(standing):
             return []
         subject, proven = standing.principal.subject, standing.principal.proof is Proof.PROVEN
         recipients = subject.groups | {subject.ref} if proven else frozenset({subject.ref})

@@ -72,6 +72,15 @@ def rotate(run: Running, who: str, id: str, *, by: str = "admin", **body: Any) -
     return run.request("POST", f"/v1/principals/{who.replace(':', '/', 1)}/keys/{id}/rotate", by, json=body)
 
 
+def test_nobody_makes_a_key_of_the_bootstrap_administrator(run: Running) -> None:
+    (theirs,) = keys_of(run, "user:administrator")
+    for by in ("user:piet", "admin"):
+        for path in ("", f"/{theirs}/rotate"):
+            response = run.request("POST", f"/v1/principals/user/administrator/keys{path}", by, json={})
+            assert "MUNIMENT_ADMIN_KEY" in refusal(run, response, 403, "not-permitted")["detail"]
+    assert [*keys_of(run, "user:administrator")] == [theirs]
+
+
 def lets_in(run: Running, key: str, *, client: TestClient | None = None) -> bool:
     response = (client or run.client).get("/v1/documents", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code in (200, 401), response.text

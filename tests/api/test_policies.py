@@ -364,10 +364,12 @@ def test_an_author_makes_no_second_person(strict: Running) -> None:
     sent(strict, "PUT", "/v1/principals/user/puppet", ANA, 200, groups=["group:administrators"])
     sent(strict, "PUT", "/v1/principals/group/deputies", ANA, 200, groups=["group:administrators"])
     strict.put_principal("user:nested", groups=["group:deputies"])
-    bens = sent(strict, "POST", "/v1/principals/user/ben/keys", ANA, 201)["key"]
+    bens = sent(strict, "POST", "/v1/principals/user/ben/keys", ANA, 201)
+    rotate = f"/v1/principals/user/ben/keys/{bens['id']}/rotate"
+    rotated = sent(replace(strict, keys={BEN: bens["key"]}), "POST", rotate, BEN, 201, overlap_s=0)["key"]
     id = drafted(strict, CLOSING)
     for who in ("user:puppet", "user:nested", BEN):
-        refused = approved(replace(strict, keys={**strict.keys, BEN: bens}), id, who, 403)
+        refused = approved(replace(strict, keys={**strict.keys, BEN: rotated}), id, who, 403)
         assert "made you an administrator" in refused["detail"]
     activated(strict, id, status=409)
     approved(strict, id, CLEO)
