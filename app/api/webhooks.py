@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.api.credentials import Asking
 from app.api.ports import PortsOf
 from app.api.problems import ASKED, SENT, problems
-from app.api.wire import NAME, Name, Ref, Storable, Wire, refs
+from app.api.wire import NAME, Ref, Storable, Wire, refs
 from app.domain.instants import iso
-from app.domain.recourse import DeliveryState, Webhook
+from app.domain.recourse import DeliveryState, NoticeKind, Webhook
 from app.operations import notify
 from app.store.webhooks import Delivery
 
@@ -33,7 +33,7 @@ class WebhookBody(Wire):
     )
     url: Annotated[str, StringConstraints(min_length=1, max_length=2000), Storable]
     recipients: list[Ref] = Field(min_length=1, max_length=100)
-    events: list[Name] = Field(min_length=1, max_length=50)
+    events: list[Annotated[NoticeKind, Field(strict=False)]] = Field(min_length=1, max_length=50)
 
 
 class WebhookOut(BaseModel):

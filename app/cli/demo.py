@@ -130,7 +130,10 @@ class _Cast:
             how = "proven by the person's own key" if asker.proven else "on the assistant's word"
             through = f", through {asker.through} ({how})"
         purpose = f"for {asker.purpose}" if asker.purpose else "stating no purpose"
-        return f"{asker.who} ({self._names[asker.who]}){through}, {purpose}"
+        return f"{self.named(asker.who)}{through}, {purpose}"
+
+    def named(self, ref: str) -> str:
+        return f"{ref} ({self._names[ref]})"
 
     def leave(self) -> None:
         """Revoke the keys: a folder that is kept has none that nobody holds."""
@@ -199,13 +202,14 @@ def _second_act(cast: _Cast, administrator: Server, institution: Institution) ->
 def _third_act(cast: _Cast, administrator: Server, institution: Institution) -> None:
     """Refused, allowed by a person for a few seconds and under obligations, and refused again."""
     say()
-    say("Now compliance answers for analysis with partners, and wants the client's consent.", style="bold")
+    say("Now compliance answers for the purpose partner-analytics, and wants the client's consent.", style="bold")
     laid_down = {"owner": "group:compliance", "categories": [], "consent_required": True}
-    about = institution.purposes["partner-analytics"]
-    administrator.put("/v1/purposes/partner-analytics", {**about, **laid_down})
+    purpose = institution.purposes["partner-analytics"]
+    administrator.put("/v1/purposes/partner-analytics", {**purpose, **laid_down})
     with cast.being(ANALYST) as analyst, cast.being(OFFICER) as officer:
         say()
-        say(f'{ANALYST} asks for {ABROAD["client"]}, with the answer to be used in the US: "{SHARING}"', style="bold")
+        about = f"about client {ABROAD['client']}, for {ABROAD['purpose']}, with the answer to be used in the US"
+        say(f'{cast.named(ANALYST)} asks {about}: "{SHARING}"', style="bold")
         first = analyst.post("/v1/retrieve", {"query": SHARING, **ABROAD})
         _show(first)
         way = next((each for each in first["recourse"] if each["kind"] == "override"), None)
@@ -218,7 +222,8 @@ def _third_act(cast: _Cast, administrator: Server, institution: Institution) -> 
         limits = {"until": until, "obligations": ["max-passages:2", "redact:pii"]}
         decision = {"decision": "approve", "reason": "The agreement covers it.", **limits}
         approved = officer.post(f"{made['href']}/decision", decision)
-        say(f"   {OFFICER} approves for {_GRANTED_S} s, with two passages at the most and no personal data in them.")
+        say(f"   {cast.named(OFFICER)} approves for {_GRANTED_S} s,")
+        say("   with two passages at the most and no personal data in them.")
         second = analyst.post(f"{made['href']}/ask-again")
         say()
         say(f"{ANALYST} asks again:", style="bold")

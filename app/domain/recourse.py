@@ -66,6 +66,11 @@ class NoticeKind(StrEnum):
     WITHDRAWN = "escalation-withdrawn"
     GRANT_REVOKED = "grant-revoked"
     GRANT_ENDED = "grant-ended"
+    GLASS_BROKEN = "break-glass"
+    GLASS_MENDED = "break-glass-ended"
+    KEY_ISSUED = "key-issued"
+    CONTENT_SHOWN = "content-shown"
+    """To the group that an obligation `notify:` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

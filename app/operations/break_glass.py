@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import AUDITORS, Action, BrokenGlass, Collection, Grant, GrantKind, Kind, PrincipalRef
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.instants import Instant, iso
+from app.domain.recourse import NoticeKind
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
@@ -107,7 +108,9 @@ def mend(ports: Ports, credentials: Credentials, id: str) -> None:
         if not grants.revoke_grant(session, id, at=at, by=by):
             raise Conflict("It is over already.")
         about = {"grant": id, "ended_by": by}
-        add_notice(session, found[0].grant.subject, "break-glass-ended", id=f"ntc_{ports.new_id()}", about=about, at=at)
+        add_notice(
+            session, found[0].grant.subject, NoticeKind.GLASS_MENDED, id=f"ntc_{ports.new_id()}", about=about, at=at
+        )
         record_with(session, ports, standing.principal, TraceKind.BREAK_GLASS, outcome="ended", request={"grant": id})
     logger.warning("BREAK-GLASS %s: ended by %s", id, by)
 
@@ -132,7 +135,7 @@ def _tell(session: Session, ports: Ports, taken: Grant, opened: Sequence[Collect
             told.setdefault(owner, set()).add(collection.name)
     for recipient, names in sorted(told.items()):
         about = {**_account(replace(taken, collections=frozenset(names))), "subject": taken.subject}
-        add_notice(session, recipient, "break-glass", id=f"ntc_{ports.new_id()}", about=about, at=at)
+        add_notice(session, recipient, NoticeKind.GLASS_BROKEN, id=f"ntc_{ports.new_id()}", about=about, at=at)
 
 
 def _account(taken: Grant) -> dict[str, object]:

@@ -10,6 +10,7 @@ from app.domain.corpus import Span
 from app.domain.errors import NotPermitted
 from app.domain.instants import Instant
 from app.domain.obligations import Duty, DutyKind, duty
+from app.domain.recourse import NoticeKind
 from app.domain.redaction import Excerpt, Redaction, redacted, redactions
 from app.domain.trace import TraceId
 from app.ports import Ports
@@ -91,7 +92,7 @@ def notify(
     actors = [actor.ref for actor in principal.actors]
     about: Mapping[str, Any] = {"trace": trace, "subject": principal.subject.ref, "actors": actors}
     for group in sorted(groups):
-        notices.add_notice(session, group, "content-shown", id=f"ntc_{ports.new_id()}", about=about, at=at)
+        notices.add_notice(session, group, NoticeKind.CONTENT_SHOWN, id=f"ntc_{ports.new_id()}", about=about, at=at)
 
 
 def _duties(obligations: Iterable[Obligation]) -> list[Duty]:

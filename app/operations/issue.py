@@ -9,6 +9,7 @@ from app.domain.access import BOOTSTRAP_ADMINISTRATOR, UNLIMITED, Action, Kind, 
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import Instant, days_after, iso
 from app.domain.keys import Key, KeyState
+from app.domain.recourse import NoticeKind
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
@@ -221,7 +222,7 @@ def _recorded(
     by = standing.principal.subject.ref
     if by != ref:  # whoever can act in somebody's name is no secret from that one
         about = {"key": issued.id, "by": by}
-        notices.add_notice(session, ref, "key-issued", id=f"ntc_{ports.new_id()}", about=about, at=at)
+        notices.add_notice(session, ref, NoticeKind.KEY_ISSUED, id=f"ntc_{ports.new_id()}", about=about, at=at)
     return issued
 
 

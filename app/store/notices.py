@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from app.domain.access import PrincipalRef
 from app.domain.instants import Instant
+from app.domain.recourse import NoticeKind
 from app.store.tables import NoticeRow
 
 
@@ -25,7 +26,7 @@ class Notice:
 
 
 def add_notice(
-    session: Session, recipient: PrincipalRef, kind: str, *, id: str, about: Mapping[str, Any], at: Instant
+    session: Session, recipient: PrincipalRef, kind: NoticeKind, *, id: str, about: Mapping[str, Any], at: Instant
 ) -> None:
     """In the caller's transaction: it is told if that is committed, and only then."""
     session.add(NoticeRow(public_id=id, recipient=recipient, kind=kind, about=dict(about), created_at=at))
