@@ -1,5 +1,6 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from app.domain.access import (
     Kind,
     Party,
     PrincipalRef,
+    Proof,
     Question,
+    Ruling,
 )
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
 from app.operations import authorize
-from app.operations.identify import Standing
+from app.operations.identify import Standing, standing_of
 from app.ports import Institution, Ports, Resource
 from app.store import boundaries, directory, jurisdictions, registry
 from app.store import sources as source_store
@@ -31,7 +34,36 @@ NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. A
 
 
 def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
-    """Whether a policy set lets its principal do or see anything that another does not, of all there is today."""
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today, or with
+    less that it is obliged to; or might, because what differs hangs on what can be stated with a question.
+
+    Each party is looked at alone: what an assistant may not pass on is open to its subject without it.
+    """
+    parties = (standing.principal.subject.ref, *standing.principal.acting)
+    if any(ref != BOOTSTRAP_ADMINISTRATOR for ref in parties) and _hangs_on_what_is_stated(ports, before, after):
+        return True
+    alone = [standing_of(ports, session, ref, actors=(), proof=Proof.PROVEN) for ref in parties]
+    return any(_would_open(ports, session, each, before=before, after=after) for each in alone)
+
+
+def _hangs_on_what_is_stated(ports: Ports, before: str, after: str) -> bool:
+    """Whether what the one set permits and the other does not, or no longer forbids, is about a client, a destination,
+    a second factor or an assistant: too many to be tried."""
+    old, new = ({(each.permits, each.cedar) for each in ports.policy_engine.rules(text)} for text in (before, after))
+    loosened = [cedar for permits, cedar in new - old if permits] + [
+        cedar for permits, cedar in old - new if not permits
+    ]
+    return any(_CONTEXT.search(_TRIED.sub("", cedar)) for cedar in loosened)
+
+
+_CONTEXT = re.compile(r"\bcontext\b")
+_TRIED = re.compile(
+    r"\bcontext\s*(?:\.|\bhas\b)\s*(?:purpose|purpose_categories|granted|waived|consents|consent_needed)\b"
+)
+"""What of a context is as it would be asked, for each purpose. What else names it, in a comment too, was not tried."""
+
+
+def _would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
     laid_down = authorize.register(ports, session, standing)
     homes = laid_down.collections
     known = authorize.known_boundaries(ports, session, standing).values()
@@ -40,12 +72,12 @@ def would_open(ports: Ports, session: Session, standing: Standing, *, before: st
     def more(question: Question, resources: Sequence[Resource]) -> bool:
         old = authorize.decided(ports, before, question, resources)
         new = authorize.decided(ports, after, question, resources)
-        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+        return any(_wider(*each) for each in zip(old, new, strict=True))
 
     def more_seen(question: Question) -> bool:
         old = authorize.reached(ports, before, question, bounded)
         new = authorize.reached(ports, after, question, bounded)
-        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+        return any(_wider(*each) for each in zip(old, new, strict=True))
 
     def asked(action: Action, purpose: str | None = None) -> Question:
         return authorize.question_of(ports, session, standing, action, purpose=purpose)
@@ -57,6 +89,10 @@ def would_open(ports: Ports, session: Session, standing: Standing, *, before: st
         or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
         or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
     )
+
+
+def _wider(was: Ruling, now: Ruling) -> bool:
+    return now.allowed and not (was.allowed and {*was.obligations} <= {*now.obligations})
 
 
 _POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
