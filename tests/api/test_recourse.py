@@ -596,7 +596,7 @@ def test_whoever_is_not_active_asks_and_decides_nothing(desk: Desk) -> None:
     refusal(run, run.request("POST", "/v1/escalations", "user:ana", json=body), 403, "not-permitted")
     refusal(run, desk.decide("user:cora", made["id"]), 403, "not-permitted")
     refusal(run, desk.decide("user:ana", made["id"], "withdraw"), 403, "not-permitted")
-    assert desk.told("user:cora") == []
+    assert desk.get("/v1/notices", "user:cora") == {"notices": [], "cursor": None}
     assert desk.get("/v1/escalations", "user:ana") == {"escalations": [], "cursor": None}
     refusal(run, run.request("GET", made["href"], "user:ana"), 404, "not-found")
 
