@@ -15,7 +15,7 @@ from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.instants import Instant, iso
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import record_with
+from app.operations.attest import on_record_if_refused, record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
 from app.store import grants
@@ -56,6 +56,8 @@ def break_glass(ports: Ports, credentials: Credentials, emergency: Emergency) ->
             raise NotPermitted(_ALONE)
         authorize.require(ports, session, standing, Action.BREAK_GLASS, Institution(), otherwise=_NOT_ALLOWED)
         known = authorize.register(ports, session, standing).collections
+    about = {"ticket": emergency.ticket, "collections": sorted(emergency.collections)}
+    with on_record_if_refused(ports, standing, "break-glass", about):
         _check(ports, emergency, known)
     subject = principal.subject.ref
     with recording(ports.engine, ports.now(), "grants") as (session, at):

@@ -434,6 +434,8 @@ def test_no_approval_lasts_longer_than_the_institution_allows(shared: Desk) -> N
     made = shared.override("user:ana", **{**ASKED, "client": "member-3"})
     refused = refusal(shared.run, shared.decide("user:cora", made["id"], minutes=60 * 24 * 31), 422, "invalid")
     assert pointers(refused) == ["/until"]
+    last = shared.get("/v1/traces?limit=1", "user:sunniva")["traces"][0]
+    assert (last["kind"], last["subject"], last["request"]["escalation"]) == ("refusal", "user:cora", made["id"])
 
 
 def test_every_group_that_the_rules_name_approves_and_the_narrowest_holds(desk: Desk) -> None:
