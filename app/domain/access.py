@@ -33,6 +33,9 @@ NOBODY = PrincipalRef("group:-")
 The owners' names instead would stay readers when others become owners."""
 BOOTSTRAP_ADMINISTRATOR = PrincipalRef("user:administrator")
 """Holds the bootstrap key. Not a person: not staff, and reads nothing."""
+CONSOLE = PrincipalRef("assistant:console")
+IMPORTER = PrincipalRef("assistant:importer")
+"""The command line of this machine, for a person and for a file that is applied. Laid down when they are first used."""
 
 
 class Kind(StrEnum):

@@ -99,6 +99,27 @@ def reach(
     )
 
 
+def under(ports: Ports, principal_reach: Reach, asked: Ruling) -> Reach:
+    """The reach, as far as what the permit to ask obliges to can be discharged: it is due on whatever is shown."""
+    if not asked.obligations:
+        return principal_reach
+    before = principal_reach.grounds
+
+    def owing(ruling: Ruling) -> Ruling:
+        policies = tuple(dict.fromkeys((*ruling.policies, *asked.policies)))
+        owed = replace(ruling, policies=policies, obligations=(*ruling.obligations, *asked.obligations))
+        return _dischargeable(ports, before.question.action, owed)
+
+    rulings = {id: owing(ruling) if ruling.allowed else ruling for id, ruling in before.rulings.items()}
+    allowed = frozenset(id for id in principal_reach.boundaries if rulings[id].allowed)
+    return replace(
+        principal_reach & allowed,
+        obligations=_obligations(rulings[id] for id in allowed),
+        grounds=replace(before, rulings=rulings),
+        _sealed=_SEAL,
+    )
+
+
 def grants_in_play(
     standing: Standing, principal_reach: Reach, *, collections: frozenset[str] | None
 ) -> tuple[Grant, ...]:
@@ -134,19 +155,14 @@ def reach_among(
     resources = {
         id: _resource(each, laid_down.collections)
         for id, each in boundaries.items()
-        if each.collection in laid_down.collections and _in_scope(question, each.collection)
+        if each.collection in laid_down.collections
     }
-    decided = ports.policy_engine.decide(laid_down.policies, question, [*resources.values()])
-    rulings = _owing(
-        ports,
-        {id: _dischargeable(ports, ruling) for id, ruling in zip(resources, decided, strict=True)},
-        question.terms,
-        boundaries,
-    )
+    decided = _decided(ports, laid_down.policies, question, [*resources.values()])
+    rulings = _owing(ports, dict(zip(resources, decided, strict=True)), question.terms, boundaries)
     allowed = frozenset(id for id, ruling in rulings.items() if ruling.allowed)
     homes = [*{resources[id].collection for id in allowed}]
     curate = _question(ports, session, standing, Action.CURATE, None)
-    curating = ports.policy_engine.decide(laid_down.policies, curate, homes)
+    curating = _decided(ports, laid_down.policies, curate, homes)
     curated = {home.name for home, ruling in zip(homes, curating, strict=True) if ruling.allowed}
     return Reach(
         boundaries=allowed,
@@ -175,9 +191,7 @@ def rulings(
     laid_down = register(ports, session, standing)
     _registered(laid_down, purpose)
     question = _question(ports, session, standing, action, purpose, client=client, destination=destination)
-    decided = ports.policy_engine.decide(laid_down.policies, replace(question, use=use), resources)
-    homes = [each.name if isinstance(each, Collection) else None for each in resources]
-    return [ruling if _in_scope(question, home) else DENIED for home, ruling in zip(homes, decided, strict=True)]
+    return _decided(ports, laid_down.policies, replace(question, use=use), resources)
 
 
 def stands(ports: Ports, session: Session, standing: Standing, principal_reach: Reach) -> bool:
@@ -238,7 +252,7 @@ def would_permit(
 ) -> bool:
     """Whether it would be allowed if these policies were in force. Raises `Unavailable` if they are unusable."""
     question = _question(ports, session, standing, action, None)
-    return ports.policy_engine.decide(policies, question, [resource])[0].allowed
+    return _decided(ports, policies, question, [resource])[0].allowed
 
 
 def handles(ports: Ports, session: Session, standing: Standing, boundaries: Iterable[Boundary]) -> bool:
@@ -260,11 +274,7 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
             _question(ports, session, standing, Action.READ, purpose)
             for purpose in (None, *sorted(each.boundary.purposes))
         ]
-        return any(
-            _in_scope(question, each.boundary.collection)
-            and ports.policy_engine.decide(laid_down.policies, question, [each])[0].allowed
-            for question in questions
-        )
+        return any(_decided(ports, laid_down.policies, question, [each])[0].allowed for question in questions)
 
     return frozenset(each for each in set(boundaries) if readable(_resource(each, laid_down.collections)))
 
@@ -307,8 +317,8 @@ def _collections_for(ports: Ports, session: Session, standing: Standing, action:
     key = ("collections", question, standing.epochs.policies, laid_down.collections_as_they_are)
 
     def decide() -> frozenset[str]:
-        resources = [each for each in laid_down.collections.values() if _in_scope(question, each.name)]
-        rulings = ports.policy_engine.decide(laid_down.policies, question, resources)
+        resources = [*laid_down.collections.values()]
+        rulings = _decided(ports, laid_down.policies, question, resources)
         return frozenset(each.name for each, ruling in zip(resources, rulings, strict=True) if ruling.allowed)
 
     return ports.memo.recall(key, decide)
@@ -422,10 +432,29 @@ def _clients_named(boundaries: Iterable[Boundary]) -> frozenset[str]:
 def _one(
     ports: Ports, standing: Standing, laid_down: Register, question: Question, resource: Collection | Institution
 ) -> Ruling:
-    if not _in_scope(question, resource.name if isinstance(resource, Collection) else None):
-        return DENIED
     key = ("ruling", question, resource, standing.epochs.policies)
-    return ports.memo.recall(key, lambda: ports.policy_engine.decide(laid_down.policies, question, [resource])[0])
+    return ports.memo.recall(key, lambda: _decided(ports, laid_down.policies, question, [resource])[0])
+
+
+def _decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
+    """A ruling on each, in order, for whoever asks with these credentials.
+
+    INVARIANT: whatever is decided for a principal comes by here, or, for all boundaries at once, by `_rulings`.
+    """
+    good = [each for each in resources if _in_scope(question, _home(each))]
+    rulings = iter(decided(ports, policies, question, good) if good else ())
+    return [next(rulings) if _in_scope(question, _home(each)) else DENIED for each in resources]
+
+
+def _home(resource: Resource) -> str | None:
+    """The collection that a credential has to be good for; None is the institution as a whole."""
+    match resource:
+        case Bounded():
+            return resource.boundary.collection
+        case Collection():
+            return resource.name
+        case _:
+            return None
 
 
 def _in_scope(question: Question, collection: str | None) -> bool:
@@ -487,8 +516,8 @@ def _rulings(
     before: dict[BoundaryId, Ruling] = found if isinstance(found, dict) else {}
     resources = _resources(ports, laid_down, known)
     new = [id for id, each in resources.items() if id not in before and _in_scope(question, each.boundary.collection)]
-    decided = ports.policy_engine.reachable(laid_down.policies, question, [resources[id] for id in new])
-    after = {**before, **{id: _dischargeable(ports, ruling) for id, ruling in zip(new, decided, strict=True)}}
+    decided = reached(ports, laid_down.policies, question, [resources[id] for id in new])
+    after = {**before, **dict(zip(new, decided, strict=True))}
     ports.memo.put(key, after, weight=len(after) + 100)
     return after if len(after) == len(known) else {id: after.get(id, DENIED) for id in known}
 
@@ -523,7 +552,7 @@ def _owing(
 
     def owing(id: BoundaryId, ruling: Ruling) -> Ruling:
         owed = [each.obligation for each in terms.owed if each.collection in (None, known[id].collection)]
-        return _dischargeable(ports, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
+        return _dischargeable(ports, Action.READ, replace(ruling, obligations=(*ruling.obligations, *sorted(owed))))
 
     return {id: owing(id, ruling) if ruling.allowed else ruling for id, ruling in rulings.items()}
 
@@ -533,9 +562,11 @@ def _resource(boundary: Boundary, collections: Mapping[str, Collection]) -> Boun
     return Bounded(boundary=boundary.within(collection), collection=collection)
 
 
-def _dischargeable(ports: Ports, ruling: Ruling) -> Ruling:
-    """A permit with an obligation that nobody here can discharge, a misspelt one too, is a denial."""
-    return ruling if all(discharge.can_be(ports, each) for each in ruling.obligations) else DENIED
+def _dischargeable(ports: Ports, action: Action, ruling: Ruling) -> Ruling:
+    """A permit with an obligation that nobody here can discharge, a misspelt one too, is a denial. Of what other
+    applications do, they say what they discharge."""
+    theirs = action is Action.USE
+    return ruling if theirs or all(discharge.can_be(ports, each) for each in ruling.obligations) else DENIED
 
 
 def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
@@ -582,9 +613,11 @@ def resource_of(boundary: Boundary, collections: Mapping[str, Collection]) -> Bo
 def decided(ports: Ports, policies: str, question: Question, resources: Sequence[Resource]) -> list[Ruling]:
     """The ruling on each resource under a policy set, in force or not, as it would count: an obligation that nobody
     here can discharge is a denial. Raises `Unavailable` when the text is unusable."""
-    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.decide(policies, question, resources)]
+    rulings = ports.policy_engine.decide(policies, question, resources)
+    return [_dischargeable(ports, question.action, ruling) for ruling in rulings]
 
 
 def reached(ports: Ports, policies: str, question: Question, resources: Sequence[Bounded]) -> list[Ruling]:
     """As `decided` wherever that allows, and `DENIED` elsewhere: for thousands of boundaries."""
-    return [_dischargeable(ports, ruling) for ruling in ports.policy_engine.reachable(policies, question, resources)]
+    rulings = ports.policy_engine.reachable(policies, question, resources)
+    return [_dischargeable(ports, question.action, ruling) for ruling in rulings]

@@ -44,7 +44,7 @@ from app.domain.recourse import (
     state_after,
 )
 from app.domain.trace import Outcome, Trace, TraceId, TraceKind
-from app.operations import authorize, read, route
+from app.operations import authorize, discharge, read, route
 from app.operations.attest import asked_in, on_record_if_refused, record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.prepare import SYSTEM
@@ -519,6 +519,8 @@ def _decision(
         asked_for = duty(name)
         if asked_for is None:
             faults.append(Fault(detail=f"It is no obligation. Write {KNOWN_FORMS}.", pointer=f"/obligations/{place}"))
+        elif not discharge.can_be(ports, name):
+            faults.append(Fault(detail="Nothing here can discharge it.", pointer=f"/obligations/{place}"))
         elif asked_for.kind is DutyKind.NOTIFY and asked_for.group and directory.missing(session, [asked_for.group]):
             faults.append(Fault(detail="That group is not in the directory.", pointer=f"/obligations/{place}"))
     if faults:

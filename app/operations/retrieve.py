@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
+from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach, Ruling
 from app.domain.answer import Answer, Mode, Query, Recourse, Usage
 from app.domain.checks import Asked, applied, authority, blocked, personal_data
 from app.domain.citation import (
@@ -76,7 +76,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         asked = authorize.asked(
             ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
         )
-        reach = _reach(ports, session, standing, query)
+        reach = _reach(ports, session, standing, query, asked)
         recourse = _recourse(ports, session, standing, query)
         ways_forward = () if asked.allowed else route.ways_forward(ports, session, standing, asked, query, trace_id)
         records = _systems_of_record(ports, session, standing)
@@ -157,7 +157,7 @@ class _Confirmed:
         return self.header_tokens + sum(self.passage_tokens[: len(passages)]) if passages else 0
 
 
-def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> Reach:
+def _reach(ports: Ports, session: Session, standing: Standing, query: Query, asked: Ruling) -> Reach:
     """What may be read, at the two instants asked for. What lies ahead is under embargo: its owners alone see it."""
     reach = authorize.reach(
         ports,
@@ -169,6 +169,7 @@ def _reach(ports: Ports, session: Session, standing: Standing, query: Query) -> 
         valid_at=query.as_of,
         known_at=query.known_at,
     )
+    reach = authorize.under(ports, reach, asked)
     if reach.valid_at > standing.now:
         reach = reach & reach.curated
     if query.collections is None:
@@ -183,7 +184,7 @@ def _as_of_now(ports: Ports, session: Session, standing: Standing, query: Query,
     asked = authorize.asked(
         ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
     )
-    again = _reach(ports, session, standing, query)
+    again = _reach(ports, session, standing, query, asked)
     return again if asked.allowed else again & ()
 
 

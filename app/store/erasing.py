@@ -22,7 +22,7 @@ from app.domain.errors import Conflict
 from app.domain.evidence import PointId, point_of
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobState
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.holds import covering
 from app.store.metadata import metadata_to_json, source_to_json
 from app.store.recorded import close, holds
@@ -47,6 +47,7 @@ from app.store.tables import (
     SourceRunRow,
     TextRow,
     TombstoneRow,
+    TraceRow,
     TransformationRow,
     VersionBoundaryRow,
     VersionRow,
@@ -533,12 +534,22 @@ def _scrub_versions(session: Session, ids: Sequence[int]) -> None:
 
 
 def _scrub_escalations(session: Session, document: int) -> None:
-    """Take out of disputes about a document what people said of it."""
-    public = select(col(DocumentRow.public_id)).where(col(DocumentRow.id) == document).scalar_subquery()
-    about = select(col(EscalationRow.id)).where(col(EscalationRow.document) == public)
-    decided = update(EscalationDecisionRow).where(col(EscalationDecisionRow.escalation).in_(about))
-    session.execute(decided.values(reason=NO_LONGER_KEPT))
-    session.execute(update(EscalationRow).where(col(EscalationRow.document) == public).values(reason=NO_LONGER_KEPT))
+    """Take out of what people were asked about a document, or about an answer that showed it, what they said of it."""
+    public = session.get_one(DocumentRow, document).public_id
+    asked = select(col(EscalationRow.id)).where(col(EscalationRow.document) == public)
+    traced = (
+        select(col(EscalationRow.id), col(TraceRow.response))
+        .join(TraceRow, col(TraceRow.id) == col(EscalationRow.trace))
+        .where(col(EscalationRow.document).is_(None))
+    )
+    about = set(session.scalars(asked))
+    for id, response in session.execute(traced):
+        if any(each["document"] == public for each in response.get("passages", ())):
+            about.add(id)
+    for some in in_pieces(about):
+        decided = update(EscalationDecisionRow).where(col(EscalationDecisionRow.escalation).in_(some))
+        session.execute(decided.values(reason=NO_LONGER_KEPT))
+        session.execute(update(EscalationRow).where(col(EscalationRow.id).in_(some)).values(reason=NO_LONGER_KEPT))
 
 
 def _scrub_jobs(session: Session, document: int, ids: Sequence[int], *, whole: bool) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import col
 
 from app.adapters.cedar_policy import default_policies
 from app.domain.access import Grant, GrantKind, PrincipalRef
@@ -192,8 +193,37 @@ def test_notice_is_written_with_the_trace_of_the_answer(shop: Running) -> None:
 
 def noticed(run: Running) -> list[tuple[str, str, str, str]]:
     with reading(run.ports.engine) as session:
-        rows = session.scalars(select(NoticeRow)).all()
+        rows = session.scalars(select(NoticeRow).where(col(NoticeRow.kind) == "content-shown")).all()
         return [(row.recipient, row.kind, row.about["trace"], row.about["subject"]) for row in rows]
+
+
+def test_what_the_permit_to_ask_obliges_to_is_done_with_the_answer(shop: Running) -> None:
+    shop.put_principal("group:dpo")
+    for n in range(3):
+        shop.publish("user:olga", "refunds", f"{TEXT} This is kettle {n}.", uri=f"kettle-{n}")
+    oblige(shop, "max-passages:1,redact:pii,notify:group:dpo", permit="all-may-ask")
+    for who in ("user:ana", "user:olga"):
+        answer = shop.retrieve(who, QUESTION)
+        assert len(answer["passages"]) == 1
+        assert (CARD in str(answer), MAIL in str(answer)) == (False, False)
+        assert [each["id"] for each in answer["obligations"]] == ["max-passages:1", "notify:group:dpo", "redact:pii"]
+        assert "all-may-ask" in answer["obligations"][0]["policies"]
+        assert noticed(shop)[-1] == ("group:dpo", "content-shown", answer["trace_id"], who)
+
+
+def test_permit_to_ask_under_an_obligation_that_cannot_be_discharged_is_a_denial(shop: Running) -> None:
+    shop.publish("user:olga", "refunds", TEXT, uri="kettle")
+    oblige(shop, "redact:weather", permit="all-may-ask")
+    answer = shop.retrieve("user:ana", QUESTION)
+    assert (answer["outcome"], answer["passages"]) == ("blocked", [])
+
+
+def test_no_permit_counts_under_an_obligation_that_cannot_be_discharged(shop: Running) -> None:
+    assert shop.submit("user:olga", "refunds", TEXT, uri="kettle").status_code == 202
+    oblige(shop, "redact:weather", permit="owners-curate")
+    assert shop.submit("user:olga", "refunds", f"{TEXT} Again.", uri="kettle-2").status_code == 404
+    oblige(shop, "redact:weather", permit="administrators-manage")
+    assert shop.request("PUT", "/v1/purposes/fun", "admin", json={"title": "Fun"}).status_code == 403
 
 
 # ---- A person must decide -------------------------------------------------------------------------------------------

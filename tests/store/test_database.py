@@ -22,10 +22,12 @@ from app.domain.access import (
     ALL_STAFF,
     BOOTSTRAP_ADMINISTRATOR,
     BUILT_IN_GROUPS,
+    Action,
     Boundary,
     Epochs,
     PrincipalRef,
     Purpose,
+    Scope,
 )
 from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata
 from app.domain.errors import DatabaseUnavailable
@@ -58,10 +60,7 @@ def test_migrations_make_every_table_of_the_models(empty_engine: Engine) -> None
 
 def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_engine: Engine) -> None:
     with empty_engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(app.store.tables.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "20261122_recorded")
+        command.upgrade(_alembic(connection), "20261122_recorded")
         _fill_first_schema(connection)
     migrate(empty_engine)
     with reading(empty_engine) as session:
@@ -92,6 +91,13 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
     assert collection is not None
     assert collection.default_label == Label(level=Level.INTERNAL)
     assert unsigned == ["sha256:text"]
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(app.store.tables.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
 
 
 def _fill_first_schema(connection: Connection) -> None:
@@ -154,6 +160,31 @@ def _fill_first_schema(connection: Connection) -> None:
     rows[1][1].update(narrow, denied=[], consents=[], created_at=1)
     for name, row in rows:
         connection.execute(tables.tables[name].insert().values(row))
+
+
+def test_going_back_to_the_release_before_leaves_no_key_that_is_good_for_more(engine: Engine) -> None:
+    """Nor anything that keeps it from coming forward again."""
+    limits: list[dict[str, Any]] = [
+        {},
+        {"scope": Scope(actions=frozenset({Action.ASK}))},
+        {"scope": Scope(collections=frozenset({"policies"}))},
+        {"expires": FOREVER},
+    ]
+    with recording(engine, STARTED_AT, "directory") as (session, at):
+        for number, limit in enumerate(limits):
+            id, digest = f"key_{number}", f"digest-{number}"
+            directory.record_key(
+                session, id=id, digest=digest, principal=BOOTSTRAP_ADMINISTRATOR, at=at, by=BY, **limit
+            )
+    with engine.begin() as connection:
+        command.downgrade(_alembic(connection), "20261122_originals")
+        good = connection.execute(text(f"SELECT id FROM keys WHERE recorded_to = {FOREVER}")).scalars().all()
+    assert good == ["key_0"]
+    migrate(engine)
+    with reading(engine) as session:
+        assert directory.key_by_digest(session, "digest-0")[0] is not None
+        assert directory.key_by_digest(session, "digest-1")[0] is None
+        assert policies.in_force(session) is not None
 
 
 def test_migrated_schema_is_the_one_that_the_models_describe(engine: Engine) -> None:

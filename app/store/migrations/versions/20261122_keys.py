@@ -51,6 +51,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """INVARIANT: what is limited, or ends by time, is revoked: without these columns it would be good for everything."""
+    op.execute(
+        "UPDATE keys SET recorded_to = (SELECT instant FROM epochs) WHERE recorded_to = 253402300799999 AND "
+        "(CAST(actions AS TEXT) <> '[]' OR CAST(collections AS TEXT) <> '[]' "
+        "OR expires_at IS NOT NULL OR retires_at IS NOT NULL)"
+    )
     op.drop_table("provisioned")
     op.drop_column("memberships", "display")
     for column in ("last_used", "retires_at", "expires_at", "note", "collections", "actions"):
