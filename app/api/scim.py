@@ -67,6 +67,10 @@ ROOT = "/scim/v2"
 MAX_SCIM_BYTES = 2_000_000
 """Of a request: some ten thousand members at once."""
 MAX_RESULTS = 200
+MAX_OPERATIONS = 500
+"""Of one patch, about a second: each is applied to the whole that those before it have made, and checked."""
+MAX_FILTER_CHARS = 8_000
+"""It is held against every user and group."""
 _WALKED_AT_ONCE = 200
 _TRIES = 20
 """Of a change that others' changes come before, unless the client says which version it means."""
@@ -148,6 +152,7 @@ def _answer(ports: Ports, standing: Standing, asked: ScimRequest) -> ScimRespons
     """The library's answer. What others changed meanwhile is looked at again; with `If-Match`, it then does not."""
     handler = ScimHandler(_SERVICE, DirectoryStorage(ports, standing))
     try:
+        _check_size(asked)
         for _ in range(_TRIES):
             try:
                 return handler.handle(asked)
@@ -156,6 +161,20 @@ def _answer(ports: Ports, standing: Standing, asked: ScimRequest) -> ScimRespons
     except RecursionError:
         raise InvalidValueException(detail="It is nested too deeply.") from None
     raise Conflict("Others keep changing it. Try again in a moment.")
+
+
+def _check_size(asked: ScimRequest) -> None:
+    """Whether it is answered in a moment. What cannot be read is the library's to refuse."""
+    try:
+        sent = json.loads(asked.body) if asked.body else None
+    except ValueError:
+        return
+    said: dict[str, Any] = {name.lower(): value for name, value in sent.items()} if isinstance(sent, dict) else {}
+    operations, wanted = said.get("operations"), asked.query.get("filter") or said.get("filter")
+    if isinstance(operations, list) and len(operations) > MAX_OPERATIONS:
+        raise InvalidValueException(detail=f"A patch has {MAX_OPERATIONS} operations at the most. Send it as several.")
+    if isinstance(wanted, str) and len(wanted) > MAX_FILTER_CHARS:
+        raise InvalidValueException(detail=f"A filter has {MAX_FILTER_CHARS} characters at the most.")
 
 
 class _Overtaken(PreconditionFailedException):

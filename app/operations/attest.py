@@ -1,6 +1,7 @@
 """The last step before anything leaves: it is on record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
-from app.domain.errors import Invalid, MunimentError, NotPermitted
+from app.domain.errors import Conflict, Invalid, MunimentError, NotPermitted
 from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.operations.discharge import notify
 from app.operations.identify import Credentials, Standing, identify
@@ -215,6 +216,22 @@ def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},
         "dropped": dict(drops),
     }
+
+
+@contextmanager
+def on_record_if_refused(ports: Ports, standing: Standing, what: str, about: Mapping[str, object]) -> Iterator[None]:
+    """Let an attempt that fails be on record too, with the reason. `NotFound` and `NotPermitted` always are."""
+    try:
+        yield
+    except (Conflict, Invalid) as refusal:
+        record(
+            ports,
+            standing.principal,
+            TraceKind.REFUSAL,
+            outcome=refusal.kind,
+            request={"what": what, **about, "refused": refusal.detail},
+        )
+        raise
 
 
 def refused(

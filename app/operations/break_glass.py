@@ -16,7 +16,7 @@ from app.domain.instants import Instant, iso
 from app.domain.recourse import NoticeKind
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import record_with
+from app.operations.attest import on_record_if_refused, record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.ports import Institution, Ports
 from app.store import grants
@@ -57,6 +57,8 @@ def break_glass(ports: Ports, credentials: Credentials, emergency: Emergency) ->
             raise NotPermitted(_ALONE)
         authorize.require(ports, session, standing, Action.BREAK_GLASS, Institution(), otherwise=_NOT_ALLOWED)
         known = authorize.register(ports, session, standing).collections
+    about = {"ticket": emergency.ticket, "collections": sorted(emergency.collections)}
+    with on_record_if_refused(ports, standing, "break-glass", about):
         _check(ports, emergency, known)
     subject = principal.subject.ref
     with recording(ports.engine, ports.now(), "grants") as (session, at):

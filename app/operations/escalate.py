@@ -45,7 +45,7 @@ from app.domain.recourse import (
 )
 from app.domain.trace import Outcome, Trace, TraceId, TraceKind
 from app.operations import authorize, discharge, read, route
-from app.operations.attest import asked_in, record_with
+from app.operations.attest import asked_in, on_record_if_refused, record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.prepare import SYSTEM
 from app.operations.retrieve import retrieve
@@ -416,7 +416,11 @@ def decide(ports: Ports, credentials: Credentials, id: EscalationId, ruled: Rule
         laid_down = _laid_down(ports, session, standing)
     person = standing.principal.subject.ref
     moving = ("grants",) if ruled.verdict is Verdict.APPROVE else ()
-    with recording(ports.engine, ports.now(), *moving) as (session, at):
+    about = {"escalation": id}
+    with (
+        on_record_if_refused(ports, standing, f"decide:{ruled.verdict}", about),
+        recording(ports.engine, ports.now(), *moving) as (session, at),
+    ):
         now, _ = directory.epochs_and_instant(session)
         if (now.directory, now.policies) != (standing.epochs.directory, standing.epochs.policies):
             raise Conflict(MOVED)

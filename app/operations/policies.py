@@ -12,8 +12,7 @@ What is decided is looked at before the transaction and confirmed in it: of two 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
@@ -44,7 +43,7 @@ from app.domain.policies import (
 )
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import record, record_with
+from app.operations.attest import on_record_if_refused, record_with
 from app.operations.duties import would_open
 from app.operations.identify import Credentials, Standing, identify, standing_of
 from app.operations.register import ADMINISTRATORS_ONLY
@@ -146,7 +145,7 @@ def draft(ports: Ports, credentials: Credentials, cedar: str, *, reason: str) ->
         in_force = store.in_force(session)
         before = _text(session, in_force.digest) if in_force else None
     about = {"digest": policy_digest(cedar), "reason": reason}
-    with _on_record_if_refused(ports, standing, "draft-policies", about):
+    with on_record_if_refused(ports, standing, "draft-policies", about):
         _without_faults(ports, cedar)
         if cedar == before:
             raise Conflict("This is the very text that is in force.")
@@ -181,7 +180,7 @@ def approve(ports: Ports, credentials: Credentials, id: PolicyVersionId, digest:
     approver = standing.principal.subject.ref
     about = {"policy": id, "digest": digest}
     with (
-        _on_record_if_refused(ports, standing, "approve-policies", about),
+        on_record_if_refused(ports, standing, "approve-policies", about),
         recording(ports.engine, ports.now()) as (session, at),
     ):
         found = _draft(session, id)
@@ -208,7 +207,7 @@ def activate(
         administering = frozenset(each.by for each in found.approvals if _administers(ports, session, each.by))
         opening = before is not None and would_open(ports, session, standing, before=before, after=cedar)
     about = {"policy": id, "digest": found.digest, "reason": reason}
-    with _on_record_if_refused(ports, standing, "activate-policies", about):
+    with on_record_if_refused(ports, standing, "activate-policies", about):
         _current_draft(found, in_force)
         _without_faults(ports, cedar, absent)
         _without_remarks(_validation(ports, cedar, before).remarks if strict else ())
@@ -249,7 +248,7 @@ def roll_back(
         before = _text(session, history[-1].digest)
         opening = would_open(ports, session, standing, before=before, after=cedar)
     about = {"policy": target.version, "digest": target.digest, "reason": reason}
-    with _on_record_if_refused(ports, standing, "roll-back-policies", about):
+    with on_record_if_refused(ports, standing, "roll-back-policies", about):
         _without_faults(ports, cedar)
         if target != last:
             if ports.policy_approvals:
@@ -286,7 +285,7 @@ def put_tables(
         in_force = store.in_force(session)
         cedar = _text(session, in_force.digest) if in_force else ""
     about = {"tables": {name: policy_digest(text) for name, text in sorted(new.items())}, "reason": reason}
-    with _on_record_if_refused(ports, standing, "put-policy-tests", about):
+    with on_record_if_refused(ports, standing, "put-policy-tests", about):
         read = _read(new)
     stands = outcome(ports.policy_engine, cedar, read)
     with recording(ports.engine, ports.now()) as (session, at):
@@ -500,19 +499,3 @@ def _on_record(session: Session, ports: Ports, standing: Standing, what: str, ab
         outcome="changed",
         request={"what": what, **about},
     )
-
-
-@contextmanager
-def _on_record_if_refused(ports: Ports, standing: Standing, what: str, about: Mapping[str, object]) -> Iterator[None]:
-    """Let an attempt that fails be on record too, with the reason. `NotFound` and `NotPermitted` always are."""
-    try:
-        yield
-    except (Conflict, Invalid) as refusal:
-        record(
-            ports,
-            standing.principal,
-            TraceKind.REFUSAL,
-            outcome=refusal.kind,
-            request={"what": what, **about, "refused": refusal.detail},
-        )
-        raise

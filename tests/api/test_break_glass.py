@@ -251,6 +251,8 @@ def test_it_is_asked_for_in_full_and_within_the_limit(house: House) -> None:
     bearer = token(house)
     problem = refusal(house.run, broken(house, bearer, minutes=61, collections=["nowhere"]), 422, "invalid")
     assert pointers(problem) == ["/collections", "/minutes"]
+    last = house.run.request("GET", "/v1/traces?limit=1", "user:sunniva").json()["traces"][0]
+    assert (last["kind"], last["request"]["collections"]) == ("refusal", ["nowhere"])
     for field, value in (("ticket", ""), ("reason", ""), ("minutes", 0), ("collections", [])):
         refusal(house.run, broken(house, bearer, **{field: value}), 422, "invalid")
     assert house.found(bearer) == set()

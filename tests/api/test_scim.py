@@ -16,6 +16,7 @@ from tests.api.started import started
 from tests.running import Running
 
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 REACH = "urn:muniment:params:scim:schemas:extension:reach:2.0:User"
 SCHEMAS = {
@@ -288,6 +289,16 @@ def test_every_change_is_on_record_by_who_sent_it(run: Running) -> None:
         {"what": "provision", "about": "group:hals", "active": True, "came": ["user:hal"]},
         {"what": "provision", "about": "user:hal", "active": None},
     ]
+
+
+def test_patch_and_filter_that_would_take_long_are_refused_at_once(run: Running) -> None:
+    user = created(run, "Users", userName="patient")
+    several = [{"op": "add", "path": "emails", "value": [{"value": f"{n}@example.org"}]} for n in range(501)]
+    assert "500 operations" in error(patched(run, f"/Users/{user['id']}", *several), 400)["detail"]
+    wanted = {"schemas": [SEARCH], "filter": " or ".join(['title eq "x"'] * 600)}
+    assert "8000 characters" in error(scim(run, "POST", "/.search", wanted), 400)["detail"]
+    assert "8000 characters" in error(scim(run, "GET", f"/Users?filter={wanted['filter']}"), 400)["detail"]
+    assert "emails" not in scim(run, "GET", f"/Users/{user['id']}").json()
 
 
 def test_change_for_a_version_that_is_past_is_refused(run: Running) -> None:
