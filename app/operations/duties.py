@@ -1,5 +1,6 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import (
     BOOTSTRAP_ADMINISTRATOR,
     Action,
+    Boundary,
     BoundaryId,
     Collection,
     Kind,
@@ -16,10 +18,12 @@ from app.domain.access import (
     PrincipalRef,
     Question,
 )
+from app.domain.checks import Rule
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
+from app.domain.labels import Label, Level
 from app.operations import authorize
 from app.operations.identify import Standing
 from app.ports import Institution, Ports, Resource
@@ -31,10 +35,13 @@ NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. A
 
 
 def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
-    """Whether a policy set lets its principal do or see anything that another does not, of all there is today."""
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today and of
+    what each collection may come to hold; or might, by something that a question states and that cannot be tried out.
+    """
     laid_down = authorize.register(ports, session, standing)
     homes = laid_down.collections
-    known = authorize.known_boundaries(ports, session, standing).values()
+    to_come = [Boundary(collection=name, label=Label(level=Level.PUBLIC)) for name in homes]
+    known = (*authorize.known_boundaries(ports, session, standing).values(), *to_come)
     bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
 
     def more(question: Question, resources: Sequence[Resource]) -> bool:
@@ -52,7 +59,8 @@ def would_open(ports: Ports, session: Session, standing: Standing, *, before: st
 
     purposes = (None, *laid_down.purposes)
     return (
-        any(more(asked(action), [Institution()]) for action in _POWERS)
+        _turns_on_what_is_stated(ports.policy_engine.rules(before), ports.policy_engine.rules(after))
+        or any(more(asked(action), [Institution()]) for action in _POWERS)
         or any(more(asked(Action.ASK, purpose), [Institution()]) for purpose in purposes)
         or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
         or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
@@ -60,6 +68,21 @@ def would_open(ports: Ports, session: Session, standing: Standing, *, before: st
 
 
 _POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
+
+
+_GIVEN_BY_OTHERS = re.compile(r"\bcontext\s*\.\s*(?:proven|granted|waived)\b")
+
+
+def _turns_on_what_is_stated(before: Sequence[Rule], after: Sequence[Rule]) -> bool:
+    """Whether a new permit, or a new forbid in the place of another, reads what whoever asks has in hand.
+
+    INVARIANT: a client, a purpose that is registered afterwards, a second factor, an assistant to ask through: a rule
+    may wait for any of them as for a password, so none is tried out, and somebody else looks at the rule.
+    """
+    old, new = ({rule.cedar for rule in rules} for rules in (before, after))
+    loosened = any(not rule.permits and rule.cedar not in new for rule in before)
+    added = (rule for rule in after if rule.cedar not in old and (rule.permits or loosened))
+    return any("context" in _GIVEN_BY_OTHERS.sub("", rule.cedar) for rule in added)
 
 
 @contextmanager
