@@ -119,8 +119,7 @@ def initialise(settings: Settings) -> str | None:
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
     token_verifier(settings.oidc)
-    if settings.public_url is not None and not _PUBLIC_URL.fullmatch(settings.public_url):
-        raise Invalid("MUNIMENT_PUBLIC_URL is no public address: write it as https://muniment.example.org.")
+    check_public_url(settings)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)
@@ -136,6 +135,12 @@ def initialise(settings: Settings) -> str | None:
         )
     finally:
         engine.dispose()
+
+
+def check_public_url(settings: Settings) -> None:
+    """Raises `Invalid` for a public address that nobody could rely on."""
+    if settings.public_url is not None and not _PUBLIC_URL.fullmatch(settings.public_url):
+        raise Invalid("MUNIMENT_PUBLIC_URL is no public address: write it as https://muniment.example.org.")
 
 
 def token_verifier(settings: OidcSettings) -> TokenVerifier | None:

@@ -366,6 +366,14 @@ CedarFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay
 PolicyId = Annotated[
     str, typer.Argument(metavar="ID", callback=_matching(r"pol_[a-z0-9]+", "As the list shows it: pol_..."))
 ]
+
+
+def _id_or_file(value: str | None) -> str | None:
+    if value is None or value.startswith("pol_") or Path(value).is_file():
+        return value
+    raise typer.BadParameter(f"'{value}' is neither a file that is there nor the id of a version: pol_...")
+
+
 Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Kept on record.", show_default=False)]
 
 
@@ -425,7 +433,10 @@ def approve_policies(
 
 @policies.command(name="activate")
 def activate_policies(
-    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A draft, or a file, which is drafted first.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="ID|FILE", help="A draft, or a file, which is drafted first.", callback=_id_or_file),
+    ],
     reason: Reason,
     strict: Annotated[bool, typer.Option("--strict", help="Not if there are warnings.")] = False,
     as_json: AsJson = False,
@@ -451,12 +462,12 @@ def roll_back_policies(
 
 
 @policies.command(name="discard")
-def discard_policies(id: PolicyId) -> None:
+def discard_policies(id: PolicyId, as_json: AsJson = False) -> None:
     """Take a draft out of the running."""
     from app.cli import policies
     from app.cli.connect import load_settings
 
-    _end_well(policies.discard(load_settings(), id))
+    _end_well(policies.discard(load_settings(), id, as_json=as_json))
 
 
 @policies.command(name="list")
@@ -471,18 +482,29 @@ def list_policies(as_json: AsJson = False) -> None:
 @policies.command(name="show")
 def show_policies(
     id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Without it: what is in force.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="What this version of Muniment starts with.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """The text of a version, or of what is in force."""
+    if default and id is not None:
+        raise typer.BadParameter("Name a version, or say --default.")
     from app.cli import policies
     from app.cli.connect import load_settings
 
-    _end_well(policies.show(load_settings(), id, as_json=as_json))
+    _end_well(policies.show(load_settings(), id, default=default, as_json=as_json))
 
 
 @policies.command(name="diff")
 def diff_policies(
-    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A version, or a file.")], as_json: AsJson = False
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|FILE]",
+            help="A version, or a file. Without it: what this version of Muniment starts with.",
+            callback=_id_or_file,
+        ),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show how a version or a file differs from what is in force."""
     from app.cli import policies
@@ -564,7 +586,10 @@ def apply(
 
 @policies.command(name="simulate")
 def simulate_policies(
-    draft: Annotated[str, typer.Argument(metavar="FILE|ID", help="A file of Cedar, or the id of a draft: pol_...")],
+    draft: Annotated[
+        str,
+        typer.Argument(metavar="FILE|ID", help="A file of Cedar, or the id of a draft: pol_...", callback=_id_or_file),
+    ],
     days: Annotated[
         int, typer.Option(min=0, max=3650, help="Recorded questions of so many days are asked again.")
     ] = 30,

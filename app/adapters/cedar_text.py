@@ -133,9 +133,10 @@ class _Piece:
     """How far brackets nest."""
 
 
-_PUNCTUATION = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|[()\[\]{};]|\Z', re.DOTALL)
-"""Strings and comments whole, so that what stands in them counts for nothing."""
-_BLANK = re.compile(r"(?:\s|//[^\n]*)*")
+_PUNCTUATION = re.compile(r'"(?:\\.|[^"\\])*"|//[^\r\n]*|[()\[\]{};]|\Z', re.DOTALL)
+"""Strings and comments whole, so that what stands in them counts for nothing. To Cedar, a carriage return alone ends a
+comment."""
+_BLANK = re.compile(r"(?:\s|//[^\r\n]*)*")
 
 
 def _pieces(text: str) -> Iterator[_Piece]:

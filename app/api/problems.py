@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -260,13 +260,18 @@ def _formed(pattern: str) -> str:
     return f"Write {forms}, and NAME with {letters}."
 
 
+_NO_NAME: Final = re.compile(r"\[key\]|constrained-[a-z]+|list\[.*\]")
+"""Parts of a location that are pydantic's own: of a key, and of one form among several that a value may have."""
+
+
 def _pointer(error: Mapping[str, Any]) -> str:
     """A JSON pointer into the body; for other places, the place's name in front. Nothing of what is no JSON."""
     location = error["loc"]
     parts = location[1:] if location and location[0] == "body" else location
     if error["type"] == "json_invalid":
         return ""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts if part != "[key]")
+    named = (str(part) for part in parts if not _NO_NAME.fullmatch(str(part)))
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in named)
 
 
 def _is_no_json(request: Request) -> bool:

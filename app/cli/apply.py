@@ -16,10 +16,10 @@ from app.cli.connect import administering
 from app.cli.console import Failed, out, say, table
 from app.cli.gather import Candidate
 from app.cli.ingest import Fate, Submission, taken_in
+from app.domain.access import IMPORTER
 from app.domain.labels import parse_level
 from app.settings import Settings
 
-IMPORTER = "assistant:importer"
 _INVALID = 422
 _BODIES = ("jurisdictions", "purposes", "principals", "collections")
 """Sections of a body under each name."""

@@ -16,19 +16,24 @@ from typing import Literal
 import httpx
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic import BaseModel, SecretStr
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.httpx_issuer import Issuer
 from app.adapters.index_process import ProcessIndex
 from app.adapters.local_embedder import LocalEmbedder
-from app.bootstrap import token_verifier
+from app.bootstrap import check_public_url, token_verifier
 from app.cli.connect import load_settings
 from app.cli.console import Failed, out, say, say_json, table, word
+from app.cli.policies import HOW_TO_RENEW, lacks_of_default
+from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid, MunimentError
+from app.operations.locate import check_webhook
 from app.settings import TOML, Settings
-from app.store import database, registry
+from app.store import database, directory, registry, webhooks
 from app.watch import Held, held
 
 _LEAST_FREE_BYTES = 1_000_000_000
@@ -64,24 +69,33 @@ def doctor(*, as_json: bool) -> bool:
 
 def configured(settings: Settings) -> dict[str, str]:
     """Every setting by its environment variable, secrets masked."""
-    return {
-        "MUNIMENT_HOME": str(settings.home.absolute()),
-        "MUNIMENT_DATABASE_URL": _without_secrets(settings.database),
-        "MUNIMENT_BLOBS_URL": _without_secrets(settings.blobs),
-        "MUNIMENT_INDEX__URL": _without_secrets(settings.index.url) if settings.index.url else "the embedded index",
-        "MUNIMENT_INDEX__API_KEY": _MASKED if settings.index.api_key else "not set",
-        "MUNIMENT_EMBEDDING__MODEL": settings.embedding.model or "the packaged all-MiniLM-L6-v2",
-        "MUNIMENT_SOURCES__ALLOW": ", ".join(map(_without_secrets, settings.sources.locations)) or "nothing",
-        "MUNIMENT_SOURCES__SCHEDULED": "yes" if settings.sources.scheduled else "no",
-        "MUNIMENT_DETECTION__PRESIDIO": settings.detection.presidio or "not set",
-        **{f"MUNIMENT_INGEST__{name.upper()}": str(value) for name, value in settings.ingest.model_dump().items()},
-        "MUNIMENT_OIDC__ISSUER": settings.oidc.issuer or "not set",
-        "MUNIMENT_OIDC__AUDIENCE": settings.oidc.audience or "not set",
-        "MUNIMENT_BREAK_GLASS__MAX_MINUTES": str(settings.break_glass.max_minutes),
-        "MUNIMENT_ADMIN_KEY": _MASKED if settings.admin_key else "not set",
-        "MUNIMENT_URL": _without_secrets(settings.url) if settings.url else "not set",
-        "MUNIMENT_KEY": _MASKED if settings.key else "not set",
+    unset = {
+        "MUNIMENT_INDEX__URL": "the embedded index",
+        "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_SOURCES__ALLOW": "nothing",
+        "MUNIMENT_WEBHOOKS__ALLOW": "nothing",
     }
+    effective = {"home": str(settings.home.absolute()), "database_url": settings.database, "blobs_url": settings.blobs}
+    shown: dict[str, str] = {}
+    for field, value in ((name, getattr(settings, name)) for name in Settings.model_fields):
+        inner = {f"{field}__{name}": each for name, each in value} if isinstance(value, BaseModel) else {field: value}
+        for name, each in inner.items():
+            variable = f"MUNIMENT_{name.upper()}"
+            shown[variable] = _shown(effective.get(name, each)) or unset.get(variable, "not set")
+    return shown
+
+
+def _shown(value: object) -> str:
+    """A setting in words; empty if it is not set."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, SecretStr):
+        return _MASKED
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else _without_secrets(str(value))
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -93,6 +107,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _secrets(settings.home)
     yield from _database_and_policies(settings)
     yield from _issuer(settings)
+    yield from _decision_point(settings)
     yield _index(settings, serving=serving)
     yield _model(settings)
     yield _sandbox()
@@ -117,6 +132,58 @@ def _issuer(settings: Settings) -> Iterator[Finding]:
         yield Finding(part=part, state="wrong", detail=error.detail, mend=mend)
     else:
         yield Finding(part=part, state="ok", detail=f"It publishes {len(keys)} key{'' if len(keys) == 1 else 's'}.")
+
+
+def _decision_point(settings: Settings) -> Iterator[Finding]:
+    """Whether other applications can find the decision point by its metadata."""
+    part = "public URL"
+    if settings.public_url is None:
+        detail = "It is not set: /.well-known/authzen-configuration answers nothing."
+        yield Finding(part=part, state="idle", detail=detail, mend="Set MUNIMENT_PUBLIC_URL, if others are to find it.")
+        return
+    try:
+        check_public_url(settings)
+    except Invalid as error:
+        yield Finding(
+            part=part, state="wrong", detail=error.detail, mend="Correct the setting: no server starts with it."
+        )
+    else:
+        yield Finding(part=part, state="ok", detail="The decision point gives its addresses below it.")
+
+
+def _recourse(session: Session, settings: Settings) -> Iterator[Finding]:
+    """Whether those whom the settings send requests to are there, and in an order that makes sense."""
+    part, said = "recourse", settings.recourse
+    groups = {"COMPLIANCE": said.compliance, "ESCALATE_TO": said.escalate_to}
+    for name, group in groups.items():
+        if group is not None and directory.missing(session, [PrincipalRef(group)]):
+            detail = f"{group} is not in the directory, so nobody is asked by MUNIMENT_RECOURSE__{name}."
+            mend = (
+                f"An administrator lays it down, PUT /v1/principals/group/{group.partition(':')[2]}; or name another."
+            )
+            yield Finding(part=part, state="wrong", detail=detail, mend=mend)
+    hours = (said.remind_after_hours, said.escalate_after_hours, said.expire_after_hours)
+    if list(hours) != sorted(hours):
+        detail = "Requests are over before others may decide, or others may decide before anybody is reminded."
+        mend = "Let MUNIMENT_RECOURSE__REMIND_AFTER_HOURS, ..._ESCALATE_AFTER_HOURS and ..._EXPIRE_AFTER_HOURS grow."
+        yield Finding(part=part, state="warned", detail=detail, mend=mend)
+
+
+def _webhooks(session: Session, settings: Settings) -> Iterator[Finding]:
+    """Whether what is to be told elsewhere may go there."""
+    laid = webhooks.webhooks(session)
+    shut = []
+    for each in laid:
+        try:
+            check_webhook(settings.webhooks.locations, each.url)
+        except MunimentError:
+            shut.append(each.name)
+    if shut:
+        detail = f"MUNIMENT_WEBHOOKS__ALLOW does not name where these are, so they hear nothing: {', '.join(shut)}."
+        mend = "Allow their addresses, or take them away: DELETE /v1/webhooks/{name}."
+        yield Finding(part="webhooks", state="wrong", detail=detail, mend=mend)
+    elif laid:
+        yield Finding(part="webhooks", state="ok", detail="All are at addresses that are allowed.")
 
 
 def _misspelt(environment: Iterable[str]) -> Iterator[Finding]:
@@ -194,7 +261,9 @@ def _database_and_policies(settings: Settings) -> Iterator[Finding]:
         if migrated.state == "ok":
             with database.reading(engine) as session:
                 active = registry.active_policies(session)
+                told = [*_recourse(session, settings), *_webhooks(session, settings)]
             yield _policies(active, "the active policies")
+            yield from told
     except (SQLAlchemyError, MunimentError):
         detail = "It cannot be reached, or is not a database of Muniment's."
         yield Finding(part="database", state="wrong", detail=detail, mend="Start it, or correct MUNIMENT_DATABASE_URL.")
@@ -224,7 +293,10 @@ def _policies(text: str | None, which: str) -> Finding:
         return Finding(part="policies", state="wrong", detail="None are active, so nothing can be read.", mend=mend)
     if faults := CedarPolicyEngine().validate(text):
         return Finding(part="policies", state="wrong", detail=f"{which}: {faults[0]}", mend="Activate a valid set.")
-    return Finding(part="policies", state="ok", detail=f"{which} are valid.".capitalize())
+    valid = f"{which} are valid.".capitalize()
+    if lacking := lacks_of_default(text):
+        return Finding(part="policies", state="warned", detail=f"{valid} {lacking}", mend=HOW_TO_RENEW)
+    return Finding(part="policies", state="ok", detail=valid)
 
 
 def _index(settings: Settings, *, serving: bool) -> Finding:

@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.bootstrap import new_id, now, secret
 from app.cli.client import Server
 from app.cli.console import Failed, note
-from app.domain.access import BOOTSTRAP_ADMINISTRATOR, PrincipalRef, Profile
+from app.domain.access import BOOTSTRAP_ADMINISTRATOR, CONSOLE, PrincipalRef, Profile
 from app.domain.errors import MunimentError
 from app.operations.identify import key_digest
 from app.operations.prepare import SYSTEM
@@ -38,7 +38,6 @@ from app.supervisor import READY_PATIENCE_S, Supervisor, supervised
 from app.watch import Held
 
 OPERATOR = PrincipalRef("user:operator")
-CONSOLE = PrincipalRef("assistant:console")
 NOT_READY = (
     f"Not every part came up within {READY_PATIENCE_S:.0f} seconds. What they said is above; see also muniment doctor."
 )

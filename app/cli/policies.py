@@ -14,17 +14,20 @@ from app.cli.client import Json, Refused, Server
 from app.cli.connect import administering
 from app.cli.console import Failed, note, out, say, say_json, table, word
 from app.domain.errors import Invalid
+from app.domain.policies import policy_digest
+from app.domain.simulation import Edit
 from app.operations.who_sees_what import Change, Failure, Outcome, Table, outcome, read_table
 from app.ports import PolicyEngine
 from app.settings import Settings
 
+_NOT_FOUND = 404
 _ORDER = (Change.GAINS, Change.LOSES, Change.DECIDED_OTHERWISE)
 
 
 def validate(settings: Settings, file: Path, *, strict: bool, as_json: bool) -> bool:
     """Whether a file has no faults, and with `strict` no warnings either. A server at MUNIMENT_URL is asked, which
     knows what is in force and who is in the directory; without one, the file speaks for itself."""
-    cedar = _text_of(file)
+    cedar = text_of(file)
     if settings.url:
         with administering(settings, worker=False) as server:
             found = server.post("/v1/policies/validate", {"cedar": cedar})
@@ -48,7 +51,7 @@ def test(settings: Settings, file: Path | None, paths: Sequence[Path], *, as_jso
     that the server keeps."""
     alone = file is not None and bool(paths)
     with nullcontext() if alone else administering(settings, worker=False) as server:
-        cedar = _text_of(file) if file is not None else _in_force(server)["cedar"]
+        cedar = text_of(file) if file is not None else _in_force(server)["cedar"]
         written = _tables_at(paths) if paths else _stored(server)
     if not written:
         raise Failed("There are no tables: name some with --tables, or lay some down with muniment policy tables.")
@@ -93,7 +96,8 @@ def activate(settings: Settings, what: str, *, reason: str, strict: bool, as_jso
         try:
             active = server.post(f"{_path(id)}/activate", {"reason": reason, "strict": strict})
         except Refused as refusal:
-            raise Failed(f"{refusal} ({id} is kept as it is.)") from None
+            kept = f" ({id} is kept as it is.)" if refusal.status != _NOT_FOUND else ""
+            raise Failed(f"{refusal}{kept}") from None
     _told(active, as_json=as_json)
     return True
 
@@ -104,29 +108,44 @@ def roll_back(settings: Settings, *, reason: str, to: str | None, as_json: bool)
     return True
 
 
-def discard(settings: Settings, id: str) -> bool:
+def discard(settings: Settings, id: str, *, as_json: bool) -> bool:
     with administering(settings, worker=False) as server:
         server.delete(_path(id))
-    say(f"{id} is discarded.")
+        discarded = server.get(_path(id)) if as_json else None
+    if as_json:
+        say_json(discarded)
+    else:
+        say(f"{id} is discarded.")
     return True
 
 
 def listed(settings: Settings, *, as_json: bool) -> bool:
     with administering(settings, worker=False) as server:
         found = server.get("/v1/policies")
-    if as_json:
+        active = None if as_json else _in_force(server)
+    if active is None:
         say_json(found)
         return True
     rows = [
-        (each["id"], word(each["state"]), each["created_at"], each["author"], each["reason"])
+        (each["id"], word(each["state"]), _minute(each["created_at"]), each["author"], each["reason"])
         for each in found["policies"]
     ]
     out().print(table(("version", "state", "drafted", "by", "why"), rows, whole="version"))
+    if lacking := lacks_of_default(active["cedar"]):
+        note(f"{lacking} {HOW_TO_RENEW}")
     return True
 
 
-def show(settings: Settings, id: str | None, *, as_json: bool) -> bool:
-    """The text of a version, or of what is in force; nothing else is printed, so that it can be put into a file."""
+def show(settings: Settings, id: str | None, *, default: bool = False, as_json: bool) -> bool:
+    """The text of a version, or of what is in force; nothing else is printed, so that it can be put into a file. With
+    `default`, what a new Muniment starts with, which needs no server."""
+    if default:
+        cedar = default_policies()
+        if as_json:
+            say_json({"cedar": cedar, "digest": policy_digest(cedar)})
+        else:
+            say(cedar.rstrip("\n"))
+        return True
     with administering(settings, worker=False) as server:
         found = server.get(_path(id)) if id is not None else _in_force(server)
     if as_json:
@@ -136,14 +155,15 @@ def show(settings: Settings, id: str | None, *, as_json: bool) -> bool:
     return True
 
 
-def diff(settings: Settings, what: str, *, as_json: bool) -> bool:
-    """From what is in force to a version, or to a file."""
+def diff(settings: Settings, what: str | None, *, as_json: bool) -> bool:
+    """From what is in force to a version, to a file, or without either to the default of this version of Muniment."""
     with administering(settings, worker=False) as server:
-        if what.startswith("pol_"):
+        if what is not None and what.startswith("pol_"):
             told = server.get(_path(what))["diff"]
         else:
-            lines = (_in_force(server)["cedar"].splitlines(), _text_of(Path(what)).splitlines())
-            told = "\n".join(difflib.unified_diff(*lines, fromfile="in force", tofile=what, lineterm=""))
+            cedar, named = (default_policies(), "the default") if what is None else (text_of(Path(what)), what)
+            lines = (_in_force(server)["cedar"].splitlines(), cedar.splitlines())
+            told = "\n".join(difflib.unified_diff(*lines, fromfile="in force", tofile=named, lineterm=""))
     if as_json:
         say_json({"diff": told})
     else:
@@ -172,6 +192,30 @@ def tables(settings: Settings, paths: Sequence[Path], *, reason: str | None, as_
 
 # ---- Without a server ------------------------------------------------------------------------------------------------
 
+HOW_TO_RENEW = (
+    "muniment policy diff shows how they differ, and muniment policy show --default > FILE gives the default, to be "
+    "simulated and activated."
+)
+
+
+def lacks_of_default(cedar: str) -> str:
+    """A sentence that names the rules of the default policies that are not in this text or are written otherwise there;
+    empty if there are none. What is in force stays so when a newer version of Muniment is installed."""
+    engine = _engine()
+    if engine.validate(cedar):
+        return ""
+    edit = Edit.between(engine.rules(cedar), engine.rules(default_policies()))
+    new = [rule.id for rule in edit.new if rule.id not in edit.rewritten]
+    parts = (("lacks", new), ("has otherwise", sorted(edit.rewritten)))
+    said = ", and ".join(f"{verb} {', '.join(rules)}" for verb, rules in parts if rules)
+    return f"Of the default policies of this version, the set in force {said}." if said else ""
+
+
+def default_policies() -> str:
+    from app.adapters.cedar_policy import default_policies
+
+    return default_policies()
+
 
 def _engine() -> PolicyEngine:
     from app.adapters.cedar_policy import CedarPolicyEngine
@@ -193,7 +237,7 @@ def _validated(cedar: str) -> Json:
     }
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -205,7 +249,7 @@ def _tables_at(paths: Sequence[Path]) -> dict[str, str]:
     files = [file for path in paths for file in (sorted(path.glob("*.y*ml")) if path.is_dir() else [path])]
     if len({file.name for file in files}) < len(files):
         raise Failed("Two of the tables have the same name.")
-    return {file.name: _text_of(file) for file in files}
+    return {file.name: text_of(file) for file in files}
 
 
 def _read(written: Mapping[str, str]) -> list[Table]:
@@ -251,6 +295,10 @@ def _failure(each: Failure) -> Json:
 # ---- With one --------------------------------------------------------------------------------------------------------
 
 
+def _minute(instant: str) -> str:
+    return instant[:16].replace("T", " ")
+
+
 def _path(id: str) -> str:
     return f"/v1/policies/{quote(id, safe='')}"
 
@@ -266,7 +314,7 @@ def _stored(server: Server | None) -> dict[str, str]:
 
 
 def _drafted(server: Server, file: Path, reason: str) -> Json:
-    return server.post("/v1/policies", {"cedar": _text_of(file), "reason": reason})
+    return server.post("/v1/policies", {"cedar": text_of(file), "reason": reason})
 
 
 def _told(active: Json, *, as_json: bool) -> None:

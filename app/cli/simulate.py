@@ -6,7 +6,8 @@ from typing import Any
 
 from app.cli.client import Json
 from app.cli.connect import administering
-from app.cli.console import Failed, out, plain, say, say_json, table
+from app.cli.console import out, plain, say, say_json, table
+from app.cli.policies import text_of
 from app.settings import Settings
 
 _SHOWN = 10
@@ -14,7 +15,7 @@ _SHOWN = 10
 
 def simulate(settings: Settings, draft: str, asked: Mapping[str, Any], *, as_json: bool) -> None:
     """What a draft, a file or one that was drafted before, would change."""
-    named = {"policy": draft} if draft.startswith("pol_") else {"cedar": _text_of(Path(draft))}
+    named = {"policy": draft} if draft.startswith("pol_") else {"cedar": text_of(Path(draft))}
     with administering(settings, worker=False) as server:
         report = server.post("/v1/policies/simulate", {**named, **asked})
     if as_json:
@@ -88,15 +89,10 @@ def tell_why(found: Json) -> None:
     ]
     if rows:
         out().print(table(("effect", "policy", "check", "why it is there"), rows))
+    elif found["decision"] == "deny":
+        say("No policy permits it.")
     for way in found["what_would_change_it"]:
         say("- " + " And: ".join(step["sentence"] for step in way["together"]))
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Failed(f"{file} is not text in UTF-8.") from None
 
 
 def _asker(each: Json) -> str:

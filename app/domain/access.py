@@ -33,6 +33,9 @@ NOBODY = PrincipalRef("group:-")
 The owners' names instead would stay readers when others become owners."""
 BOOTSTRAP_ADMINISTRATOR = PrincipalRef("user:administrator")
 """Holds the bootstrap key. Not a person: not staff, and reads nothing."""
+CONSOLE = PrincipalRef("assistant:console")
+IMPORTER = PrincipalRef("assistant:importer")
+"""The command line of this machine, for a person and for a file that is applied. Laid down when they are first used."""
 
 
 class Kind(StrEnum):
@@ -167,6 +170,11 @@ class Principal:
     def may_use(self, action: "Action", collection: str | None = None) -> bool:
         """Whether the credentials that were sent are good for that; None is the institution as a whole."""
         return all(scope.covers(action, collection) for scope in self.scopes)
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything that was sent is good for less than all that its holder may do."""
+        return any(self.scopes)
 
     @property
     def limits(self) -> str:

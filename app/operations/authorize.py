@@ -282,8 +282,7 @@ def handled(ports: Ports, session: Session, standing: Standing, boundaries: Iter
 def purposes_of(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
     """The purposes that the principal answers for, by name or through a group: in person, with a key for everything."""
     subject, through = standing.principal.subject, standing.principal.actor
-    limited = any(scope.actions or scope.collections for scope in standing.principal.scopes)
-    if through is not None or limited or not subject.profile.active:
+    if through is not None or standing.principal.limited or not subject.profile.active:
         return frozenset()
     registered = register(ports, session, standing).purposes.values()
     return frozenset(each.id for each in registered if each.owner in {subject.ref, *subject.groups})

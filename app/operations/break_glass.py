@@ -107,7 +107,7 @@ def mend(ports: Ports, credentials: Credentials, id: str) -> None:
         if not grants.revoke_grant(session, id, at=at, by=by):
             raise Conflict("It is over already.")
         about = {"grant": id, "ended_by": by}
-        add_notice(session, found[0].grant.subject, "break-glass-ended", id=f"nt_{ports.new_id()}", about=about, at=at)
+        add_notice(session, found[0].grant.subject, "break-glass-ended", id=f"ntc_{ports.new_id()}", about=about, at=at)
         record_with(session, ports, standing.principal, TraceKind.BREAK_GLASS, outcome="ended", request={"grant": id})
     logger.warning("BREAK-GLASS %s: ended by %s", id, by)
 
@@ -132,7 +132,7 @@ def _tell(session: Session, ports: Ports, taken: Grant, opened: Sequence[Collect
             told.setdefault(owner, set()).add(collection.name)
     for recipient, names in sorted(told.items()):
         about = {**_account(replace(taken, collections=frozenset(names))), "subject": taken.subject}
-        add_notice(session, recipient, "break-glass", id=f"nt_{ports.new_id()}", about=about, at=at)
+        add_notice(session, recipient, "break-glass", id=f"ntc_{ports.new_id()}", about=about, at=at)
 
 
 def _account(taken: Grant) -> dict[str, object]:
@@ -150,7 +150,8 @@ def _visible(ports: Ports, session: Session, standing: Standing, some: Sequence[
     if authorize.permitted(ports, session, standing, Action.AUDIT, Institution()):
         return some
     subject = standing.principal.subject
-    own = subject.ref if subject.profile.active and not standing.principal.actors else None
+    alone = not standing.principal.actors and not standing.principal.limited
+    own = subject.ref if subject.profile.active and alone else None
     curated = authorize.curated_collections(ports, session, standing)
     return [
         each if each.grant.subject == own else replace(each, grant=replace(each.grant, collections=seen))

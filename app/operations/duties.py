@@ -16,16 +16,17 @@ from app.domain.access import (
     Kind,
     Party,
     PrincipalRef,
+    Proof,
     Question,
+    Ruling,
 )
-from app.domain.checks import Rule
 from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
 from app.domain.labels import Label, Level
 from app.operations import authorize
-from app.operations.identify import Standing
+from app.operations.identify import Standing, standing_of
 from app.ports import Institution, Ports, Resource
 from app.store import boundaries, directory, jurisdictions, registry
 from app.store import sources as source_store
@@ -35,54 +36,69 @@ NOT_FOR_ONESELF = "That would open something to yourself; nothing was changed. A
 
 
 def would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
-    """Whether a policy set lets its principal do or see anything that another does not, of all there is today and of
-    what each collection may come to hold; or might, by something that a question states and that cannot be tried out.
+    """Whether a policy set lets its principal do or see anything that another does not, of all there is today, or with
+    less that it is obliged to; or might, because what differs hangs on what can be stated with a question.
+
+    Each party is looked at alone: what an assistant may not pass on is open to its subject without it.
     """
+    parties = (standing.principal.subject.ref, *standing.principal.acting)
+    if any(ref != BOOTSTRAP_ADMINISTRATOR for ref in parties) and _hangs_on_what_is_stated(ports, before, after):
+        return True
+    alone = [standing_of(ports, session, ref, actors=(), proof=Proof.PROVEN) for ref in parties]
+    return any(_would_open(ports, session, each, before=before, after=after) for each in alone)
+
+
+def _hangs_on_what_is_stated(ports: Ports, before: str, after: str) -> bool:
+    """Whether what the one set permits and the other does not, or no longer forbids, is about a client, a destination,
+    a second factor, an assistant or a purpose, which may be registered afterwards: too many to be tried."""
+    old, new = ({(each.permits, each.cedar) for each in ports.policy_engine.rules(text)} for text in (before, after))
+    gone = [cedar for permits, cedar in old - new if not permits]
+    instead = [cedar for permits, cedar in new - old if permits or gone]  # a forbid may take the place of one
+    loosened = [*gone, *instead]
+    return any(_CONTEXT.search(_TRIED.sub("", cedar)) for cedar in loosened)
+
+
+_CONTEXT = re.compile(r"\bcontext\b")
+_TRIED = re.compile(r"\bcontext\s*(?:\.|\bhas\b)\s*(?:granted|waived)\b")
+"""What of a context others give. What else names it, in a comment too, was not tried."""
+
+
+def _would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
+    """INVARIANT: what a collection may come to hold is looked at with what it holds, whoever reaches content at all."""
     laid_down = authorize.register(ports, session, standing)
     homes = laid_down.collections
-    to_come = [Boundary(collection=name, label=Label(level=Level.PUBLIC)) for name in homes]
+    reaches = standing.principal.subject.ref != BOOTSTRAP_ADMINISTRATOR
+    to_come = [Boundary(collection=name, label=Label(level=Level.PUBLIC)) for name in homes if reaches]
     known = (*authorize.known_boundaries(ports, session, standing).values(), *to_come)
     bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
 
     def more(question: Question, resources: Sequence[Resource]) -> bool:
         old = authorize.decided(ports, before, question, resources)
         new = authorize.decided(ports, after, question, resources)
-        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+        return any(_wider(*each) for each in zip(old, new, strict=True))
 
     def more_seen(question: Question) -> bool:
         old = authorize.reached(ports, before, question, bounded)
         new = authorize.reached(ports, after, question, bounded)
-        return any(now.allowed and not was.allowed for was, now in zip(old, new, strict=True))
+        return any(_wider(*each) for each in zip(old, new, strict=True))
 
     def asked(action: Action, purpose: str | None = None) -> Question:
         return authorize.question_of(ports, session, standing, action, purpose=purpose)
 
     purposes = (None, *laid_down.purposes)
     return (
-        _turns_on_what_is_stated(ports.policy_engine.rules(before), ports.policy_engine.rules(after))
-        or any(more(asked(action), [Institution()]) for action in _POWERS)
+        any(more(asked(action), [Institution()]) for action in _POWERS)
         or any(more(asked(Action.ASK, purpose), [Institution()]) for purpose in purposes)
         or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
         or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
     )
 
 
+def _wider(was: Ruling, now: Ruling) -> bool:
+    return now.allowed and not (was.allowed and {*was.obligations} <= {*now.obligations})
+
+
 _POWERS = (Action.AUDIT, Action.PROVISION, Action.EVALUATE, Action.BREAK_GLASS)
-
-
-_GIVEN_BY_OTHERS = re.compile(r"\bcontext\s*\.\s*(?:proven|granted|waived)\b")
-
-
-def _turns_on_what_is_stated(before: Sequence[Rule], after: Sequence[Rule]) -> bool:
-    """Whether a new permit, or a new forbid in the place of another, reads what whoever asks has in hand.
-
-    INVARIANT: a client, a purpose that is registered afterwards, a second factor, an assistant to ask through: a rule
-    may wait for any of them as for a password, so none is tried out, and somebody else looks at the rule.
-    """
-    old, new = ({rule.cedar for rule in rules} for rules in (before, after))
-    loosened = any(not rule.permits and rule.cedar not in new for rule in before)
-    added = (rule for rule in after if rule.cedar not in old and (rule.permits or loosened))
-    return any("context" in _GIVEN_BY_OTHERS.sub("", rule.cedar) for rule in added)
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def escalate(ports: Ports, credentials: Credentials, petition: Petition) -> Seen
     """
     _check_form(petition)
     with reading(ports.engine) as session:
-        standing = _acting(ports, session, credentials)
+        standing = _unlimited(ports, session, credentials)
         trace = _own_trace(session, standing, petition.trace)
         collection, document = _about(ports, session, standing, petition)
         codes = _waived(ports, session, standing, petition, trace)
@@ -211,6 +211,17 @@ def _acting(ports: Ports, session: Session, credentials: Credentials) -> Standin
     return standing
 
 
+def _unlimited(ports: Ports, session: Session, credentials: Credentials) -> Standing:
+    """As `_acting`. Turning to people passes through no decision, so nothing that is limited is good for it."""
+    standing = _acting(ports, session, credentials)
+    if standing.principal.limited:
+        raise NotPermitted(
+            f"What was sent is limited to {standing.principal.limits}, and asking people and deciding are not among "
+            "it. Send a credential that is not limited."
+        )
+    return standing
+
+
 def _own_trace(session: Session, standing: Standing, id: TraceId | None) -> Trace | None:
     if id is None:
         return None
@@ -221,9 +232,10 @@ def _own_trace(session: Session, standing: Standing, id: TraceId | None) -> Trac
 
 
 def _is_of(standing: Standing, subject: PrincipalRef, actors: Sequence[PrincipalRef]) -> bool:
-    """Whether it is the principal's own: the subject's, through whomever; or what those who act now did for it."""
+    """Whether it is the principal's own: the subject's, through whomever; or what those who act now did for it. To
+    a credential that is limited, nothing is."""
     principal = standing.principal
-    return subject == principal.subject.ref and set(principal.acting) <= set(actors)
+    return not principal.limited and subject == principal.subject.ref and set(principal.acting) <= set(actors)
 
 
 def _about(
@@ -369,9 +381,11 @@ def _may_see(ports: Ports, session: Session, standing: Standing, found: Escalati
 
 
 def _memberships(standing: Standing) -> frozenset[PrincipalRef]:
-    """All that the principal is when it decides: nothing on an assistant's word."""
-    subject = standing.principal.subject
-    return subject.groups | {subject.ref} if standing.principal.proof is Proof.PROVEN else frozenset()
+    """All that the principal is when it decides: nothing on an assistant's word, nor with what is limited."""
+    principal = standing.principal
+    if principal.proof is not Proof.PROVEN or principal.limited:
+        return frozenset()
+    return principal.subject.groups | {principal.subject.ref}
 
 
 def _seen(standing: Standing, found: Escalation, trace: Trace | None) -> Seen:
@@ -395,7 +409,7 @@ def decide(ports: Ports, credentials: Credentials, id: EscalationId, ruled: Rule
     5. The decision, its grant, its trace and its notices are there together, or not at all.
     """
     with reading(ports.engine) as session:
-        standing = _acting(ports, session, credentials)
+        standing = _unlimited(ports, session, credentials)
         seen = _found(ports, session, standing, id)
         if ruled.verdict is Verdict.WITHDRAW and not seen.own:
             raise NotPermitted("Only whoever asked for it withdraws it. Deny it, if it is yours to decide.")
@@ -441,7 +455,7 @@ def _unfit(principal: Principal, found: Escalation) -> str | None:
         return "A person decides, and neither an assistant nor the bootstrap key."
     if principal.proof is not Proof.PROVEN:
         return "Whoever decides has to prove who they are, with their own key or token."
-    if any(scope.actions or scope.collections for scope in principal.scopes):
+    if principal.limited:
         return "This credential is limited, and deciding is not among what it is good for."
     if {subject.ref, *(actor.ref for actor in principal.actors)} & found.requesters:
         return "Nobody decides about what they asked for themselves, or through whom it was asked."
@@ -551,7 +565,7 @@ def _given(ports: Ports, session: Session, approved: Escalation, *, at: Instant,
 def ask_again(ports: Ports, credentials: Credentials, id: EscalationId) -> Answer:
     """The question that an escalation is about, put again by whoever put it, under what is decided now."""
     with reading(ports.engine) as session:
-        standing = _acting(ports, session, credentials)
+        standing = _unlimited(ports, session, credentials)
         seen = _found(ports, session, standing, id)
         found = seen.escalation
         trace = traces.trace(session, found.trace) if found.trace else None
@@ -572,7 +586,7 @@ def granted(ports: Ports, credentials: Credentials, *, before: str | None, limit
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         whole = _oversees(ports, session, standing)
-        if not (whole or route.active(standing)):
+        if not whole and (standing.principal.limited or not route.active(standing)):
             return []
         subject = None if whole else standing.principal.subject.ref
         return grants.given(session, subject=subject, before=before, limit=limit)
@@ -609,7 +623,7 @@ def _oversees(ports: Ports, session: Session, standing: Standing) -> bool:
 
 def _may_revoke(ports: Ports, session: Session, standing: Standing, found: Grant, about: Escalation | None) -> bool:
     return (
-        found.subject == standing.principal.subject.ref
+        (found.subject == standing.principal.subject.ref and not standing.principal.limited)
         or authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
         or bool(found.collections & authorize.curated_collections(ports, session, standing))
         or (about is not None and bool(_memberships(standing) & about.seats))

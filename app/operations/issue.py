@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import UNLIMITED, Action, Kind, Principal, PrincipalRef, Scope
+from app.domain.access import BOOTSTRAP_ADMINISTRATOR, UNLIMITED, Action, Kind, Principal, PrincipalRef, Scope
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, Unavailable
 from app.domain.instants import Instant, days_after, iso
 from app.domain.keys import Key, KeyState
@@ -14,7 +14,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.identify import Credentials, Standing, identify, key_digest
 from app.ports import Institution, Ports
-from app.store import directory
+from app.store import directory, notices
 from app.store.database import reading, recording, writing
 
 OWN_OR_ADMINISTRATOR = (
@@ -51,6 +51,7 @@ def issue_key(ports: Ports, credentials: Credentials, ref: PrincipalRef, wanted:
     """
     with reading(ports.engine) as session:
         standing = _administrator(ports, session, credentials)
+        _not_the_bootstrap_key(ref)
         if not _no_wider(wanted.scope, standing.principal):
             raise NotPermitted(
                 f"What was sent is limited to {standing.principal.limits}: it issues keys that are limited to no more, "
@@ -94,6 +95,7 @@ def rotate_key(
     """
     with reading(ports.engine) as session:
         standing = _keeper(ports, session, credentials, ref)
+        _not_the_bootstrap_key(ref)
         found = _kept(session, standing, ref, id)
         administers = authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
     stated = wanted.expires is not None or wanted.days is not None
@@ -158,6 +160,16 @@ def _kept(session: Session, standing: Standing, ref: PrincipalRef, id: str) -> K
     return found
 
 
+def _not_the_bootstrap_key(ref: PrincipalRef) -> None:
+    """INVARIANT: its key is its operator's, who starts the server: else an administrator could act as nobody, and the
+    record would not say who."""
+    if ref == BOOTSTRAP_ADMINISTRATOR:
+        raise NotPermitted(
+            "The bootstrap administrator's key is given by whoever runs this server: start it with another "
+            "MUNIMENT_ADMIN_KEY."
+        )
+
+
 def _no_wider(scope: Scope, principal: Principal) -> bool:
     """INVARIANT: with what is limited, nobody makes, sees, rotates or revokes a key that is good for more."""
     return all(scope.within(limit) for limit in principal.scopes)
@@ -206,6 +218,10 @@ def _recorded(
         at=at,
         by=standing.principal.subject.ref,
     )
+    by = standing.principal.subject.ref
+    if by != ref:  # whoever can act in somebody's name is no secret from that one
+        about = {"key": issued.id, "by": by}
+        notices.add_notice(session, ref, "key-issued", id=f"ntc_{ports.new_id()}", about=about, at=at)
     return issued
 
 

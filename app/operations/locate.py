@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+from collections.abc import Sequence
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from app.domain.errors import Fault, Invalid, NotPermitted
@@ -43,8 +44,11 @@ def check_location(ports: Ports, location: str) -> None:
         )
 
 
-def check_webhook(ports: Ports, url: str) -> None:
-    """Pass if a webhook may be at that URL, as `check_location` judges places. Raises `Invalid` or `NotPermitted`."""
+def check_webhook(locations: Sequence[str], url: str) -> None:
+    """Pass if a webhook may be at that URL, as `check_location` judges places, by these.
+
+    Raises `Invalid` or `NotPermitted`.
+    """
     try:
         place = _place(url)
     except Invalid:
@@ -53,7 +57,7 @@ def check_webhook(ports: Ports, url: str) -> None:
     if scheme not in ("http", "https") or address.startswith(":") or "?" in url or "#" in url:
         fault = Fault(detail="Write it as https://HOST/PATH, without a password, ? or #.", pointer="/url")
         raise Invalid("A webhook cannot be there.", faults=(fault,))
-    if not any(_covers(_place(allowed), place) for allowed in ports.webhook_locations):
+    if not any(_covers(_place(allowed), place) for allowed in locations):
         raise NotPermitted(
             f"This server tells nobody there. Whoever runs it allows addresses with {WEBHOOK_SETTING}: "
             "URLs, with commas between."

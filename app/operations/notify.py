@@ -53,11 +53,11 @@ class Laid:
 def notices(ports: Ports, credentials: Credentials, *, after: str | None, limit: int) -> list[Notice]:
     """Oldest first, what was addressed to the principal or to a group that it is proven to be in.
 
-    Raises `Invalid` if `after` is none of these.
+    Nothing to a credential that is limited. Raises `Invalid` if `after` is none of these.
     """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
-        if not route.active(standing):
+        if standing.principal.limited or not route.active(standing):
             return []
         subject, proven = standing.principal.subject, standing.principal.proof is Proof.PROVEN
         recipients = subject.groups | {subject.ref} if proven else frozenset({subject.ref})
@@ -85,7 +85,7 @@ def put_webhook(
     """
     with reading(ports.engine) as session:
         standing = _administrator(ports, session, credentials)
-        check_webhook(ports, url)
+        check_webhook(ports.webhook_locations, url)
         unknown = directory.missing(session, recipients)
         if unknown:
             faults = tuple(Fault(detail=f"{ref} is not in the directory.", pointer="/recipients") for ref in unknown)
@@ -174,7 +174,7 @@ def _settle(ports: Ports, session: Session, delivery: Delivery, problem: str | N
 def _sent(ports: Ports, post: Post, webhook: Webhook, delivery: Delivery) -> str | None:
     """Why it was not taken; None if it was."""
     try:
-        check_webhook(ports, webhook.url)  # what is allowed may have changed since
+        check_webhook(ports.webhook_locations, webhook.url)  # what is allowed may have changed since
         status = post(webhook.url, *signed(webhook, delivery, pepper=ports.pepper, at=ports.now()))
     except MunimentError as error:
         return error.detail

@@ -18,7 +18,16 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import ADMINISTRATORS, BOOTSTRAP_ADMINISTRATOR, Action, Kind, PrincipalRef, Proof
+from app.domain.access import (
+    ADMINISTRATORS,
+    BOOTSTRAP_ADMINISTRATOR,
+    CONSOLE,
+    IMPORTER,
+    Action,
+    Kind,
+    PrincipalRef,
+    Proof,
+)
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.instants import Instant
 from app.domain.policies import (
@@ -422,7 +431,7 @@ def _validation(ports: Ports, cedar: str, in_force: str | None) -> Validation:
             sentence=f"Policy {each.policy!r} names {each.ref}, who is not in the directory.",
         )
         for each in examination.mentions
-        if each.ref in absent
+        if each.ref in absent - {CONSOLE, IMPORTER}
     ]
     return Validation(faults=(), remarks=(*examination.remarks, *unknown))
 

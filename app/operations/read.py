@@ -492,9 +492,8 @@ class _View:
             curated = each.boundary_id in self.reach.curated
             if curated or (stands.open_to_readers and each.begins <= self.standing.now):
                 known = curated or each.latest or each.period.valid_to <= self.standing.now
-                title = discharge.without(self.ports, self._redacted(each), each.title)
                 yield Shown(
-                    version=each if title == each.title else replace(each, title=title),
+                    version=self._without_what_is_redacted(each),
                     lifecycle=stands,
                     collection=self.collections[each.document.collection],
                     ends=each.period.valid_to if known else FOREVER,
@@ -522,9 +521,17 @@ class _View:
         """Whether versions in a boundary may be read from end to end."""
         return discharge.whole(authorize.obligations_on(self.reach, [boundary]))
 
-    def _redacted(self, version: Version) -> frozenset[str]:
-        """The categories that are not shown of a version, of its title neither: that may be its first line."""
-        return discharge.categories_redacted(authorize.obligations_on(self.reach, [version.boundary_id]))
+    def _without_what_is_redacted(self, version: Version) -> Version:
+        """A title may be the first line of a text, and attributes the header of a mail."""
+        categories = discharge.categories_redacted(authorize.obligations_on(self.reach, [version.boundary_id]))
+        if not categories:
+            return version
+        title = discharge.without(self.ports, categories, version.title)
+        attributes = {
+            name: tuple(discharge.without(self.ports, categories, each) for each in several)
+            for name, several in version.attributes.items()
+        }
+        return replace(version, title=title, attributes=attributes)
 
     def owed(self, shown: Shown) -> tuple[Obligation, ...]:
         """What must be done when content of a version is shown."""

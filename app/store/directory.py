@@ -5,7 +5,7 @@ from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, literal, outerjoin, select, update
+from sqlalchemy import CTE, Row, and_, bindparam, exists, literal, outerjoin, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -125,17 +125,20 @@ def groups_above(
 ) -> frozenset[PrincipalRef]:
     """Every active group that holds one of `members`, directly or through other active groups.
 
-    Memberships that one of `not_by` recorded do not count.
+    Memberships that one of `not_by` recorded, or could have by a key that it knows, do not count.
     """
     parent_group = and_(col(PrincipalRow.ref) == col(MembershipRow.parent), holds(PrincipalRow, at))
-    edges = (
+    held = (
         select(col(MembershipRow.member), col(MembershipRow.parent))
         .join(PrincipalRow, parent_group)
-        .where(
-            holds(MembershipRow, at), col(PrincipalRow.active), col(MembershipRow.recorded_by).not_in(sorted(not_by))
-        )
-        .subquery()
+        .where(holds(MembershipRow, at), col(PrincipalRow.active))
     )
+    if not_by:
+        known = _keys_known_to(not_by)
+        recorder, recorded = col(MembershipRow.recorded_by), col(MembershipRow.recorded_from)
+        by_one_of_theirs = exists().where(known.c.principal == recorder, recorded.between(known.c.begins, known.c.ends))
+        held = held.where(recorder.not_in(sorted(not_by)), ~by_one_of_theirs)
+    edges = held.subquery()
     above = select(edges.c.parent).where(edges.c.member.in_(list(members))).cte("above", recursive=True)
     above = above.union(select(edges.c.parent).join(above, edges.c.member == above.c.parent))
     return frozenset(PrincipalRef(ref) for ref in session.scalars(select(above.c.parent)))
@@ -266,17 +269,10 @@ def revoke_keys(
 
 
 def introduced_by(session: Session, ref: PrincipalRef, by: PrincipalRef, *, to: PrincipalRef) -> bool:
-    """Whether `by` gave `ref` a key that is in force, or a step of the way by which `ref` is in the group `to`."""
-    given = select(col(KeyRow.id)).where(col(KeyRow.principal) == ref, col(KeyRow.recorded_by) == by, holds(KeyRow))
-    if session.scalars(given).first() is not None:
-        return True
-    below = {ref, *groups_above(session, [ref])}
-    steps = session.execute(
-        select(col(MembershipRow.member), col(MembershipRow.parent)).where(
-            col(MembershipRow.recorded_by) == by, col(MembershipRow.member).in_(below), holds(MembershipRow)
-        )
-    )
-    return any(step.parent == to or to in groups_above(session, [PrincipalRef(step.parent)]) for step in steps.all())
+    """Whether `by` may know a key of `ref`'s that is in force, or gave a step without which `ref` is not in the group
+    `to`: itself, or by a key that it may know."""
+    theirs = frozenset({by})
+    return holds_key_by(session, ref, theirs) or to not in groups_above(session, [ref], not_by=theirs)
 
 
 def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
@@ -313,11 +309,26 @@ _KEY_AND_EPOCHS = select(KeyRow, *_COUNTERS).select_from(
 
 
 def holds_key_by(session: Session, principal: PrincipalRef, issuers: frozenset[PrincipalRef]) -> bool:
-    """Whether one of a principal's keys in force was issued by one of these, who may know it."""
-    issued = select(col(KeyRow.id)).where(
-        col(KeyRow.principal) == principal, holds(KeyRow), col(KeyRow.recorded_by).in_(sorted(issuers))
-    )
-    return session.scalars(issued.limit(1)).first() is not None
+    """Whether one of these may know a key in force of a principal's: it issued that, or a key that was good when that
+    was issued with it, or rotated into it, and so on."""
+    known = _keys_known_to(issuers)
+    held = select(known.c.id).where(known.c.principal == principal, known.c.ends == FOREVER)
+    return session.scalars(held.limit(1)).first() is not None
+
+
+def _keys_known_to(issuers: Iterable[PrincipalRef]) -> CTE:
+    """Every key that one of these was shown, or could have been: whose it is, and from when to when it was good."""
+    issued = select(
+        col(KeyRow.id),
+        col(KeyRow.principal),
+        col(KeyRow.recorded_from).label("begins"),
+        col(KeyRow.recorded_to).label("ends"),
+        col(KeyRow.recorded_by).label("by"),
+    ).subquery()
+    columns = (issued.c.id, issued.c.principal, issued.c.begins, issued.c.ends)
+    known = select(*columns).where(issued.c.by.in_(sorted(issuers))).cte("known", recursive=True)
+    with_one_of_them = (issued.c.by == known.c.principal) & issued.c.begins.between(known.c.begins, known.c.ends)
+    return known.union(select(*columns).join(known, with_one_of_them))
 
 
 def key_digests(session: Session, principal: PrincipalRef) -> frozenset[str]:

@@ -392,6 +392,10 @@ UNUSABLE = {
         PERMIT_ALL + forbid("deep", "[" * 2_000 + "1" + "]" * 2_000 + ".isEmpty()"),
         ["The policy that starts on line 2 nests more than 40 brackets."],
     ),
+    "brackets-behind-a-carriage-return": (
+        PERMIT_ALL + "// To Cedar, the comment ends here:\r" + forbid("deep", "[" * 2_000 + "1" + "]" * 2_000),
+        ["The policy that starts on line 2 nests more than 40 brackets."],
+    ),
     "long": (
         PERMIT_ALL + forbid("long", " && ".join(["true"] * 100_000)),
         ["The policy that starts on line 2 is longer than 10000 characters: write it as several."],

@@ -72,6 +72,15 @@ def rotate(run: Running, who: str, id: str, *, by: str = "admin", **body: Any) -
     return run.request("POST", f"/v1/principals/{who.replace(':', '/', 1)}/keys/{id}/rotate", by, json=body)
 
 
+def test_nobody_makes_a_key_of_the_bootstrap_administrator(run: Running) -> None:
+    (theirs,) = keys_of(run, "user:administrator")
+    for by in ("user:piet", "admin"):
+        for path in ("", f"/{theirs}/rotate"):
+            response = run.request("POST", f"/v1/principals/user/administrator/keys{path}", by, json={})
+            assert "MUNIMENT_ADMIN_KEY" in refusal(run, response, 403, "not-permitted")["detail"]
+    assert [*keys_of(run, "user:administrator")] == [theirs]
+
+
 def lets_in(run: Running, key: str, *, client: TestClient | None = None) -> bool:
     response = (client or run.client).get("/v1/documents", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code in (200, 401), response.text
@@ -343,3 +352,14 @@ def test_owners_key_that_may_only_curate_puts_new_documents_in_and_touches_none_
     assert run.submit(key, "travel", "# Changed\nText.", uri="travel").status_code in (403, 404, 409)
     run.work()
     assert run.request("GET", "/v1/documents", key).json()["documents"] == []
+
+
+def test_who_gets_a_key_from_somebody_else_is_told(run: Running) -> None:
+    run.put_principal("user:nele")
+    issued = run.admin("POST", "/v1/principals/user/nele/keys")
+    run.keys["user:nele"] = issued["key"]
+    (told,) = run.request("GET", "/v1/notices", "user:nele").json()["notices"]
+    assert (told["kind"], told["about"]) == ("key-issued", {"key": issued["id"], "by": "user:administrator"})
+    own = run.request("POST", f"/v1/principals/user/nele/keys/{issued['id']}/rotate", "user:nele", json={})
+    assert own.status_code == 201, own.text
+    assert len(run.request("GET", "/v1/notices", "user:nele").json()["notices"]) == 1

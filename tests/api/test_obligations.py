@@ -119,7 +119,8 @@ def test_what_is_around_a_citation_is_blacked_out_too(shop: Running) -> None:
     long = "\n\n".join(
         f"Paragraph {n} tells of kettles, what they weigh and how long they take to boil." for n in range(9)
     )
-    shop.publish("user:olga", "refunds", f"# Kettle {CARD}\n\n{long}\n\n{TEXT}\n\n{long}", uri="kettle")
+    text = f"# Kettle {CARD}\n\n{long}\n\n{TEXT}\n\n{long}"
+    shop.publish("user:olga", "refunds", text, uri="kettle", attributes={"from": ["Max", MAIL]})
     oblige(shop, "redact:pii")
     answer = shop.retrieve("user:ana", QUESTION, top_k=50)
     assert len(answer["passages"]) > 1
@@ -133,6 +134,8 @@ def test_what_is_around_a_citation_is_blacked_out_too(shop: Running) -> None:
         assert MAIL not in shown
     (listed,) = shop.request("GET", "/v1/documents", "user:ana").json()["documents"]
     assert listed["title"] == "Kettle [redacted: payment card]"
+    assert MAIL not in str(listed)
+    assert listed["attributes"]["from"][0] == "Max"
 
 
 def test_redaction_that_cannot_be_done_is_a_denial(shop: Running) -> None:

@@ -426,14 +426,63 @@ def test_an_author_makes_no_second_person(strict: Running) -> None:
     sent(strict, "PUT", "/v1/principals/user/puppet", ANA, 200, groups=["group:administrators"])
     sent(strict, "PUT", "/v1/principals/group/deputies", ANA, 200, groups=["group:administrators"])
     strict.put_principal("user:nested", groups=["group:deputies"])
-    bens = sent(strict, "POST", "/v1/principals/user/ben/keys", ANA, 201)["key"]
+    bens = sent(strict, "POST", "/v1/principals/user/ben/keys", ANA, 201)
+    rotate = f"/v1/principals/user/ben/keys/{bens['id']}/rotate"
+    rotated = sent(replace(strict, keys={BEN: bens["key"]}), "POST", rotate, BEN, 201, overlap_s=0)["key"]
     id = drafted(strict, CLOSING)
     for who in ("user:puppet", "user:nested", BEN):
-        refused = approved(replace(strict, keys={**strict.keys, BEN: bens}), id, who, 403)
+        refused = approved(replace(strict, keys={**strict.keys, BEN: rotated}), id, who, 403)
         assert "made you an administrator" in refused["detail"]
     activated(strict, id, status=409)
     approved(strict, id, CLEO)
     activated(strict, id)
+
+
+def permitting(who: str, condition: str) -> str:
+    head = f'principal == Muniment::User::"{who}", action in Muniment::Action::"see", resource'
+    return f'@id("more") @check("boundary") @reason("More for one.") permit ({head}) when {{ {condition} }};\n'
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "true",
+        'context has client && context.client == "sesame"',
+        'context has destination && context.destination like "*"',
+        'context["second_factor"]',
+        "context has actor",
+        "context.consented",
+    ],
+)
+def test_nobody_opens_anything_to_themselves_by_what_they_will_state_later(house: Running, condition: str) -> None:
+    house.put_collection("vault", owners=["user:rudi"])
+    house.publish("user:rudi", "vault", "The combination is 12345.", uri="combination")
+    id = drafted(house, default_policies() + permitting(BEN, condition), BEN)
+    assert "another administrator has to approve" in activated(house, id, BEN, 403)["detail"]
+    approved(house, id, ANA)
+    activated(house, id, BEN)
+
+
+def test_nobody_opens_anything_to_themselves_through_an_assistant_that_could_not_see_it(house: Running) -> None:
+    house.put_collection("vault", owners=["user:rudi"])
+    house.publish("user:rudi", "vault", "The combination is 12345.", uri="combination")
+    house.put_principal("assistant:low", clearance="public")
+    id = drafted(house, default_policies() + permitting(BEN, "true"), BEN)
+    for_ben = {"Muniment-Subject-Token": house.key(BEN)}
+    path = f"/v1/policies/{id}/activate"
+    response = house.request("POST", path, "assistant:low", json={"reason": "For Ben."}, headers=for_ben)
+    assert response.status_code == 403, response.text
+    assert in_force(house) == default_policies()
+
+
+def test_nobody_rids_themselves_of_an_obligation(house: Running) -> None:
+    house.put_collection("hers", owners=[ANA])
+    house.publish(ANA, "hers", "The meeting is on Tuesday at ten.", uri="meeting")
+    obliged = default_policies().replace('@id("owners-see")', '@id("owners-see") @obligation("no-export")')
+    activated(house, drafted(house, obliged, BEN), BEN)
+    id = drafted(house, default_policies(), ANA)
+    assert "another administrator has to approve" in activated(house, id, ANA, 403)["detail"]
+    activated(house, id, BEN)
 
 
 def test_an_approval_lapses_with_the_role_and_with_the_tables_it_was_given_beside(strict: Running) -> None:

@@ -340,6 +340,31 @@ def test_an_administrator_gains_nothing_by_making_the_deciders(desk: Desk) -> No
     assert desk.decided("user:carl", made["id"])["state"] == "approved"
 
 
+def test_an_administrator_gains_nothing_by_keys_that_its_keys_make(desk: Desk) -> None:
+    """Rotates a key as its holder, and issues keys and lets people in as somebody else: it may know all of these."""
+    run = desk.run
+    made = desk.override("user:adam")
+    run.put_principal("user:eve", groups=["group:administrators"])
+    run.put_principal("user:olaf", groups=["group:officers"])
+
+    def issued(who: str, by: str, path: str = "", **body: Any) -> Any:
+        response = run.request("POST", f"/v1/principals/user/{who}/keys{path}", by, json=body)
+        assert response.status_code == 201, response.text
+        run.keys[f"user:{who}"] = response.json()["key"]
+        return response.json()["id"]
+
+    issued("cora", "user:cora", f"/{issued('cora', 'user:adam')}/rotate", overlap_s=0)
+    issued("eve", "user:adam")
+    issued("olaf", "user:eve")
+    for who in ("user:cora", "user:olaf"):
+        detail = refusal(run, desk.decide(who, made["id"]), 403, "not-permitted")["detail"]
+        assert detail == "Whoever asked for this issued a key of yours. Somebody else has to decide."
+    assert run.request("PUT", "/v1/principals/user/friend", "user:eve", json={"groups": ["group:officers"]}).is_success
+    refusal(run, desk.decide("user:friend", made["id"]), 403, "not-permitted")
+    run.put_principal("user:new", groups=["group:officers"])
+    assert desk.decided("user:new", made["id"], "deny")["state"] == "denied"
+
+
 # -- within what was asked ---------------------------------------------------------------------------------------------
 
 
@@ -753,3 +778,40 @@ def test_a_webhook_is_told_signed_and_of_ids_alone(desk: Desk) -> None:
         refusal(run, run.request("DELETE", "/v1/webhooks/desk", "admin"), 404, "not-found")
         desk.override("user:max")
         assert notify.deliver_due(run.ports, post_to) == 0
+
+
+@pytest.mark.parametrize("scope", [{"actions": ["ask", "read"]}, {"collections": ["contracts", "policies"]}])
+def test_a_limited_key_turns_to_nobody_and_sees_nothing_of_what_people_are_asked(
+    shared: Desk, scope: dict[str, list[str]]
+) -> None:
+    run = shared.run
+    number = f"member-{len(shared.get('/v1/escalations?limit=200', 'user:sunniva')['escalations'])}"
+    made = shared.override("user:ana", **{**ASKED, "client": number})
+    grant = shared.decided("user:cora", made["id"])["grant"]
+    limited = {
+        who: run.admin("POST", f"/v1/principals/user/{who.partition(':')[2]}/keys", scope)["key"]
+        for who in ("user:ana", "user:cora", "user:lena", "user:sunniva")
+    }
+    again = f"{made['href']}/ask-again"
+    asking = {"kind": "ask", "reason": "May I?"}
+    deciding = {"decision": "approve", "minutes": 5, "reason": "Yes."}
+    for who, key in limited.items():
+        header = {"Authorization": f"Bearer {key}"}
+        for body, path in ((asking, "/v1/escalations"), (deciding, f"{made['href']}/decision"), (None, again)):
+            told = refusal(run, run.client.post(path, json=body, headers=header), 403, "not-permitted")
+            assert "not limited" in told["detail"], who
+        for path in (made["href"], f"/v1/break-glass/{grant}", f"/v1/grants/{grant}"):
+            method = "GET" if path == made["href"] else "DELETE"
+            assert run.client.request(method, path, headers=header).status_code == 404, (who, path)
+        for path in ("/v1/escalations", "/v1/grants", "/v1/notices", "/v1/break-glass", "/v1/escalations/latencies"):
+            found = run.client.get(path, headers=header).json()
+            assert not any(found.values()), (who, path, found)
+    assert shared.again("user:ana", made["id"])["outcome"] == "answered"
+
+
+def test_an_auditor_with_a_key_for_audits_alone_follows_what_people_were_asked(shared: Desk) -> None:
+    run = shared.run
+    made = shared.escalate("user:max", kind="ask", reason="For the auditors.")
+    key = run.admin("POST", "/v1/principals/user/sunniva/keys", {"actions": ["audit"]})["key"]
+    response = run.client.get(made["href"], headers={"Authorization": f"Bearer {key}"})
+    assert (response.status_code, response.json()["reason"]) == (200, "For the auditors.")

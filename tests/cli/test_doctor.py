@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from app.adapters.cedar_policy import default_policies
 from app.bootstrap import initialise, secret
 from app.cli.doctor import Finding, configured, findings
+from app.domain.access import AUDITORS
 from app.domain.errors import Invalid
-from app.settings import Settings
+from app.domain.instants import Instant
+from app.domain.recourse import Webhook
+from app.settings import RecourseSettings, Settings, WebhooksSettings
+from app.store.database import open_engine, recording
+from app.store.webhooks import record_webhook
 from tests.cli.pages import pages
 from tests.cli.running import muniment
 from tests.issuer import issuing
@@ -40,21 +46,30 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
     assert looked.returncode == 1, "no database is there"
     assert report["healthy"] is False
     settings = {name: shown for name, shown in report["settings"].items() if not name.startswith("MUNIMENT_INGEST")}
-    assert settings == {
-        "MUNIMENT_SOURCES__ALLOW": "nothing",
+    told = {name: shown for name, shown in settings.items() if shown not in ("not set", "nothing")}
+    assert told == {
         "MUNIMENT_SOURCES__SCHEDULED": "yes",
-        "MUNIMENT_DETECTION__PRESIDIO": "not set",
         "MUNIMENT_HOME": str(tmp_path / ".muniment"),
         "MUNIMENT_DATABASE_URL": "postgresql+psycopg://********@127.0.0.1:9/muniment?********",
         "MUNIMENT_BLOBS_URL": "s3://bucket/x?********",
         "MUNIMENT_INDEX__URL": "the embedded index",
         "MUNIMENT_INDEX__API_KEY": "********",
+        "MUNIMENT_INDEX__COLLECTION": "muniment",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
-        "MUNIMENT_OIDC__ISSUER": "not set",
-        "MUNIMENT_OIDC__AUDIENCE": "not set",
+        "MUNIMENT_EMBEDDING__THREADS": "0",
+        "MUNIMENT_POLICIES__APPROVALS": "0",
+        "MUNIMENT_OIDC__LEEWAY_S": "30",
+        "MUNIMENT_OIDC__SUBJECT_CLAIM": "sub",
+        "MUNIMENT_OIDC__SECOND_FACTOR_AMR": "mfa",
+        "MUNIMENT_OIDC__REFRESH_S": "300",
+        "MUNIMENT_OIDC__MAX_STALE_S": "3600",
         "MUNIMENT_BREAK_GLASS__MAX_MINUTES": "60",
+        "MUNIMENT_RECOURSE__REMIND_AFTER_HOURS": "24",
+        "MUNIMENT_RECOURSE__ESCALATE_AFTER_HOURS": "72",
+        "MUNIMENT_RECOURSE__EXPIRE_AFTER_HOURS": "336",
+        "MUNIMENT_RECOURSE__MAX_GRANT_HOURS": "720",
+        "MUNIMENT_RECOURSE__ESCALATE_TO": "group:administrators",
         "MUNIMENT_ADMIN_KEY": "********",
-        "MUNIMENT_URL": "not set",
         "MUNIMENT_KEY": "********",
     }
     assert [each["part"] for each in report["parts"] if each["state"] == "wrong"] == ["database"]
@@ -108,6 +123,49 @@ def test_policies_that_do_not_parse_are_wrong(started: Settings) -> None:
         database.execute("UPDATE policy_texts SET cedar = 'permit (principal, action'")
     database.close()
     assert _wrong(started) == {"policies": "Activate a valid set."}
+
+
+def test_policies_of_an_earlier_version_keep_deciding_and_what_they_lack_is_named(started: Settings) -> None:
+    head, _, rest = default_policies().partition('@id("provisioners-provision")')
+    earlier = head + rest.partition(";")[2]
+    with sqlite3.connect(started.home / "muniment.sqlite") as database:
+        database.execute("UPDATE policy_texts SET cedar = ?", [earlier])
+    database.close()
+    (told,) = [each for each in findings(started) if each.part == "policies"]
+    assert told.state == "warned"
+    assert told.detail.endswith(
+        "Of the default policies of this version, the set in force lacks provisioners-provision."
+    )
+    assert "muniment policy diff " in told.mend
+
+
+def test_a_public_address_that_nobody_could_rely_on_is_wrong(started: Settings) -> None:
+    assert _wrong(started.model_copy(update={"public_url": "https://muniment.example.org"})) == {}
+    assert list(_wrong(started.model_copy(update={"public_url": "http://muniment.example.org"}))) == ["public URL"]
+
+
+def test_requests_that_would_reach_nobody_are_wrong(started: Settings) -> None:
+    nobody = RecourseSettings(compliance="group:no-such", remind_after_hours=99)
+    told = [each for each in findings(started.model_copy(update={"recourse": nobody})) if each.part == "recourse"]
+    assert [each.state for each in told] == ["wrong", "warned"]
+    assert "group:no-such is not in the directory" in told[0].detail
+
+
+def test_a_webhook_at_an_address_that_is_no_longer_allowed_is_wrong(started: Settings) -> None:
+    engine = open_engine(started.database)
+    laid = Webhook(
+        name="desk",
+        url="https://desk.example.org/hooks",
+        recipients=frozenset({AUDITORS}),
+        events=frozenset(),
+        generation="1",
+    )
+    with recording(engine, Instant(2_000_000_000_000)) as (session, at):
+        record_webhook(session, laid, at=at, by=AUDITORS)
+    engine.dispose()
+    assert list(_wrong(started)) == ["webhooks"]
+    allowed = WebhooksSettings(allow="https://desk.example.org/")
+    assert _wrong(started.model_copy(update={"webhooks": allowed})) == {}
 
 
 def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -> None:
@@ -173,8 +231,10 @@ def test_a_setting_that_is_misspelt_is_told_of(started: Settings, monkeypatch: p
 
 
 def test_every_setting_is_shown() -> None:
-    shown = {name.removeprefix("MUNIMENT_").lower().split("__")[0] for name in configured(Settings())}
-    assert shown == set(Settings.model_fields)
+    shown = {name.removeprefix("MUNIMENT_").lower() for name in configured(Settings())}
+    fields = {name: type(getattr(Settings(), name)) for name in Settings.model_fields}
+    inner = {name: getattr(kind, "model_fields", None) for name, kind in fields.items()}
+    assert shown == {f"{name}__{each}" if each else name for name, of in inner.items() for each in of or [""]}
 
 
 def _wrong(settings: Settings) -> dict[str, str]:

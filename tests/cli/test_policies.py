@@ -43,6 +43,8 @@ def test_a_file_is_checked_without_a_server(desk: Path) -> None:
     broken = muniment("policy", "validate", "broken.cedar", folder=desk)
     assert broken.returncode == 1
     assert broken.stdout.startswith("fault: The policy that starts on line ")
+    default = muniment("policy", "show", "--default", folder=desk)
+    assert default.stdout == default_policies()
     assert not (desk / ".muniment").exists()
 
 
@@ -60,7 +62,7 @@ def test_an_author_sees_who_gains_and_who_loses_before_anything_is_put_in_force(
     assert ", 0 loses, " in opened.stdout.splitlines()[-1]
     told = json.loads(muniment("policy", "test", "open.cedar", "--tables", "tables", "--json", folder=desk).stdout)
     assert len(told["failures"]) == len(opened.stdout.splitlines()) - 1
-    assert {each["change"] for each in told["failures"]} == {"gains"}
+    assert {each["change"] for each in told["failures"]} == {"gains", "decided otherwise"}
     assert not (desk / ".muniment").exists()
 
 
@@ -77,3 +79,13 @@ def test_what_cannot_be_read_is_one_sentence(desk: Path) -> None:
         assert ran.returncode == (2 if "exist" in said else 1)
         assert said in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+def test_what_is_neither_a_file_nor_a_version_is_a_slip_of_whoever_typed_it(desk: Path) -> None:
+    for command in (["simulate", "none.cedar"], ["diff", "none.cedar"], ["activate", "none.cedar", "--reason", "x"]):
+        ran = muniment("policy", *command, folder=desk)
+        assert ran.returncode == 2
+        assert "'none.cedar' is neither a file that is there nor the id of a version: pol_..." in " ".join(
+            ran.stderr.split()
+        )
+    assert not (desk / ".muniment").exists()

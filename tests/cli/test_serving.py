@@ -338,19 +338,6 @@ def test_doctor_finds_the_server_from_its_folder_and_from_its_address(server: Ru
     assert parts["MUNIMENT_KEY"]["state"] == "ok"
 
 
-def test_the_last_thing_is_that_sigterm_ends_the_server_and_all_it_started(server: Running) -> None:
-    """Last in the module: the server is gone after it."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    assert len(children) >= 3
-    os.kill(server.process.pid, signal.SIGTERM)
-    out, err = server.process.communicate(timeout=60)
-    assert server.process.returncode == 0, err
-    assert "Traceback" not in err
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
-    assert out == ""
-
-
 def test_an_administrator_drafts_tests_activates_and_rolls_back_policies(server: Running) -> None:
     file = server.folder / "closed.cedar"
     shown = server.run("admin", "policy", "show").stdout
@@ -389,3 +376,16 @@ def test_an_administrator_drafts_tests_activates_and_rolls_back_policies(server:
     assert states[id] == "retired"
     refused = server.run("user:ana", "policy", "rollback", "--reason", "Mine.")
     assert "group:administrators" in refused.stderr
+
+
+def test_the_last_thing_is_that_sigterm_ends_the_server_and_all_it_started(server: Running) -> None:
+    """Last in the module: the server is gone after it."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert len(children) >= 3
+    os.kill(server.process.pid, signal.SIGTERM)
+    out, err = server.process.communicate(timeout=60)
+    assert server.process.returncode == 0, err
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    assert out == ""

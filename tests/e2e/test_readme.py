@@ -16,7 +16,7 @@ from app.supervisor import ready
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+REQUEST, OWN, DIFFERENCE, _JOBS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 ADMIN_KEY = "an administrator's key for the README's first request"
 START_PATIENCE_S = 90
 
@@ -57,13 +57,13 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 def test_own_documents_are_found_without_a_server(tmp_path: Path) -> None:
-    shown = _run(BLOCKS[0], tmp_path / "home")
+    shown = _run(OWN, tmp_path / "home")
     assert "answered" in shown
     assert "unpickling what a socket sends is running it" in " ".join(shown.split())
 
 
 def test_first_request_is_answered_as_the_readme_says(tmp_path: Path, port: int) -> None:
-    script = "\necho ----\n".join(BLOCKS[1:3]).replace(":8321", f":{port}")
+    script = "\necho ----\n".join((REQUEST, DIFFERENCE)).replace(":8321", f":{port}")
     told, _, then = _run(script, tmp_path / "unused", MUNIMENT_ADMIN_KEY=ADMIN_KEY).partition("\n----\n")
     (difference,) = re.findall(r"It answers `(.*?)`", README)
     assert difference in then.splitlines()
