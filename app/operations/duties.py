@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import (
     BOOTSTRAP_ADMINISTRATOR,
     Action,
+    Boundary,
     BoundaryId,
     Collection,
     Kind,
@@ -23,6 +24,7 @@ from app.domain.errors import NotPermitted
 from app.domain.foreign import ForeignName
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, Registers
+from app.domain.labels import Label, Level
 from app.operations import authorize
 from app.operations.identify import Standing, standing_of
 from app.ports import Institution, Ports, Resource
@@ -48,25 +50,26 @@ def would_open(ports: Ports, session: Session, standing: Standing, *, before: st
 
 def _hangs_on_what_is_stated(ports: Ports, before: str, after: str) -> bool:
     """Whether what the one set permits and the other does not, or no longer forbids, is about a client, a destination,
-    a second factor or an assistant: too many to be tried."""
+    a second factor, an assistant or a purpose, which may be registered afterwards: too many to be tried."""
     old, new = ({(each.permits, each.cedar) for each in ports.policy_engine.rules(text)} for text in (before, after))
-    loosened = [cedar for permits, cedar in new - old if permits] + [
-        cedar for permits, cedar in old - new if not permits
-    ]
+    gone = [cedar for permits, cedar in old - new if not permits]
+    instead = [cedar for permits, cedar in new - old if permits or gone]  # a forbid may take the place of one
+    loosened = [*gone, *instead]
     return any(_CONTEXT.search(_TRIED.sub("", cedar)) for cedar in loosened)
 
 
 _CONTEXT = re.compile(r"\bcontext\b")
-_TRIED = re.compile(
-    r"\bcontext\s*(?:\.|\bhas\b)\s*(?:purpose|purpose_categories|granted|waived|consents|consent_needed)\b"
-)
-"""What of a context is as it would be asked, for each purpose. What else names it, in a comment too, was not tried."""
+_TRIED = re.compile(r"\bcontext\s*(?:\.|\bhas\b)\s*(?:granted|waived)\b")
+"""What of a context others give. What else names it, in a comment too, was not tried."""
 
 
 def _would_open(ports: Ports, session: Session, standing: Standing, *, before: str, after: str) -> bool:
+    """INVARIANT: what a collection may come to hold is looked at with what it holds, whoever reaches content at all."""
     laid_down = authorize.register(ports, session, standing)
     homes = laid_down.collections
-    known = authorize.known_boundaries(ports, session, standing).values()
+    reaches = standing.principal.subject.ref != BOOTSTRAP_ADMINISTRATOR
+    to_come = [Boundary(collection=name, label=Label(level=Level.PUBLIC)) for name in homes if reaches]
+    known = (*authorize.known_boundaries(ports, session, standing).values(), *to_come)
     bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
 
     def more(question: Question, resources: Sequence[Resource]) -> bool:

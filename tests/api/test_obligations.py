@@ -169,6 +169,19 @@ def test_no_export_refuses_whole_texts_and_says_by_which_rule(shop: Running) -> 
     assert "refusal" in {each["kind"] for each in trace}
 
 
+def test_what_is_limited_in_number_is_not_read_on_around_a_quote(shop: Running) -> None:
+    document = shop.publish("user:olga", "refunds", "\n\n".join(f"{TEXT} Kettle {n}." for n in range(20)), uri="kettle")
+    oblige(shop, "max-passages:1")
+    (passage,) = shop.retrieve("user:ana", QUESTION)["passages"]
+    mine, hers = (
+        shop.request("GET", f"/v1/citations/{passage['citation']['id']}", who).json()
+        for who in ("user:ana", "user:olga")
+    )
+    assert (mine["before"], mine["after"]) == ("", "")
+    assert hers["before"] or hers["after"]
+    assert {shop.request("GET", door, "user:ana").status_code for door in doors(document)} == {403}
+
+
 def test_refusal_of_a_whole_text_is_the_same_404_to_whoever_may_not_read_it(shop: Running) -> None:
     document = shop.publish("user:olga", "refunds", TEXT, uri="kettle")
     shop.put_principal("user:eve")

@@ -1,6 +1,6 @@
 """Policies as code, over HTTP: what is put in force decides the next request, and what may not be is not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
-from app.adapters.cedar_policy import default_policies
+from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.edge_index import EdgeIndex
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.access import BOOTSTRAP_ADMINISTRATOR
@@ -43,8 +43,9 @@ def house(
         for who in (ANA, BEN, CLEO):
             run.put_principal(who, groups=["group:administrators"])
         run.put_principal("user:vera", groups=["group:auditors"])
-        run.put_principal("user:rudi")
-        run.put_collection("open", owners=[ANA], default_readers=["user:rudi"])
+        for who in ("user:olga", "user:rudi"):
+            run.put_principal(who)
+        run.put_collection("open", owners=["user:olga"], default_readers=["user:rudi"])
         yield run
 
 
@@ -56,7 +57,7 @@ def strict(house: Running) -> Iterator[Running]:
 
 
 def sent(run: Running, method: str, path: str, who: str, status: int, **body: Any) -> Any:
-    response = run.request(method, path, who, **({"json": body} if body else {}))
+    response = run.request(method, path, who, json=body or None)
     assert response.status_code == status, response.text
     return response.json() if response.content else None
 
@@ -92,7 +93,7 @@ def on_record(run: Running) -> list[dict[str, Any]]:
 
 
 def test_what_is_activated_decides_the_next_request_and_one_call_brings_back_what_was_before(house: Running) -> None:
-    house.publish(ANA, "open", "The meeting is on Tuesday at ten.", uri="meeting")
+    house.publish("user:olga", "open", "The meeting is on Tuesday at ten.", uri="meeting")
     id = drafted(house, CLOSING)
     assert outcome(house) == "answered"
 
@@ -317,6 +318,31 @@ def test_no_set_is_put_in_force_under_which_a_stored_row_fails(house: Running) -
     assert in_force(house) == CLOSING
 
 
+def test_a_set_is_not_put_in_force_under_tables_that_nobody_held_it_against(house: Running) -> None:
+    """They are put while it is looked at: the engine is asked in between."""
+    id = drafted(house, CLOSING)
+    engine = _Meanwhile(
+        lambda: sent(house, "PUT", "/v1/policies/tests", BEN, 200, tables={"open": OPEN}, reason="New.")
+    )
+    with TestClient(create_app(replace(house.ports, policy_engine=engine)), raise_server_exceptions=False) as client:
+        refused = activated(replace(house, client=client), id, status=409)
+    assert "tables were changed just now" in refused["detail"]
+    assert in_force(house) == default_policies()
+
+
+class _Meanwhile(CedarPolicyEngine):
+    """The engine itself; something else happens once, while it validates."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self._left = [happens]
+
+    def validate(self, policies: str) -> list[str]:
+        while self._left:
+            self._left.pop()()
+        return super().validate(policies)
+
+
 def test_tables_that_cannot_be_read_are_refused_and_those_before_stay(house: Running) -> None:
     wrong = OPEN.replace("sees: [everyday]", "sees: [nowhere]")
     for path, method in (("/v1/policies/tests", "PUT"), (f"/v1/policies/{drafted(house, CLOSING)}/test", "POST")):
@@ -334,6 +360,42 @@ def test_tables_that_cannot_be_read_are_refused_and_those_before_stay(house: Run
 def approved(run: Running, id: str, who: str, status: int = 200, digest: str | None = None) -> Any:
     looked_at = digest or sent(run, "GET", f"/v1/policies/{id}", ANA, 200)["digest"]
     return sent(run, "POST", f"/v1/policies/{id}/approve", who, status, digest=looked_at)
+
+
+MINE = '@id("mine") @check("boundary") @reason("Mine.") permit (principal == Muniment::User::"user:ana", '
+PASSWORDS = [
+    'action in Muniment::Action::"see", resource) when { context has client && context.client == "sesame" };',
+    'action in Muniment::Action::"see", resource) when { context has client && context["client"] like "ses*" };',
+    'action in Muniment::Action::"see", resource) when { context has purpose && context.purpose == "not-yet-there" };',
+    'action in Muniment::Action::"see", resource) when { context has actor };',
+    'action == Muniment::Action::"break-glass", resource) when { context.second_factor };',
+]
+
+
+def test_a_rule_that_waits_for_a_word_of_the_question_needs_somebody_else_to_look_at_it(house: Running) -> None:
+    """By itself it opens nothing; with the word that whoever wrote it says then, all."""
+    for password in PASSWORDS:
+        id = drafted(house, default_policies() + MINE + password)
+        assert "another administrator has to approve" in activated(house, id, status=403)["detail"]
+    approved(house, id, BEN)
+    activated(house, id)
+
+
+def test_whoever_gains_by_a_set_is_not_the_second_person_for_it(house: Running) -> None:
+    permit = MINE.replace(ANA, BEN) + 'action in Muniment::Action::"see", resource);'
+    id = drafted(house, default_policies() + permit)
+    approved(house, id, BEN)
+    assert "another administrator has to approve" in activated(house, id, BEN, status=403)["detail"]
+    approved(house, id, CLEO)
+    activated(house, id, BEN)
+
+
+def test_a_way_around_a_forbid_is_looked_at_and_one_more_forbid_is_not(house: Running) -> None:
+    """A forbid that comes beside the others opens nothing, whatever it waits for."""
+    shut = CLOSED + 'forbid (principal, action, resource) when { context has client && context.client == "circus" };\n'
+    activated(house, drafted(house, default_policies() + shut))
+    around = shut.replace("};", '} unless { context has destination && context.destination == "sesame" };')
+    activated(house, drafted(house, default_policies() + around), status=403)
 
 
 def test_nobody_puts_a_set_in_force_without_a_second_person(strict: Running) -> None:
@@ -414,7 +476,8 @@ def test_nobody_opens_anything_to_themselves_through_an_assistant_that_could_not
 
 
 def test_nobody_rids_themselves_of_an_obligation(house: Running) -> None:
-    house.publish(ANA, "open", "The meeting is on Tuesday at ten.", uri="meeting")
+    house.put_collection("hers", owners=[ANA])
+    house.publish(ANA, "hers", "The meeting is on Tuesday at ten.", uri="meeting")
     obliged = default_policies().replace('@id("owners-see")', '@id("owners-see") @obligation("no-export")')
     activated(house, drafted(house, obliged, BEN), BEN)
     id = drafted(house, default_policies(), ANA)

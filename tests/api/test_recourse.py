@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
+from itertools import count
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from app.domain.instants import Instant
 from app.domain.recourse import HOUR_MS
 from app.operations import escalate, notify
 from app.server import create_app
-from app.store import registry
+from app.store import directory, registry
 from app.store.database import recording
 from app.store.tables import GrantRow
 from ingest.ports import Parser
@@ -455,6 +456,37 @@ def test_every_group_that_the_rules_name_approves_and_the_narrowest_holds(desk: 
     denied = desk.override("user:max", purpose="research")
     assert desk.decided("user:cora", denied["id"], "deny")["state"] == "denied"
     refusal(run, desk.decide("user:lena", denied["id"]), 409, "conflict")
+
+
+def test_an_approval_that_is_over_before_the_last_one_comes_makes_no_grant(desk: Desk) -> None:
+    made = desk.override("user:ana", purpose="research")
+    desk.decided("user:lena", made["id"], minutes=30)
+    desk.clock.forward(hours=1)
+    late = refusal(desk.run, desk.decide("user:cora", made["id"]), 409, "conflict")
+    assert "is over" in late["detail"]
+    assert desk.get("/v1/grants", "user:ana")["grants"] == []
+    assert desk.decided("user:cora", made["id"], "deny")["state"] == "denied"
+
+
+def test_nobody_decides_who_is_taken_out_of_the_group_at_that_moment(desk: Desk) -> None:
+    """Between who decides is looked at and what is decided is written, the clock is read: that is when it happens."""
+    run = desk.run
+    made = desk.override("user:ana")
+    run.key("user:cora")
+    reads, inside = count(), run.ports
+
+    def read() -> Instant:
+        if next(reads) == 1:
+            with recording(inside.engine, inside.now(), "directory") as (session, at):
+                cora = directory.profile(session, PrincipalRef("user:cora"))
+                assert cora is not None
+                directory.record_principal(session, replace(cora, groups=frozenset()), at=at, by=PrincipalRef("test"))
+        return inside.now()
+
+    run.client = TestClient(create_app(replace(inside, now=read)), raise_server_exceptions=False)
+    refused = refusal(run, desk.decide("user:cora", made["id"]), 409, "conflict")
+    assert "changed at the same moment" in refused["detail"]
+    assert desk.get(made["href"], "user:ana")["state"] == "waiting"
 
 
 def test_rules_that_nobody_may_waive_are_not_waived(desk: Desk) -> None:
