@@ -17,6 +17,7 @@ from app.domain.access import (
     Party,
     PrincipalRef,
     Proof,
+    Purpose,
     Question,
     Ruling,
 )
@@ -132,6 +133,7 @@ class _Held:
     """By which other directories mean it."""
     registers: Registers
     """By which data of other jurisdictions may be used where it is."""
+    purposes: Mapping[str, Purpose]
 
 
 def _held(session: Session, ref: PrincipalRef) -> _Held:
@@ -143,6 +145,7 @@ def _held(session: Session, ref: PrincipalRef) -> _Held:
         collections=registry.collections(session),
         names=source_store.names_of(session, refs),
         registers=jurisdictions.registers(session),
+        purposes=registry.purposes(session),
     )
 
 
@@ -150,9 +153,25 @@ def _more(session: Session, before: _Held, after: _Held) -> bool:
     return (
         _raised(before.party, after.party)
         or not after.names <= before.names
+        or _eased(before, after)
         or any(_opened(before, after, name) for name in after.collections)
         or any(_named(session, after, name) for name in after.collections if _unbound(before, after, name))
     )
+
+
+def _eased(before: _Held, after: _Held) -> bool:
+    """Whether a purpose that it may state asks for less than before, or has become its own to answer for."""
+    stated = after.party.profile.purposes
+    for name, new in after.purposes.items():
+        old = before.purposes.get(name)
+        if new.owner in after.refs and (old is None or old.owner not in before.refs):
+            return True
+        if old is None or (stated and name not in stated):
+            continue
+        wider = old.categories is not None and (new.categories is None or not new.categories <= old.categories)
+        if wider or (old.consent_required and not new.consent_required):
+            return True
+    return False
 
 
 def _receives_more(before: _Held, after: _Held, *, now: Instant) -> bool:

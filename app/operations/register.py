@@ -71,7 +71,7 @@ def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> Non
         standing = _administrator(ports, session, credentials)
         unknown = directory.missing(session, [purpose.owner]) if purpose.owner is not None else []
     _raise_for([Fault(detail=f"{ref} is not in the directory.", pointer="/owner") for ref in unknown])
-    with recording(ports.engine, ports.now(), "directory") as (session, at):
+    with laying_down(ports, standing, "directory") as (session, at):
         registry.record_purpose(session, purpose, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-purpose", purpose.id)
 

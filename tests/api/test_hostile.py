@@ -89,6 +89,12 @@ ATTEMPTS = [
         path="/v1/collections/vault",
         body={**VAULT, "owners": ["group:keepers"], "default_readers": ["group:outsiders"]},
     ),
+    Attempt(
+        route="PUT /v1/purposes/{id}",
+        path="/v1/purposes/mine",
+        body={"title": "Mine", "owner": "{me}"},
+        who=(ADMINISTRATOR,),
+    ),
     Attempt(route="PUT /v1/purposes/{id}", path="/v1/purposes/mine", body={"title": "Mine"}, who=HOSTILE[1:]),
     Attempt(route="DELETE /v1/purposes/{id}", path="/v1/purposes/none"),
     Attempt(

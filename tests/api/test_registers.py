@@ -521,6 +521,24 @@ def test_no_administrator_opens_anything_to_themselves_by_a_register(run: Runnin
     assert run.found("user:mallory", QUESTION) == ["merger"]
 
 
+def test_no_administrator_asks_less_of_a_purpose_of_their_own_or_makes_it_their_own(run: Running) -> None:
+    run.put_principal("user:mallory", groups=["group:administrators"])
+    strict = {"title": "Analytics", "description": "", "categories": ["pii"], "consent_required": True}
+    run.admin("PUT", "/v1/purposes/analytics", strict)
+    for eased in (
+        {"consent_required": False},
+        {"categories": None},
+        {"categories": ["pii", "phi"]},
+        {"owner": "user:mallory"},
+        {"owner": "group:administrators"},
+    ):
+        refused = run.request("PUT", "/v1/purposes/analytics", "user:mallory", json={**strict, **eased})
+        assert (refused.status_code, "open something to yourself" in refused.text) == (403, True), refused.text
+    stricter = run.request("PUT", "/v1/purposes/analytics", "user:mallory", json={**strict, "categories": []})
+    assert stricter.status_code == 200
+    run.admin("PUT", "/v1/purposes/analytics", {**strict, "consent_required": False})
+
+
 def test_every_change_of_the_registers_is_on_record(run: Running) -> None:
     with_purpose(run)
     lay_down(run, "EU")
