@@ -1,9 +1,10 @@
 """Separation of duties: whoever lays down who may see what opens nothing to itself by it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 
 from sqlalchemy.orm import Session
 
@@ -68,9 +69,8 @@ def _would_open(ports: Ports, session: Session, standing: Standing, *, before: s
     """INVARIANT: what a collection may come to hold is looked at with what it holds, whoever reaches content at all."""
     laid_down = authorize.register(ports, session, standing)
     homes = laid_down.collections
-    reaches = standing.principal.subject.ref != BOOTSTRAP_ADMINISTRATOR
-    to_come = [Boundary(collection=name, label=Label(level=Level.PUBLIC)) for name in homes if reaches]
-    known = (*authorize.known_boundaries(ports, session, standing).values(), *to_come)
+    there = [*authorize.known_boundaries(ports, session, standing).values()]
+    known = [*there, *_to_come(standing.principal.subject.ref, homes, there)]
     bounded = [authorize.resource_of(each, homes) for each in known if each.collection in homes]
 
     def more(question: Question, resources: Sequence[Resource]) -> bool:
@@ -93,6 +93,16 @@ def _would_open(ports: Ports, session: Session, standing: Standing, *, before: s
         or any(more(asked(action), [*homes.values()]) for action in (Action.DISCOVER, Action.CURATE))
         or any(more_seen(asked(action, purpose)) for action in (Action.READ, Action.DESCRIBE) for purpose in purposes)
     )
+
+
+def _to_come(ref: PrincipalRef, homes: Iterable[str], there: Iterable[Boundary]) -> Iterator[Boundary]:
+    """What each collection may come to hold for whom it is open to: every level, with and without all categories that
+    anything has. Who is named as a reader later is named by somebody else."""
+    if ref == BOOTSTRAP_ADMINISTRATOR:
+        return
+    known = frozenset(category for each in there for category in each.label.categories) | {"pii", "phi"}
+    for name, level, categories in product(homes, Level, (frozenset[str](), known)):
+        yield Boundary(collection=name, label=Label(level=level, categories=categories))
 
 
 def _wider(was: Ruling, now: Ruling) -> bool:

@@ -463,6 +463,15 @@ def test_nobody_opens_anything_to_themselves_by_what_they_will_state_later(house
     activated(house, id, BEN)
 
 
+def test_nobody_opens_to_themselves_what_no_document_is_yet(house: Running) -> None:
+    house.put_collection("staff", owners=["user:rudi"], default_readers=["group:all-staff"])
+    guarded = "when { resource.level > principal.clearance }"
+    ajar = default_policies().replace(guarded, guarded.replace(" }", " && resource.level != 3 }"), 1)
+    assert ajar != default_policies()
+    id = drafted(house, ajar, BEN)
+    assert "another administrator has to approve" in activated(house, id, BEN, 403)["detail"]
+
+
 def test_nobody_opens_anything_to_themselves_through_an_assistant_that_could_not_see_it(house: Running) -> None:
     house.put_collection("vault", owners=["user:rudi"])
     house.publish("user:rudi", "vault", "The combination is 12345.", uri="combination")
