@@ -21,7 +21,7 @@ serve: install
 	$(BIN)/muniment serve
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .
