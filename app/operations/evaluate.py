@@ -39,8 +39,9 @@ _MAX_LOOKED_AT = 1_000
 """Principals that one page of a search looks at: the page is then short, and the next goes on behind them."""
 
 ENFORCEMENT_POINTS_ONLY = (
-    "Only enforcement points ask what others may do, since the answers disclose it: ask an administrator to put this "
-    "principal into group:enforcement-points. About itself everybody may ask."
+    "No policy in force lets this principal ask what others may do, since the answers disclose it. By default those in "
+    "group:enforcement-points do: ask an administrator, to whom `muniment policy diff` tells whether that rule is in "
+    "force. About itself everybody may ask."
 )
 OURS_REFUSED = (
     "It is not allowed, or there is no such thing here that you may know of. If you expected it, ask the owner of its "

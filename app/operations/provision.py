@@ -26,7 +26,10 @@ from app.store.database import reading, recording
 
 T = TypeVar("T")
 
-PROVISIONERS_ONLY = "Only group:provisioners keeps users and groups this way. Ask an administrator."
+PROVISIONERS_ONLY = (
+    "No policy in force lets this principal keep users and groups. By default those in group:provisioners do: ask an "
+    "administrator, to whom `muniment policy diff` tells whether that rule is in force."
+)
 MAX_NAME_CHARS = 500
 MAX_CONTENT_CHARS = 250_000
 """Of what is said of one user or group beside its members: patches could add to it without end."""
