@@ -19,6 +19,7 @@ from app.domain.jobs import Limits
 from app.domain.keys import KeyUses
 from app.domain.memo import Memo
 from app.domain.policies import Examination
+from app.domain.ranking import Ranking
 from app.domain.recourse import RecourseTerms
 from app.domain.redaction import Spotted
 from app.domain.stated import NOTHING_STATED, Stated
@@ -83,6 +84,19 @@ class Embedder(Protocol):
     def embed_queries(self, texts: Sequence[str]) -> list[Vector]: ...
 
     def embed_passages(self, texts: Sequence[str]) -> list[Vector]: ...
+
+
+class Reranker(Protocol):
+    """How well texts answer a question, read together with it: slower than vectors, and finer."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model's exact weights and settings."""
+        ...
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One score in [0, 1] a text, in order. INVARIANT: a text's score does not depend on the other texts."""
+        ...
 
 
 class Tokenizer(Protocol):
@@ -227,6 +241,9 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    ranking: Ranking = field(default_factory=Ranking)
+    reranker: Reranker | None = None
+    """None: hits are ranked by fusion alone."""
     redactors: Mapping[str, Detector] = field(default_factory=dict)
     """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 from app.domain.evidence import IndexQuery
 from app.operations import authorize
 from app.operations.identify import Credentials, identify
-from app.operations.retrieve import SEARCH_DEPTH
 from app.ports import Ports
 from app.store.database import reading
 from bench.serving import Caller
@@ -120,7 +119,7 @@ def _bare_queries(ports: Ports, key: str, questions: Sequence[str]) -> list[Inde
             boundaries=reach.boundaries,
             valid_at=reach.valid_at,
             known_at=reach.known_at,
-            depth=SEARCH_DEPTH,
+            depth=ports.ranking.depth,
         )
         for question in questions
     ]

@@ -108,7 +108,7 @@ def applied(
     *,
     decided_by: frozenset[PolicyId],
     intact: bool,
-    authority: Check,
+    inspected: Sequence[Check],
     personal_data: Check,
     grants: Sequence[Grant] = (),
 ) -> tuple[Check, ...]:
@@ -116,7 +116,8 @@ def applied(
 
     INVARIANT: a function of the principal, the question, the policies and what is shown. A rule that limits this
     principal is `narrowed` whether or not it removed anything. `decided_by` are the policies that let the question be
-    put and the passages be shown. `grants` are the subject's own that cover the question.
+    put and the passages be shown. `inspected` are the checks of the passages themselves, in order. `grants` are the
+    subject's own that cover the question.
     """
     widened = _widened(rules, grants)
 
@@ -198,7 +199,7 @@ def applied(
             + (" That lies ahead, so only what is one's own to curate was searched." if asked.ahead else ""),
         ),
         integrity,
-        authority,
+        *inspected,
         _as_registered(personal_data, asked, _of(rules, CheckName.PERSONAL_DATA, decided_by)),
     )
 

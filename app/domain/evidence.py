@@ -1,6 +1,6 @@
-"""From two ranked lists of hits to the few that are worth a caller's tokens. Pure functions over scores."""
+"""What an index keeps, what it is asked and what it answers: points, queries and hits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NewType
 
@@ -111,37 +111,3 @@ def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
     """The one order of hits, everywhere: rounded score descending, then chunk id; cut at `depth`."""
     rounded = (Hit(chunk=hit.chunk, score=round(hit.score, SCORE_DIGITS)) for hit in hits)
     return tuple(sorted(rounded, key=lambda hit: (-hit.score, hit.chunk))[:depth])
-
-
-def fused(hits: Hits, *, dense_weight: float = 0.5) -> tuple[Hit, ...]:
-    """Min-max fusion of the two lists, best first, scores in [0, 1].
-
-    Each list is scaled to [0, 1] between its own extremes; a hit that one list lacks scores 0 there; a list whose
-    hits all tie scales to 1. With one list empty, the other alone ranks. Min-max over the first hundred of each
-    measured better than reciprocal rank fusion on SciFact with the default model.
-    """
-    if not hits.dense or not hits.lexical:
-        return ranked(_scaled(hits.dense or hits.lexical), len(hits.dense) + len(hits.lexical))
-    scores: dict[ChunkId, float] = {}
-    for weight, listed in ((dense_weight, hits.dense), (1 - dense_weight, hits.lexical)):
-        for hit in _scaled(listed):
-            scores[hit.chunk] = scores.get(hit.chunk, 0.0) + weight * hit.score
-    return ranked((Hit(chunk=chunk, score=score) for chunk, score in scores.items()), len(scores))
-
-
-def _scaled(hits: Sequence[Hit]) -> tuple[Hit, ...]:
-    if not hits:
-        return ()
-    high, low = max(hit.score for hit in hits), min(hit.score for hit in hits)
-    spread = high - low
-    return tuple(Hit(chunk=hit.chunk, score=(hit.score - low) / spread if spread else 1.0) for hit in hits)
-
-
-def relevant(hits: Hits, *, min_cosine: float) -> Hits:
-    """The hits that say something: those that share a term with the question, or whose meaning is near enough.
-
-    Every text has some nearest neighbour; without a floor, a question about nothing here would be answered with it.
-    """
-    shared = {hit.chunk for hit in hits.lexical}
-    near = tuple(hit for hit in hits.dense if hit.score >= min_cosine or hit.chunk in shared)
-    return Hits(dense=near, lexical=hits.lexical)

@@ -59,7 +59,7 @@ def checks(
         label,
         decided_by=decided_by,
         intact=intact,
-        authority=AUTHORITY,
+        inspected=[AUTHORITY],
         personal_data=PERSONAL_DATA,
     )
     return {check.check: check for check in found}
@@ -73,7 +73,7 @@ def test_every_check_is_named_once_and_in_order() -> None:
         None,
         decided_by=DECIDED_BY,
         intact=True,
-        authority=AUTHORITY,
+        inspected=[AUTHORITY],
         personal_data=PERSONAL_DATA,
     )
     assert [check.check for check in found] == list(CheckName)

@@ -1,0 +1,48 @@
+"""What one question may be answered from: step 1 of an answer, and again at its last moment."""
+
+from sqlalchemy.orm import Session
+
+from app.domain.access import Reach, Ruling
+from app.domain.answer import Query
+from app.operations import authorize
+from app.operations.identify import Standing
+from app.ports import Ports
+
+
+def reach_of(ports: Ports, session: Session, standing: Standing, query: Query, asked: Ruling) -> Reach:
+    """What may be read, at the two instants asked for. What lies ahead is under embargo: its owners alone see it."""
+    reach = authorize.reach(
+        ports,
+        session,
+        standing,
+        purpose=query.purpose,
+        client=query.client,
+        destination=query.destination,
+        valid_at=query.as_of,
+        known_at=query.known_at,
+    )
+    reach = authorize.under(ports, reach, asked)
+    if reach.valid_at > standing.now:
+        reach = reach & reach.curated
+    if query.collections is None:
+        return reach
+    return authorize.within_collections(ports, session, standing, reach, query.collections)
+
+
+def as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, before: Reach) -> Reach:
+    """What may be read by what holds at this moment: as before, or decided again, the question itself included."""
+    if authorize.stands(ports, session, standing, before):
+        return before
+    asked = authorize.asked(
+        ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
+    )
+    again = reach_of(ports, session, standing, query, asked)
+    return again if asked.allowed else again & ()
+
+
+def systems_of_record(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:
+    """The systems of record that the principal may know of, whether or not it may read anything in them."""
+    collections = authorize.register(ports, session, standing).collections
+    open_to = authorize.discoverable_collections(ports, session, standing)
+    own = authorize.curated_collections(ports, session, standing)
+    return frozenset(name for name in open_to | own if collections[name].system_of_record)

@@ -1,0 +1,267 @@
+"""From hits to passages: steps 3 to 5 of an answer. What is shown is decided again, on SQL as it is at this moment."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
+from app.domain.answer import Query
+from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, quoted, shown_end
+from app.domain.corpus import StoredChunk
+from app.domain.evidence import Hit
+from app.domain.instants import Instant
+from app.domain.redaction import Excerpt
+from app.domain.similarity import Heard
+from app.operations import authorize, discharge
+from app.operations.identify import Credentials, identify
+from app.operations.reach import as_of_now
+from app.ports import Ports
+from app.store import corpus
+from app.store.database import reading
+
+_HEADER: Final = ("tokens", CONTEXT_HEADER)
+"""Where the header's token count is remembered: the tokenizer is the same while the process lives."""
+
+SPARE: Final = 4
+"""Hits confirmed beyond `top_k` in the first go, so that a few drops cost no second query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """What is left of the hits, and how many were passed over for which reason: for auditors alone."""
+
+    passages: tuple[Passage, ...]
+    obligations: tuple[Obligation, ...]
+    policies: frozenset[PolicyId]
+    """Those that let the passages be shown."""
+    drops: dict[str, int]
+    ruled: bool
+    """Whether a system of record is known to the principal, so that others are not authoritative."""
+    header_tokens: int
+    passage_tokens: tuple[int, ...]
+    """Of each passage as it stands in the context."""
+
+    def tokens_of(self, passages: Sequence[Passage]) -> int:
+        """What a context of the first of the passages costs: between its parts there is white space, which is free."""
+        return self.header_tokens + sum(self.passage_tokens[: len(passages)]) if passages else 0
+
+
+def select(
+    ports: Ports,
+    credentials: Credentials,
+    query: Query,
+    reach: Reach,
+    hits: Sequence[Hit],
+    *,
+    now: Instant,
+    records: frozenset[str],
+) -> Selected:
+    """The first `top_k` hits that stand up to SQL as it is now, do not repeat each other and fit the budget.
+
+    Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow.
+    """
+    selection = _Selection(ports, query, now)
+    current = reach
+    for some in _batched(hits, query.top_k + SPARE):
+        with reading(ports.engine) as session:
+            standing = identify(ports, session, credentials)
+            current = as_of_now(ports, session, standing, query, reach)
+            collections = authorize.register(ports, session, standing).collections
+            stored = corpus.stored_chunks(
+                session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
+            )
+            wanted = [id for id, chunk in stored.items() if _redacted_in(current, chunk.boundary_id)]
+            around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
+        for hit in some:
+            if not selection.full:
+                selection.offer(hit, stored.get(hit.chunk), current, collections, around.get(hit.chunk))
+        if selection.full:
+            break
+    ruled = bool(records) or selection.of_record
+    boundaries = {candidate.boundary_id for candidate in selection.taken}
+    return Selected(
+        passages=tuple(selection.passages(ruled=ruled)),
+        obligations=authorize.obligations_on(current, boundaries),
+        policies=frozenset(policy for id in boundaries for policy in current.grounds.rulings[id].policies),
+        drops=selection.drops,
+        ruled=ruled,
+        header_tokens=selection.header_tokens,
+        passage_tokens=tuple(selection.tokens),
+    )
+
+
+def _redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
+    """The categories that are not shown of what lies in a boundary."""
+    if boundary not in reach.boundaries:
+        return frozenset()
+    return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A hit that may be shown, as it is held against others that say the same."""
+
+    passage: Passage
+    """Its rank is not known yet; its score is that of the best of those it speaks for."""
+    boundary_id: BoundaryId
+    authority: tuple[bool, bool, Instant, Instant]
+    """Of a system of record, still in force, then the newer; of two alike the higher speaks for both."""
+    superseded: bool
+    stale: bool
+    speaks_for_copy: bool = False
+    """It is of a system of record, and took the place of one that is not."""
+
+    @property
+    def of_record(self) -> bool:
+        return self.authority[0]
+
+
+class _Selection:
+    """Candidates as they come, best first, no two of which say the same, and those of them that fit the budget.
+
+    INVARIANT: a function of the hits that may be shown, in their order. `full` does not look at how they were batched.
+    """
+
+    def __init__(self, ports: Ports, query: Query, now: Instant) -> None:
+        self._ports, self._query, self._now = ports, query, now
+        self._heard = Heard()
+        self._candidates: dict[int, _Candidate] = {}
+        self._order: list[int] = []
+        self._offered = 0
+        self._drops: Counter[str] = Counter()
+        self._unfit = 0
+        self.header_tokens = ports.memo.recall(_HEADER, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
+        self.taken: list[_Candidate] = []
+        self.tokens: list[int] = []
+
+    @property
+    def full(self) -> bool:
+        """As many as were asked for, and the next few were held against them: a copy ranks close to its original."""
+        return len(self.taken) == self._query.top_k and self._offered >= self._query.top_k + SPARE
+
+    @property
+    def of_record(self) -> bool:
+        return any(candidate.of_record for candidate in self.taken)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        return {**self._drops, **({"budget": self._unfit} if self._unfit else {})}
+
+    def passages(self, *, ruled: bool) -> Iterator[Passage]:
+        for rank, candidate in enumerate(self.taken, 1):
+            flags = {
+                Flag.NOT_AUTHORITATIVE: ruled and not candidate.of_record,
+                Flag.SUPERSEDED: candidate.superseded,
+                Flag.STALE: candidate.stale,
+                Flag.SPEAKS_FOR_COPY: candidate.speaks_for_copy,
+            }
+            yield replace(candidate.passage, rank=rank, flags=tuple(flag for flag, raised in flags.items() if raised))
+
+    def offer(
+        self,
+        hit: Hit,
+        chunk: StoredChunk | None,
+        reach: Reach,
+        collections: Mapping[str, Collection],
+        around: Excerpt | None,
+    ) -> None:
+        """Consider the hit, or count why not. `around` is what it stands in, if some of it is not to be shown."""
+        if chunk is None:
+            self._drops["lifecycle"] += 1
+            return
+        if chunk.boundary_id not in reach.boundaries:
+            self._drops["boundary"] += 1
+            return
+        curated = chunk.boundary_id in reach.curated
+        if chunk.begins > self._now and not curated:
+            self._drops["lifecycle"] += 1
+            return
+        try:
+            citation = cited(chunk, pepper=self._ports.pepper, ends=shown_end(chunk, now=self._now, curated=curated))
+        except IntegrityError:
+            self._drops["integrity"] += 1
+            return
+        collection = collections[chunk.collection]
+        passage = Passage(
+            rank=0,
+            score=hit.score,
+            citation=citation,
+            boundary=chunk.boundary.within(collection),
+            boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
+        )
+        if categories := _redacted_in(reach, chunk.boundary_id):
+            if around is None or around.of(chunk.span) != chunk.text:
+                self._drops["redaction"] += 1
+                return
+            passage = self._redacted(passage, categories, around)
+        ended = citation.valid_to <= self._now
+        candidate = _Candidate(
+            passage=passage,
+            boundary_id=chunk.boundary_id,
+            authority=(collection.system_of_record, not ended, citation.valid_from, citation.recorded_at),
+            superseded=ended and not chunk.latest,
+            stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
+        )
+        self._hold_against_others(candidate)
+
+    def _redacted(self, passage: Passage, categories: frozenset[str], around: Excerpt) -> Passage:
+        citation = passage.citation
+        title, *section = (discharge.without(self._ports, categories, it) for it in (citation.title, *citation.section))
+        return replace(
+            passage,
+            citation=replace(citation, title=title, section=tuple(section)),
+            redactions=discharge.found(self._ports, categories, around, within=citation.span),
+        )
+
+    def _hold_against_others(self, new: _Candidate) -> None:
+        """Add it, or let the one with more authority speak for those that say the same, at the better rank."""
+        alike = [at for at in self._heard.hear(new.passage.citation.quote) if at in self._candidates]
+        if not alike:
+            self._order.append(self._offered)
+            self._candidates[self._offered] = new
+            self._take(new)
+        else:
+            self._drops["repeated"] += 1
+            others = [self._candidates[at] for at in alike]
+            if new.authority > max(other.authority for other in others):
+                self._replace(alike, others, new)
+        self._offered += 1
+
+    def _replace(self, alike: Sequence[int], others: Sequence[_Candidate], new: _Candidate) -> None:
+        """Let it stand at the best rank of those that say the same, and in the place of all of them."""
+        best = min(alike, key=self._order.index)
+        self._order[self._order.index(best)] = self._offered
+        self._order = [at for at in self._order if at not in alike]
+        self._candidates = {at: each for at, each in self._candidates.items() if at not in alike}
+        self._candidates[self._offered] = replace(
+            new,
+            passage=replace(new.passage, score=max(other.passage.score for other in others)),
+            speaks_for_copy=new.of_record and not all(other.of_record for other in others),
+        )
+        self._refit()
+
+    def _take(self, candidate: _Candidate) -> None:
+        """The next passage, if there is room and it fits. The first is taken whatever it costs."""
+        if len(self.taken) == self._query.top_k:
+            return
+        tokens = self._tokens(candidate, len(self.taken) + 1)
+        spent = self.header_tokens + sum(self.tokens)
+        if self.taken and self._query.max_tokens is not None and spent + tokens > self._query.max_tokens:
+            self._unfit += 1
+            return
+        self.taken.append(candidate)
+        self.tokens.append(tokens)
+
+    def _refit(self) -> None:
+        self.taken, self.tokens, self._unfit = [], [], 0
+        for at in self._order:
+            self._take(self._candidates[at])
+
+    def _tokens(self, candidate: _Candidate, rank: int) -> int:
+        return len(self._ports.tokenizer.offsets(quoted(replace(candidate.passage, rank=rank))))
+
+
+def _batched(hits: Sequence[Hit], size: int) -> Iterator[Sequence[Hit]]:
+    for start in range(0, len(hits), size):
+        yield hits[start : start + size]
