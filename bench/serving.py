@@ -85,6 +85,10 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
+    def renew(self) -> None:
+        """Let the next request open a connection of its own: the server closes one that was idle for seconds."""
+        self._connection.close()
+
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The JSON of an answer, which must be a success."""
         return json.loads(self.bytes_of(method, path, None if body is None else json.dumps(body).encode()))
