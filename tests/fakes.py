@@ -36,7 +36,7 @@ class ReferenceIndex:
         for placement in placements:
             if (entry := self._entries.get(placement.point)) is not None:
                 self._entries[placement.point] = IndexEntry(
-                    placement=placement, dense=entry.dense, lexical=entry.lexical
+                    placement=placement, dense=entry.dense, lexical=entry.lexical, marks=entry.marks
                 )
 
     def remove(self, points: Sequence[PointId]) -> None:
@@ -58,10 +58,14 @@ class ReferenceIndex:
     def search(self, query: IndexQuery) -> Hits:
         if not query.boundaries:
             raise ValueError("a search needs at least one boundary")
-        matching = [entry for entry in self._entries.values() if _matches(entry.placement, query)]
+        matching = [entry for entry in self._entries.values() if _matches(entry, query)]
+        lexical = _best(self._lexical(query.lexical, matching), query.depth) if query.lexical else ()
+        listed = {hit.chunk for hit in lexical}
+        held = {term for each in matching if chunk_of(each.placement.point) in listed for term in each.lexical.terms}
         return Hits(
             dense=_best(self._dense(query.dense, matching), query.depth) if query.dense is not None else (),
-            lexical=_best(self._lexical(query.lexical, matching), query.depth) if query.lexical else (),
+            lexical=lexical,
+            terms=tuple(term for term in query.lexical.terms if term in held) if query.lexical else (),
         )
 
     def _dense(self, query: Vector, matching: Sequence[IndexEntry]) -> Iterable[Hit]:
@@ -81,12 +85,14 @@ class ReferenceIndex:
                 yield Hit(chunk=chunk_of(entry.placement.point), score=math.fsum(parts))
 
 
-def _matches(placement: Placement, query: IndexQuery) -> bool:
+def _matches(entry: IndexEntry, query: IndexQuery) -> bool:
+    placement = entry.placement
     return (
         placement.boundary in query.boundaries
         and placement.valid_from <= query.valid_at < placement.valid_to
         and placement.recorded_from <= query.known_at < placement.recorded_to
         and all(set(group) & set(placement.facets) for group in query.facets)
+        and all(any(marks <= entry.marks for marks in demand) for demand in query.demands)
     )
 
 

@@ -67,8 +67,9 @@ def best_hits(engine: Engine, query: IndexQuery) -> Hits:
     """The port's answer to `query`, from an engine that already has its filter."""
     found = _settled_candidates(engine, query)
     dense = (Hit(chunk=chunk_of(each.point), score=each.score) for each in found.get(Space.DENSE, ()))
-    lexical = _exactly_scored(engine, query.lexical, found[Space.LEXICAL]) if query.lexical else ()
-    return Hits(dense=_ranked_chunks(dense, query.depth), lexical=_ranked_chunks(lexical, query.depth))
+    candidates = found.get(Space.LEXICAL, [])
+    lexical = _ranked_chunks(_exactly_scored(engine, query.lexical, candidates) if query.lexical else (), query.depth)
+    return Hits(dense=_ranked_chunks(dense, query.depth), lexical=lexical, terms=_terms(query, lexical, candidates))
 
 
 def checked_vector(vector: Vector, dimension: int) -> list[float]:
@@ -141,6 +142,13 @@ def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Cand
             if term in candidate.weights:
                 carriers.setdefault(term, candidate)
     return carriers
+
+
+def _terms(query: IndexQuery, hits: Sequence[Hit], candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """The question's terms that any of the hits has."""
+    listed = {hit.chunk for hit in hits}
+    held = {term for each in candidates if chunk_of(each.point) in listed for term in each.weights}
+    return tuple(term for term in query.lexical.terms if term in held) if query.lexical else ()
 
 
 def _idf(population: int, frequency: int) -> float:

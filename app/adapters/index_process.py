@@ -103,8 +103,8 @@ class ProcessIndex:
         return frozenset(PointId(point) for piece in _pieces(points) for point in self._call("held", list(piece)))
 
     def search(self, query: IndexQuery) -> Hits:
-        dense, lexical = self._call("search", _query_row(query))
-        return Hits(dense=_hits(dense), lexical=_hits(lexical))
+        dense, lexical, terms = self._call("search", _query_row(query))
+        return Hits(dense=_hits(dense), lexical=_hits(lexical), terms=tuple(terms))
 
     def size(self) -> int:
         return int(self._call("size", None))
@@ -352,12 +352,14 @@ def _lexical(row: Sequence[Any]) -> Lexical:
 
 
 def _entry_row(entry: IndexEntry) -> list[object]:
-    return [_placement_row(entry.placement), entry.dense, _lexical_row(entry.lexical)]
+    return [_placement_row(entry.placement), entry.dense, _lexical_row(entry.lexical), sorted(entry.marks)]
 
 
 def _entry(row: Sequence[Any]) -> IndexEntry:
-    placement, dense, lexical = row
-    return IndexEntry(placement=_placement(placement), dense=Vector(dense), lexical=_lexical(lexical))
+    placement, dense, lexical, marks = row
+    return IndexEntry(
+        placement=_placement(placement), dense=Vector(dense), lexical=_lexical(lexical), marks=frozenset(marks)
+    )
 
 
 def _query_row(query: IndexQuery) -> list[object]:
@@ -368,13 +370,14 @@ def _query_row(query: IndexQuery) -> list[object]:
         query.valid_at,
         query.known_at,
         query.facets,
+        [[sorted(marks) for marks in demand] for demand in query.demands],
         query.depth,
     ]
 
 
 def _query(row: Sequence[Any]) -> IndexQuery:
     """Raises `ValueError` for an empty set of boundaries, as the type does."""
-    dense, lexical, boundaries, valid_at, known_at, facets, depth = row
+    dense, lexical, boundaries, valid_at, known_at, facets, demands, depth = row
     return IndexQuery(
         dense=None if dense is None else Vector(dense),
         lexical=None if lexical is None else _lexical(lexical),
@@ -382,12 +385,13 @@ def _query(row: Sequence[Any]) -> IndexQuery:
         valid_at=Instant(valid_at),
         known_at=Instant(known_at),
         facets=tuple(tuple(group) for group in facets),
+        demands=tuple(tuple(frozenset(marks) for marks in demand) for demand in demands),
         depth=depth,
     )
 
 
-def _hits_row(hits: Hits) -> list[list[tuple[int, float]]]:
-    return [[(hit.chunk, hit.score) for hit in listed] for listed in (hits.dense, hits.lexical)]
+def _hits_row(hits: Hits) -> list[object]:
+    return [*([(hit.chunk, hit.score) for hit in listed] for listed in (hits.dense, hits.lexical)), hits.terms]
 
 
 def _hits(rows: Sequence[Any]) -> tuple[Hit, ...]:

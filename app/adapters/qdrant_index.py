@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import ApiException
 from app.adapters.exact_ranking import Candidate, Engine, Space, best_hits, checked_vector
 from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, chunk_of
+from app.domain.evidence import Demand, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, chunk_of
 
 _PERIOD_FIELDS: Final = ("valid_from", "valid_to", "recorded_from", "recorded_to")
 
@@ -86,7 +86,7 @@ class QdrantIndex:
     def search(self, query: IndexQuery) -> Hits:
         if not query.boundaries:
             raise ValueError("a search needs at least one boundary")
-        if not all(query.facets):
+        if not all(query.facets) or not all(query.demands):
             return Hits()
         with _client_errors():
             return best_hits(_Reached(self._client, self._name, query, self._dimension), query)
@@ -108,7 +108,9 @@ class QdrantIndex:
         vectors: dict[str, models.Vector] = {Space.DENSE: checked_vector(entry.dense, self._dimension)}
         if entry.lexical:
             vectors[Space.LEXICAL] = _sparse(entry.lexical)
-        return models.PointStruct(id=entry.placement.point, vector=vectors, payload=_payload(entry.placement))
+        return models.PointStruct(
+            id=entry.placement.point, vector=vectors, payload=_payload(entry.placement) | {"marks": sorted(entry.marks)}
+        )
 
 
 class _Reached(Engine):
@@ -169,6 +171,9 @@ def _payload_indexes() -> dict[str, models.PayloadSchemaType | models.IntegerInd
             for name in _PERIOD_FIELDS
         },
         "facets": models.PayloadSchemaType.KEYWORD,
+        "marks": models.IntegerIndexParams(
+            type=models.IntegerIndexType.INTEGER, lookup=True, range=False, on_disk=True
+        ),
     }
 
 
@@ -187,6 +192,18 @@ def _filter(query: IndexQuery) -> models.Filter:
             *within("valid_from", "valid_to", query.valid_at),
             *within("recorded_from", "recorded_to", query.known_at),
             *(models.FieldCondition(key="facets", match=models.MatchAny(any=list(group))) for group in query.facets),
+            *(_meeting(demand) for demand in query.demands),
+        ]
+    )
+
+
+def _meeting(demand: Demand) -> models.Filter:
+    return models.Filter(
+        should=[
+            models.Filter(
+                must=[models.FieldCondition(key="marks", match=models.MatchValue(value=mark)) for mark in sorted(marks)]
+            )
+            for marks in demand
         ]
     )
 

@@ -56,11 +56,23 @@ class Placement:
     """`attributes.region=EU`: the attributes that questions may filter by."""
 
 
+Mark = NewType("Mark", int)
+"""Something that a question may demand of a passage, as a small number: a word, two words in a row, its language.
+
+Many things share a number. What has not the mark has not the thing; what has it may have it.
+"""
+
+Demand = tuple[frozenset[Mark], ...]
+"""Alternatives, of which a passage must have one whole."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexEntry:
     placement: Placement
     dense: Vector
     lexical: Lexical
+    marks: frozenset[Mark] = frozenset()
+    """What questions may demand of its text and headings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,8 @@ class IndexQuery:
     known_at: Instant
     facets: tuple[tuple[str, ...], ...] = ()
     """Every group must match; within a group, any one does."""
+    demands: tuple[Demand, ...] = ()
+    """Every one must be met. One without alternatives is met by nothing; none of them is empty."""
     depth: int
 
     def __post_init__(self) -> None:
@@ -91,6 +105,8 @@ class IndexQuery:
             raise ValueError("a search needs at least one boundary")
         if self.depth < 1:
             raise ValueError(f"a search of depth {self.depth}")
+        if not all(marks for demand in self.demands for marks in demand):
+            raise ValueError("a demand that everything would meet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +121,8 @@ class Hits:
 
     dense: tuple[Hit, ...] = ()
     lexical: tuple[Hit, ...] = ()
+    terms: tuple[int, ...] = ()
+    """The question's terms that any of the lexical hits has, ascending."""
 
 
 def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:

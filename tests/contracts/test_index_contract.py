@@ -33,6 +33,7 @@ from app.domain.evidence import (
     IndexEntry,
     IndexQuery,
     Lexical,
+    Mark,
     Placement,
     PointId,
     Vector,
@@ -224,7 +225,8 @@ placements = st.builds(
     recorded_to=st.sampled_from([Instant(20), FOREVER]),
     facets=st.lists(st.sampled_from(FACETS), unique=True, max_size=2).map(tuple),
 )
-entries = st.builds(IndexEntry, placement=placements, dense=vectors, lexical=lexicals())
+marks = st.frozensets(st.integers(0, 3).map(Mark), max_size=3)
+entries = st.builds(IndexEntry, placement=placements, dense=vectors, lexical=lexicals(), marks=marks)
 Write = tuple[str, Sequence[IndexEntry] | Sequence[Placement] | Sequence[PointId]]
 writes: st.SearchStrategy[Write] = st.one_of(
     st.tuples(st.just("upsert"), st.lists(entries, max_size=8)),
@@ -239,6 +241,7 @@ queries = st.builds(
     valid_at=st.sampled_from([Instant(5), Instant(10), Instant(20)]),
     known_at=st.sampled_from([Instant(5), Instant(10), Instant(20)]),
     facets=st.lists(st.lists(st.sampled_from(FACETS), max_size=2).map(tuple), max_size=2).map(tuple),
+    demands=st.just(()) | st.lists(st.lists(marks.filter(bool), max_size=2).map(tuple), max_size=2).map(tuple),
     depth=st.integers(1, 5),
 )
 EVERY_POINT = [point(chunk, ordinal) for chunk in range(1, 9) for ordinal in (0, 1)]
