@@ -59,9 +59,12 @@ class ReferenceIndex:
         if not query.boundaries:
             raise ValueError("a search needs at least one boundary")
         matching = [entry for entry in self._entries.values() if _matches(entry.placement, query)]
+        dense = list(self._dense(query.dense, matching)) if query.dense is not None else []
+        lexical = list(self._lexical(query.lexical, matching)) if query.lexical else []
+        best = {hit.chunk for some in (dense, lexical) for hit in _best(some, query.depth)}
         return Hits(
-            dense=_best(self._dense(query.dense, matching), query.depth) if query.dense is not None else (),
-            lexical=_best(self._lexical(query.lexical, matching), query.depth) if query.lexical else (),
+            dense=_best((hit for hit in dense if hit.chunk in best), len(best)) if best else (),
+            lexical=_best((hit for hit in lexical if hit.chunk in best), len(best)) if best else (),
         )
 
     def _dense(self, query: Vector, matching: Sequence[IndexEntry]) -> Iterable[Hit]:
