@@ -78,6 +78,7 @@ def open_ports(
             pepper=secret(settings.home, "pepper"),
             now=now,
             new_id=new_id,
+            ranking=settings.ranking.domain(),
             redactors={PII: PersonalData(), SECRET: Secrets()},
             limits=Limits(
                 max_queued=settings.ingest.max_queued,

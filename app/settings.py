@@ -10,6 +10,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.domain.ranking import DEFAULT, Fusion, Ranking
+
 TOML = "muniment.toml"
 _GROUP = r"^group:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
 
@@ -27,6 +29,39 @@ class EmbeddingSettings(BaseModel):
     threads: int = Field(
         default=0, ge=0, description="Of each embedding process; 0: one to answer, all cores to ingest."
     )
+
+
+class RankingSettings(BaseModel):
+    """As `app.domain.ranking.Ranking` has them: what is unset is as measured there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    fusion: Fusion = Field(default=DEFAULT.fusion, description="convex, min-max, dbsf or rrf.")
+    dense_weight: float = Field(
+        default=DEFAULT.dense_weight, ge=0, le=1, description="What meaning counts for beside shared words."
+    )
+    lean: float = Field(
+        default=DEFAULT.lean, ge=0, le=1, description="How much less where a question's very words are meant."
+    )
+    rrf_k: int = Field(default=DEFAULT.rrf_k, ge=0)
+    depth: int = Field(default=DEFAULT.depth, ge=1, le=1000, description="Hits taken from each of both.")
+    min_cosine: float = Field(
+        default=DEFAULT.min_cosine, ge=-1, le=1, description="Below it, a text has nothing to do with a question."
+    )
+    document_decay: float = Field(
+        default=DEFAULT.document_decay,
+        ge=0,
+        le=1,
+        description="What each further passage of one document counts for; 1: as much as the one before.",
+    )
+    rerank_candidates: int = Field(
+        default=DEFAULT.rerank_candidates, ge=0, le=200, description="Hits whose text a reranker reads."
+    )
+    rerank_weight: float = Field(
+        default=DEFAULT.rerank_weight, ge=0, le=1, description="What a reranker's score counts for beside fusion."
+    )
+
+    def domain(self) -> Ranking:
+        return Ranking(**self.model_dump())
 
 
 class IngestSettings(BaseModel):
@@ -154,6 +189,7 @@ class Settings(BaseSettings):
     )
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    ranking: RankingSettings = RankingSettings()
     ingest: IngestSettings = IngestSettings()
     keys: KeysSettings = KeysSettings()
     detection: DetectionSettings = DetectionSettings()

@@ -59,12 +59,14 @@ class ReferenceIndex:
         if not query.boundaries:
             raise ValueError("a search needs at least one boundary")
         matching = [entry for entry in self._entries.values() if _matches(entry, query)]
-        lexical = _best(self._lexical(query.lexical, matching), query.depth) if query.lexical else ()
-        listed = {hit.chunk for hit in lexical}
+        dense = list(self._dense(query.dense, matching)) if query.dense is not None else []
+        lexical = list(self._lexical(query.lexical, matching)) if query.lexical else []
+        listed = {hit.chunk for hit in _best(lexical, query.depth)} if lexical else set()
         held = {term for each in matching if chunk_of(each.placement.point) in listed for term in each.lexical.terms}
+        best = {hit.chunk for some in (dense, lexical) for hit in _best(some, query.depth)}
         return Hits(
-            dense=_best(self._dense(query.dense, matching), query.depth) if query.dense is not None else (),
-            lexical=lexical,
+            dense=_best((hit for hit in dense if hit.chunk in best), len(best)) if best else (),
+            lexical=_best((hit for hit in lexical if hit.chunk in best), len(best)) if best else (),
             terms=tuple(term for term in query.lexical.terms if term in held) if query.lexical else (),
         )
 

@@ -325,12 +325,23 @@ class _Reached(Engine):
                 filter=self._filter,
                 params=self._params if space is Space.LEXICAL else edge.SearchParams(exact=True),
                 with_payload=False,
-                with_vector=[Space.LEXICAL] if space is Space.LEXICAL else False,
+                with_vector=[Space.LEXICAL] if Space.LEXICAL in self._queries else False,
             )
             for space, limit in limits.items()
         ]
         found = self._shard.query_batch(edge.QueryBatchRequest(requests))
         return {space: [_candidate(point) for point in points] for space, points in zip(limits, found, strict=True)}
+
+    def dense_scores(self, points: Sequence[PointId]) -> dict[PointId, float]:
+        request = edge.QueryRequest(
+            query=self._queries[Space.DENSE],
+            limit=len(points),
+            filter=edge.Filter(must=[edge.HasIdCondition({int(point) for point in points})]),
+            params=edge.SearchParams(exact=True),
+            with_payload=False,
+        )
+        found = self._shard.query_batch(edge.QueryBatchRequest([request]))[0]
+        return {PointId(_number(each.id)): each.score for each in found}
 
     def lexical_population(self) -> int:
         lexical = edge.Filter(must=[self._filter, edge.HasVectorCondition(Space.LEXICAL)])

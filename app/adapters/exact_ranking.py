@@ -8,7 +8,7 @@ to the bit whatever else a shard held, and are taken as they are.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -40,7 +40,7 @@ class Space(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A point with the engine's score. `weights` is its lexical vector when that is what was searched."""
+    """A point with the engine's score. `weights` is its lexical vector, if the query has terms to hold against it."""
 
     point: PointId
     score: float
@@ -52,6 +52,10 @@ class Engine(Protocol):
 
     def nearest(self, limits: Mapping[Space, int]) -> dict[Space, list[Candidate]]:
         """The best `limit` of each space that is named, best first; points that share no term are left out."""
+        ...
+
+    def dense_scores(self, points: Sequence[PointId]) -> dict[PointId, float]:
+        """What each of these points scores by meaning; the query has a dense vector."""
         ...
 
     def lexical_population(self) -> int:
@@ -66,10 +70,39 @@ class Engine(Protocol):
 def best_hits(engine: Engine, query: IndexQuery) -> Hits:
     """The port's answer to `query`, from an engine that already has its filter."""
     found = _settled_candidates(engine, query)
-    dense = (Hit(chunk=chunk_of(each.point), score=each.score) for each in found.get(Space.DENSE, ()))
-    candidates = found.get(Space.LEXICAL, [])
-    lexical = _ranked_chunks(_exactly_scored(engine, query.lexical, candidates) if query.lexical else (), query.depth)
-    return Hits(dense=_ranked_chunks(dense, query.depth), lexical=lexical, terms=_terms(query, lexical, candidates))
+    near = found.get(Space.DENSE, [])
+    dense = _ranked_chunks((Hit(chunk=chunk_of(each.point), score=each.score) for each in near), query.depth)
+    if not query.lexical:
+        return Hits(dense=dense)
+    exact = _exact_scores(engine, query.lexical, _each_once([*found[Space.LEXICAL], *near]))
+    worded = (Hit(chunk=chunk_of(each.point), score=exact[each.point]) for each in found[Space.LEXICAL])
+    lexical = _ranked_chunks(worded, query.depth)
+    hits = Hits(dense=dense, lexical=lexical, terms=_terms(query, lexical, found[Space.LEXICAL]))
+    return hits if query.dense is None else _both_ways(engine, found, exact, hits)
+
+
+def _both_ways(
+    engine: Engine, found: Mapping[Space, Sequence[Candidate]], exact: Mapping[PointId, float], best: Hits
+) -> Hits:
+    """The best of each list, each with what the other list scores it: one that is only far down there is not lost."""
+    chunks = {hit.chunk for hit in (*best.dense, *best.lexical)}
+    near = {each.point: each.score for each in found[Space.DENSE]}
+    scored = {point: score for point, score in exact.items() if chunk_of(point) in chunks}
+    unseen = [each.point for each in found[Space.LEXICAL] if each.point not in near and chunk_of(each.point) in chunks]
+    dense = near | (engine.dense_scores(unseen) if unseen else {})
+    return Hits(
+        dense=_ranked_chunks(_hits_of(dense, chunks), len(chunks)),
+        lexical=_ranked_chunks(_hits_of(scored, chunks), len(chunks)),
+        terms=best.terms,
+    )
+
+
+def _hits_of(scores: Mapping[PointId, float], chunks: Set[ChunkId]) -> Iterator[Hit]:
+    return (Hit(chunk=chunk_of(point), score=score) for point, score in scores.items() if chunk_of(point) in chunks)
+
+
+def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return list({each.point: each for each in candidates}.values())
 
 
 def checked_vector(vector: Vector, dimension: int) -> list[float]:
@@ -111,11 +144,11 @@ def _is_settled(candidates: Sequence[Candidate], limit: int, depth: int, *, term
     return len({chunk_of(each.point) for each in candidates if each.score > last + margin}) >= depth
 
 
-def _exactly_scored(engine: Engine, query: Lexical, candidates: Sequence[Candidate]) -> list[Hit]:
-    """BM25 of each candidate in float64, as a function of stored weights and integer document counts alone."""
+def _exact_scores(engine: Engine, query: Lexical, candidates: Sequence[Candidate]) -> dict[PointId, float]:
+    """BM25 of each candidate that shares a term, in float64, from stored weights and integer counts alone."""
     carriers = _carriers(query, candidates)
     if not carriers:
-        return []
+        return {}
     population = engine.lexical_population()
     scores = engine.term_scores({term: carrier.point for term, carrier in carriers.items()})
     if scores.keys() != carriers.keys():
@@ -125,13 +158,11 @@ def _exactly_scored(engine: Engine, query: Lexical, candidates: Sequence[Candida
         for term, weight in zip(query.terms, query.weights, strict=True)
         if term in carriers
     }
-    return [
-        Hit(
-            chunk=chunk_of(each.point),
-            score=math.fsum(factor * each.weights[term] for term, factor in factors.items() if term in each.weights),
-        )
+    return {
+        each.point: math.fsum(factor * each.weights[term] for term, factor in factors.items() if term in each.weights)
         for each in candidates
-    ]
+        if not factors.keys().isdisjoint(each.weights)
+    }
 
 
 def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Candidate]:

@@ -136,12 +136,24 @@ class _Reached(Engine):
                 filter=self._filter,
                 params=self._params if space is Space.LEXICAL else models.SearchParams(exact=True),
                 with_payload=False,
-                with_vector=[Space.LEXICAL] if space is Space.LEXICAL else False,
+                with_vector=[Space.LEXICAL] if Space.LEXICAL in self._queries else False,
             )
             for space, limit in limits.items()
         ]
         found = self._client.query_batch_points(self._name, requests)
         return {space: [_candidate(point) for point in each.points] for space, each in zip(limits, found, strict=True)}
+
+    def dense_scores(self, points: Sequence[PointId]) -> dict[PointId, float]:
+        found = self._client.query_points(
+            self._name,
+            query=self._queries[Space.DENSE],
+            using=Space.DENSE,
+            limit=len(points),
+            query_filter=_having_ids(points),
+            search_params=models.SearchParams(exact=True),
+            with_payload=False,
+        )
+        return {PointId(int(each.id)): each.score for each in found.points}
 
     def lexical_population(self) -> int:
         lexical = models.Filter(must=[self._filter, models.HasVectorCondition(has_vector=Space.LEXICAL)])

@@ -117,7 +117,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """At most `depth` hits a list: best first, by (score rounded to `SCORE_DIGITS` descending, chunk id)."""
+    """The best `depth` of each list, best first, by (score rounded to `SCORE_DIGITS` descending, chunk id).
+
+    Of a query with both vectors, each list also scores the best of the other: a chunk that `lexical` then lacks shares
+    no term with the query, and none is lacking in `dense`.
+    """
 
     dense: tuple[Hit, ...] = ()
     lexical: tuple[Hit, ...] = ()

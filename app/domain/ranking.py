@@ -1,53 +1,129 @@
 """From ranked lists of hits to the few that are worth a caller's tokens. Pure functions over scores."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean, pstdev
+from typing import Final
 
 from app.domain.corpus import ChunkId
 from app.domain.evidence import Hit, Hits, ranked
 
 
 class Fusion(StrEnum):
-    """How the scores of two lists are made comparable."""
+    """How the scores of two lists are made comparable: each list's to [0, 1], before they are added by weight."""
 
+    CONVEX = "convex"
+    """Between the least that such a score can be and the list's best (TM2C2: Bruch et al. 2022, arXiv 2210.11934)."""
     MIN_MAX = "min-max"
+    """Between the list's own extremes."""
+    DBSF = "dbsf"
+    """Between three standard deviations below the list's mean and three above (distribution-based score fusion)."""
+    RRF = "rrf"
+    """By rank alone (reciprocal rank fusion: Cormack et al. 2009)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """How hits are ranked: everything about it that can be chosen, so that two choices can be compared in one run."""
 
-    fusion: Fusion = Fusion.MIN_MAX
-    dense_weight: float = 0.5
-    depth: int = 100
-    """Hits taken from each of dense and lexical before fusion: the depth that fusion was measured at."""
+    fusion: Fusion = Fusion.CONVEX
+    dense_weight: float = 0.75
+    """What meaning counts for in [0, 1], with shared words for the rest. For `CONVEX`, whose cosines lie close."""
+    lean: float = 0.2
+    """How much less it counts for where a question's very words are meant."""
+    rrf_k: int = 60
+    depth: int = 64
+    """Hits taken from each of dense and lexical before fusion. More changed nothing: both score what either found."""
     min_cosine: float = 0.2
     """Below this, and without a shared term, a passage has nothing to do with the question (all-MiniLM-L6-v2)."""
+    document_decay: float = 0.9
+    """What each further passage of one document counts for, of what the one before it did; 1 counts them alike."""
+    rerank_candidates: int = 20
+    """Of how many hits a reranker reads the text: it costs time for each."""
+    rerank_weight: float = 0.3
+    """What a reranker's score counts for in [0, 1], beside the fused one."""
+
+    def __post_init__(self) -> None:
+        for weight in (self.dense_weight, self.lean, self.document_decay, self.rerank_weight):
+            if not 0 <= weight <= 1:
+                raise ValueError(f"a weight of {weight}")
+        if self.rrf_k < 0 or self.depth < 1 or self.rerank_candidates < 0:
+            raise ValueError("a count below what can be counted")
 
 
-def fused(hits: Hits, *, dense_weight: float = 0.5) -> tuple[Hit, ...]:
-    """Min-max fusion of the two lists, best first, scores in [0, 1].
+DEFAULT: Final = Ranking()
 
-    Each list is scaled to [0, 1] between its own extremes; a hit that one list lacks scores 0 there; a list whose
-    hits all tie scales to 1. With one list empty, the other alone ranks. Min-max over the first hundred of each
-    measured better than reciprocal rank fusion on SciFact with the default model.
+
+def fused(hits: Hits, ranking: Ranking = DEFAULT, *, question: str = "") -> tuple[Hit, ...]:
+    """The two lists as one, best first, scores in [0, 1]; with one list empty, the other alone ranks.
+
+    What shares no word with the question scores 0 by words. INVARIANT: a function of the question, the choices and
+    these hits. With `CONVEX` one hit moves another's score only by being the best of its list.
     """
-    if not hits.dense or not hits.lexical:
-        return ranked(_scaled(hits.dense or hits.lexical), len(hits.dense) + len(hits.lexical))
-    scores: dict[ChunkId, float] = {}
-    for weight, listed in ((dense_weight, hits.dense), (1 - dense_weight, hits.lexical)):
-        for hit in _scaled(listed):
-            scores[hit.chunk] = scores.get(hit.chunk, 0.0) + weight * hit.score
-    return ranked((Hit(chunk=chunk, score=score) for chunk, score in scores.items()), len(scores))
+    dense = _by_chunk(hits.dense, ranking, least=LEAST_COSINE)
+    lexical = _by_chunk(hits.lexical, ranking, least=0.0)
+    weight = dense_weight(question, ranking) if dense and lexical else float(bool(dense))
+    chunks = dense.keys() | lexical.keys()
+    scores = (weight * dense.get(chunk, 0.0) + (1 - weight) * lexical.get(chunk, 0.0) for chunk in chunks)
+    return ranked(map(_hit, chunks, scores), len(chunks))
 
 
-def _scaled(hits: Sequence[Hit]) -> tuple[Hit, ...]:
-    if not hits:
-        return ()
-    high, low = max(hit.score for hit in hits), min(hit.score for hit in hits)
-    spread = high - low
-    return tuple(Hit(chunk=hit.chunk, score=(hit.score - low) / spread if spread else 1.0) for hit in hits)
+LEAST_COSINE: Final = -1.0
+
+
+def _hit(chunk: ChunkId, score: float) -> Hit:
+    return Hit(chunk=chunk, score=score)
+
+
+def _by_chunk(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> dict[ChunkId, float]:
+    scaled = _scaled(hits, ranking, least=least)
+    return {hit.chunk: score for hit, score in zip(hits, scaled, strict=True)}
+
+
+def _scaled(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> list[float]:
+    """The scores of a list, best first, in [0, 1]; `least` is what no such score falls below."""
+    scores = [hit.score for hit in hits]
+    if not scores:
+        return []
+    if ranking.fusion is Fusion.RRF:
+        return [(ranking.rrf_k + 1) / (ranking.rrf_k + rank) for rank, _ in enumerate(scores, 1)]
+    low, high = _BOUNDS[ranking.fusion](scores, least)
+    return [min(max((score - low) / (high - low), 0.0), 1.0) if high > low else 1.0 for score in scores]
+
+
+_BOUNDS: Final[Mapping[Fusion, Callable[[Sequence[float], float], tuple[float, float]]]] = {
+    Fusion.CONVEX: lambda scores, least: (min(least, *scores), max(scores)),
+    Fusion.MIN_MAX: lambda scores, _: (min(scores), max(scores)),
+    Fusion.DBSF: lambda scores, _: _three_sigma(scores),
+}
+
+
+def _three_sigma(scores: Sequence[float]) -> tuple[float, float]:
+    middle, spread = fmean(scores), pstdev(scores)
+    return middle - 3 * spread, middle + 3 * spread
+
+
+# -- what a question leans to -----------------------------------------------------------------------------------------
+
+_QUOTED: Final = re.compile(r"[\"“„«][^\"“”„«»]{2,}[\"”“»]")
+_WORDS: Final = re.compile(r"[^\W_]+(?:[-._/&'’][^\W_]+)*|\S+")
+_FEW_WORDS: Final = 3
+"""Up to this, a question is a name that is looked up rather than a sentence."""
+
+
+def dense_weight(question: str, ranking: Ranking) -> float:
+    """What meaning counts for with this question: less where its very words are meant."""
+    return max(0.0, ranking.dense_weight - ranking.lean) if is_literal(question) else ranking.dense_weight
+
+
+def is_literal(question: str) -> bool:
+    """Whether the very words of a question are meant: it quotes, or is a name of a few words rather than a sentence.
+
+    A number or an identifier within a sentence is none of these: with them, nDCG@10 fell from .743 to .736 on SciFact.
+    """
+    return bool(_QUOTED.search(question)) or 0 < len(_WORDS.findall(question)) <= _FEW_WORDS
 
 
 def relevant(hits: Hits, *, min_cosine: float) -> Hits:
@@ -58,3 +134,15 @@ def relevant(hits: Hits, *, min_cosine: float) -> Hits:
     shared = {hit.chunk for hit in hits.lexical}
     near = tuple(hit for hit in hits.dense if hit.score >= min_cosine or hit.chunk in shared)
     return Hits(dense=near, lexical=hits.lexical)
+
+
+# -- a reranker's word ------------------------------------------------------------------------------------------------
+
+
+def reweighed(hits: Sequence[Hit], read: Mapping[ChunkId, float], *, weight: float) -> tuple[Hit, ...]:
+    """Hits with what a reranker made of some of them mixed in, best first, scores in [0, 1].
+
+    Those that it did not read come after all that it did, as they did before.
+    """
+    scores = (Hit(chunk=hit.chunk, score=(1 - weight) * hit.score + weight * read.get(hit.chunk, 0.0)) for hit in hits)
+    return ranked(scores, len(hits))

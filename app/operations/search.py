@@ -29,8 +29,9 @@ def search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequen
             facets=tuple(
                 tuple(f"{name}={value}" for value in values) for name, values in sorted(query.filters.items())
             ),
-            depth=ports.ranking.depth,
+            depth=max(ports.ranking.depth, 2 * query.top_k),
         )
     )
     watch.lap("search")
-    return fused(relevant(hits, min_cosine=ports.ranking.min_cosine), dense_weight=ports.ranking.dense_weight)
+    said = relevant(hits, min_cosine=ports.ranking.min_cosine)
+    return fused(said, ports.ranking, question=query.text)

@@ -1,57 +1,116 @@
-"""Ranking: two lists of hits fused into one."""
+"""Ranking: two lists of hits fused into one, what a question leans to, and a reranker's word."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.corpus import ChunkId
 from app.domain.evidence import Hit, Hits, ranked
-from app.domain.ranking import fused, relevant
+from app.domain.ranking import Fusion, Ranking, dense_weight, fused, relevant, reweighed
 
-scores = st.one_of(st.floats(-1, 40), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
-lists = st.dictionaries(st.integers(1, 12).map(ChunkId), scores, max_size=8).map(
-    lambda found: ranked([Hit(chunk=chunk, score=score) for chunk, score in found.items()], len(found))
-)
+cosines = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
+words = st.one_of(st.floats(0.001, 40), st.sampled_from([0.5, 0.5 + 1e-9, 1.0]))
+rankings = st.builds(Ranking, fusion=st.sampled_from(Fusion), dense_weight=st.floats(0, 1), rrf_k=st.integers(0, 100))
+HALF = Ranking(fusion=Fusion.MIN_MAX, dense_weight=0.5)
+SENTENCE = "Who has to sign before a customer dataset leaves?"
+
+
+def lists(scores: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[Hit, ...]]:
+    found = st.dictionaries(st.integers(1, 12).map(ChunkId), scores, max_size=8)
+    return found.map(lambda it: ranked([Hit(chunk=chunk, score=score) for chunk, score in it.items()], len(it)))
 
 
 def hits(*pairs: tuple[int, float]) -> tuple[Hit, ...]:
     return tuple(Hit(chunk=ChunkId(chunk), score=score) for chunk, score in pairs)
 
 
-def test_fusion_scales_each_list_to_its_own_extremes() -> None:
-    found = Hits(dense=hits((1, 0.8), (2, 0.6), (3, 0.4)), lexical=hits((3, 20.0), (2, 15.0), (4, 10.0)))
-    assert fused(found) == hits((1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0))
-    assert fused(found, dense_weight=0.75) == hits((1, 0.75), (2, 0.5), (3, 0.25), (4, 0.0))
+FOUND = Hits(dense=hits((1, 0.8), (2, 0.6), (3, 0.4)), lexical=hits((3, 20.0), (2, 15.0), (4, 10.0)))
 
 
-def test_list_whose_hits_all_tie_scales_to_one() -> None:
-    assert fused(Hits(dense=hits((2, 0.3), (5, 0.3)), lexical=hits((2, 7.0)))) == hits((2, 1.0), (5, 0.5))
+def test_min_max_scales_each_list_to_its_own_extremes() -> None:
+    assert fused(FOUND, HALF) == hits((1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0))
+    assert fused(FOUND, replace(HALF, dense_weight=0.75)) == hits((1, 0.75), (2, 0.5), (3, 0.25), (4, 0.0))
 
 
-def test_with_one_list_empty_the_other_alone_ranks() -> None:
-    found = hits((4, 9.0), (2, 6.0), (7, 3.0))
-    scaled = hits((4, 1.0), (2, 0.5), (7, 0.0))
-    assert fused(Hits(dense=found)) == scaled
-    assert fused(Hits(lexical=found)) == scaled
-    assert fused(Hits()) == ()
+def test_convex_scales_each_list_between_the_least_there_can_be_and_its_best() -> None:
+    convex = replace(HALF, fusion=Fusion.CONVEX)
+    assert fused(FOUND, convex) == hits((3, 0.888889), (2, 0.819444), (1, 0.5), (4, 0.25))
 
 
-@given(dense=lists, lexical=lists, weight=st.floats(0, 1))
+def test_dbsf_scales_each_list_by_its_mean_and_spread() -> None:
+    dbsf = replace(HALF, fusion=Fusion.DBSF)
+    assert fused(Hits(dense=hits((1, 0.8), (2, 0.4))), dbsf) == hits((1, 0.666667), (2, 0.333333))
+
+
+def test_rrf_asks_for_ranks_alone() -> None:
+    rrf = replace(HALF, fusion=Fusion.RRF, rrf_k=1)
+    assert fused(FOUND, rrf) == hits((3, 0.75), (2, 0.666667), (1, 0.5), (4, 0.25))
+
+
+@pytest.mark.parametrize("fusion", Fusion)
+def test_list_whose_hits_all_tie_scales_to_one_and_changes_no_order(fusion: Fusion) -> None:
+    tied, apart = hits((2, 0.5), (5, 0.5)), hits((5, 7.0), (2, 6.0))
+    ranking = replace(HALF, fusion=fusion)
+    if fusion is not Fusion.RRF:
+        assert {hit.score for hit in fused(Hits(dense=tied), ranking)} == {1.0}
+        assert [hit.chunk for hit in fused(Hits(dense=tied, lexical=apart), ranking)] == [5, 2]
+
+
+@given(found=lists(words), ranking=rankings)
+def test_with_one_list_empty_the_other_alone_ranks(found: tuple[Hit, ...], ranking: Ranking) -> None:
+    for alone in (Hits(lexical=found), Hits(dense=found)):
+        own = {hit.chunk: hit.score for hit in fused(alone, ranking)}
+        assert own.keys() == {hit.chunk for hit in found}
+        scores = [own[hit.chunk] for hit in found]
+        assert scores == sorted(scores, reverse=True)
+    assert fused(Hits(), ranking) == ()
+
+
+@given(dense=lists(cosines), lexical=lists(words), ranking=rankings)
 def test_fused_hits_are_those_of_both_lists_once_in_the_one_order(
-    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], weight: float
+    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], ranking: Ranking
 ) -> None:
-    found = fused(Hits(dense=dense, lexical=lexical), dense_weight=weight)
+    found = fused(Hits(dense=dense, lexical=lexical), ranking, question=SENTENCE)
     assert {hit.chunk for hit in found} == {hit.chunk for hit in (*dense, *lexical)}
     assert len({hit.chunk for hit in found}) == len(found)
     assert found == ranked(found, len(found))
     assert all(0 <= hit.score <= 1 for hit in found)
 
 
-@given(dense=lists, lexical=lists)
-def test_hit_that_leads_both_lists_leads_their_fusion(dense: tuple[Hit, ...], lexical: tuple[Hit, ...]) -> None:
+@given(dense=lists(cosines), lexical=lists(words), ranking=rankings)
+def test_hit_that_leads_both_lists_leads_their_fusion(
+    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], ranking: Ranking
+) -> None:
     if dense and lexical and dense[0].chunk == lexical[0].chunk:
-        best = fused(Hits(dense=dense, lexical=lexical))[0]
-        assert best.score == 1
+        best = fused(Hits(dense=dense, lexical=lexical), ranking)[0]
+        own = {hit.chunk: hit.score for hit in fused(Hits(dense=dense, lexical=lexical), ranking)}
+        assert own[dense[0].chunk] == best.score
         assert best.chunk <= dense[0].chunk
+
+
+@given(dense=lists(cosines), lexical=lists(words), less=lists(words))
+def test_by_convex_a_hit_that_is_no_longer_there_moves_no_other_unless_it_was_the_best(
+    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], less: tuple[Hit, ...]
+) -> None:
+    gone = {hit.chunk for hit in less} - {hit.chunk for hit in (*dense[:1], *lexical[:1])}
+    if not dense or not lexical:
+        return
+    left = Hits(
+        dense=tuple(hit for hit in dense if hit.chunk not in gone),
+        lexical=tuple(hit for hit in lexical if hit.chunk not in gone),
+    )
+    before = fused(Hits(dense=dense, lexical=lexical), question=SENTENCE)
+    assert fused(left, question=SENTENCE) == tuple(hit for hit in before if hit.chunk not in gone)
+
+
+def test_words_count_for_more_where_the_very_words_are_meant() -> None:
+    ranking = Ranking(dense_weight=0.75, lean=0.25)
+    for literal in ("SOX-404", "annual leave policy", 'what does "material breach" mean in our contracts', "R2D2"):
+        assert dense_weight(literal, ranking) == 0.5
+    for sentence in (SENTENCE, "Is vitamin B12 linked to 3 kinds of anaemia?", "", "?! ?! ?! ?! ?!"):
+        assert dense_weight(sentence, ranking) == 0.75
 
 
 def test_hits_are_relevant_by_meaning_or_by_a_shared_term() -> None:
@@ -60,3 +119,16 @@ def test_hits_are_relevant_by_meaning_or_by_a_shared_term() -> None:
         dense=hits((1, 0.9), (2, 0.2), (4, 0.1)), lexical=hits((4, 3.0), (5, 1.0))
     )
     assert relevant(Hits(dense=hits((3, 0.19))), min_cosine=0.2) == Hits()
+
+
+@given(found=lists(st.floats(0, 1)), read=st.dictionaries(st.integers(1, 12).map(ChunkId), st.floats(0, 1)))
+def test_what_no_reranker_read_comes_after_what_it_read_and_in_its_order(
+    found: tuple[Hit, ...], read: dict[ChunkId, float]
+) -> None:
+    first = {hit.chunk: read.get(hit.chunk, 0.5) for hit in found[: len(found) // 2]}
+    mixed = reweighed(found, first, weight=0.3)
+    assert all(0 <= hit.score <= 1 for hit in mixed)
+    rest = [hit for hit in mixed if hit.chunk not in first]
+    assert [hit.chunk for hit in rest] == [hit.chunk for hit in found[len(found) // 2 :]]
+    assert all(hit.score <= other.score for hit in rest for other in mixed if other.chunk in first)
+    assert reweighed(found, first, weight=0) == ranked(found, len(found))
