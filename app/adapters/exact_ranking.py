@@ -68,7 +68,7 @@ def best_hits(engine: Engine, query: IndexQuery) -> Hits:
     found = _settled_candidates(engine, query)
     dense = (Hit(chunk=chunk_of(each.point), score=each.score) for each in found.get(Space.DENSE, ()))
     lexical = _exactly_scored(engine, query.lexical, found[Space.LEXICAL]) if query.lexical else ()
-    return Hits(dense=_ranked_chunks(dense, query.depth), lexical=_ranked_chunks(lexical, query.depth))
+    return Hits(dense=ranked_chunks(dense, query.depth), lexical=ranked_chunks(lexical, query.depth))
 
 
 def checked_vector(vector: Vector, dimension: int) -> list[float]:
@@ -120,7 +120,7 @@ def _exactly_scored(engine: Engine, query: Lexical, candidates: Sequence[Candida
     if scores.keys() != carriers.keys():
         raise IndexUnavailable("The index changed while it was searched. Ask again.")
     factors = {
-        term: weight * _idf(population, _frequency(population, scores[term] / carriers[term].weights[term]))
+        term: weight * idf(population, _frequency(population, scores[term] / carriers[term].weights[term]))
         for term, weight in zip(query.terms, query.weights, strict=True)
         if term in carriers
     }
@@ -143,20 +143,20 @@ def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Cand
     return carriers
 
 
-def _idf(population: int, frequency: int) -> float:
+def idf(population: int, frequency: int) -> float:
     """Qdrant's inverse document frequency, the non-negative one of Lucene's BM25."""
     return math.log((population - frequency + 0.5) / (frequency + 0.5) + 1)
 
 
 def _frequency(population: int, idf: float) -> int:
-    """The document count that gave the engine's `idf`, which float32 blurs: `_idf` solved for it and rounded.
+    """The document count that gave the engine's number, which float32 blurs: `idf` solved for it and rounded.
 
     The blur stays below half a document up to some four million matching points.
     """
     return min(max(round((population + 1) / math.exp(idf) - 0.5), 1), population)
 
 
-def _ranked_chunks(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
+def ranked_chunks(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
     """The best `depth` chunks, each once: while a period is being corrected, two points of a chunk may match."""
     listed = list(hits)
     chunks: dict[ChunkId, Hit] = {}
