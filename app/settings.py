@@ -20,7 +20,7 @@ class IndexSettings(BaseModel):
     api_key: SecretStr | None = None
     collection: str = Field(default="muniment", description="The name of the qdrant collection.")
     budget_ms: float = Field(
-        default=10.0, gt=0, description="What the embedded index may take for a search before it lays out arrays."
+        default=5.0, gt=0, description="What the embedded index may take for a search before it lays out arrays."
     )
 
 

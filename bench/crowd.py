@@ -71,6 +71,7 @@ class Crowd:
     """`size` points: point n is chunk n + 1, in the boundary `boundaries[n]`."""
 
     folder: Path
+    """Where `vectors.npy` and `boundaries.npy` are, for others to read."""
     vectors: NDArray[np.float32]
     boundaries: NDArray[np.int32]
     starts: NDArray[np.int64]
@@ -84,7 +85,14 @@ class Crowd:
 
     @classmethod
     def of(cls, real: Real, folder: Path, size: int) -> Self:
-        """Made in `folder`, always the same for the same texts."""
+        """Made in `folder` if it is not there, always the same for the same texts."""
+        if not (folder / "weights.npy").exists():
+            cls._make(real, folder, size)
+        names = ("vectors", "boundaries", "starts", "terms", "weights")
+        return cls(folder=folder, **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
+
+    @staticmethod
+    def _make(real: Real, folder: Path, size: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         chance = np.random.default_rng(7)
         shape = (size, real.vectors.shape[1])
@@ -107,15 +115,13 @@ class Crowd:
                 terms.append(found)
                 weights.append(heavy)
         vectors.flush()
-        np.save(folder / "boundaries.npy", boundaries)
-        return cls(
-            folder=folder,
-            vectors=np.load(folder / "vectors.npy", mmap_mode="r"),
-            boundaries=boundaries,
-            starts=np.cumsum(counts),
-            terms=np.concatenate(terms),
-            weights=np.concatenate(weights),
-        )
+        for name, values in {
+            "boundaries": boundaries,
+            "starts": np.cumsum(counts),
+            "terms": np.concatenate(terms),
+            "weights": np.concatenate(weights),
+        }.items():
+            np.save(folder / f"{name}.npy", values)
 
     def entries(self, start: int, stop: int) -> Iterator[IndexEntry]:
         for n in range(start, min(stop, self.size)):

@@ -341,4 +341,5 @@ def _place(placements: Sequence[Placement]) -> _Ints:
 
 def _units(vectors: Sequence[Vector]) -> NDArray[np.float32]:
     rows = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    units: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return units

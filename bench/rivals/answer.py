@@ -56,14 +56,14 @@ def lancedb(vectors: Any, boundaries: Sequence[int], folder: str, *, indexed: bo
         ),
     )
     if indexed:
-        table.create_index(metric="cosine", index_type="IVF_PQ")
-        table.create_scalar_index("boundary", index_type="BITMAP")
+        table.create_index("vector", config=lancedb.index.IvfPq(distance_type="cosine"))
+        table.create_index("boundary", config=lancedb.index.Bitmap())
         table.optimize()
 
     def ask(vector: list[float], within: list[int], limit: int) -> list[int]:
         condition = f"boundary IN ({', '.join(map(str, within))})"
         query = table.search(np.array(vector, "f4")).distance_type("cosine").where(condition, prefilter=True)
-        found = query.select(["id"]).limit(limit).to_arrow()
+        found = query.select(["id", "_distance"]).limit(limit).to_arrow()
         return [int(id) for id in found["id"].to_pylist()]
 
     return ask
@@ -88,7 +88,7 @@ def langchain_qdrant(vectors: Any, boundaries: Sequence[int], _folder: str) -> A
     client.create_collection(
         "points", vectors_config=models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
     )
-    store = QdrantVectorStore(client, "points", _Given())
+    store = QdrantVectorStore(client, "points", _Given(), validate_collection_config=False)
     for some in _pieces(len(vectors)):
         store.add_texts(
             [str(n) for n in some], [{"boundary": boundaries[n]} for n in some], ids=list(some), batch_size=_AT_ONCE
