@@ -21,6 +21,9 @@ class IndexSettings(BaseModel):
     url: str | None = Field(default=None, description="A Qdrant server; unset: the embedded index.")
     api_key: SecretStr | None = None
     collection: str = Field(default="muniment", description="The name of the qdrant collection.")
+    budget_ms: float = Field(
+        default=5.0, gt=0, description="What the embedded index may take for a search before it lays out arrays."
+    )
 
 
 class EmbeddingSettings(BaseModel):

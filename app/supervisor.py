@@ -160,10 +160,9 @@ def _children(settings: Settings, host: str, port: int, liveness: int, *, worker
         folder = settings.home / "index"
         dimension = str(model_dimension(settings.embedding.model))
         command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
+        command += ["--dimension", dimension, "--budget-ms", str(settings.index.budget_ms)]
         key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}
-        children.append(
-            _Child(name="index", command=[*_PYTHON, *command, "--dimension", dimension, *alive], environment=key)
-        )
+        children.append(_Child(name="index", command=[*_PYTHON, *command, *alive], environment=key))
     if worker:
         children.append(_Child(name="worker", command=[*_PYTHON, "ingest.worker", *alive], environment=shared))
     api = ["app.api_process", "--host", host, "--port", str(port)]

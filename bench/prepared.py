@@ -7,6 +7,7 @@ sentences, each turned a little at random, so that they lie as real ones do and 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +47,8 @@ READER: Final = PrincipalRef("user:reader")
 CURATOR: Final = PrincipalRef("user:curator")
 INTO: Final = "collection-00"
 
+_READERS_TEAM: Final = 3
+
 _BY: Final = PrincipalRef("user:administrator")
 _TURN: Final = 0.6
 """Length of what is added to a sentence's unit vector: a cosine of about 0.86 is left."""
@@ -76,6 +79,19 @@ def lay_down(ports: Ports, sentences: Sequence[str], *, chunks: int) -> None:
         ports.index.upsert([entry for each in some for entry in _entries(ports, each, open_to, at=at)])
 
 
+def as_files(ports: Ports, sentences: Sequence[str], folder: Path, *, chunks: int) -> list[int]:
+    """The vectors that `lay_down` put in the index, and the number of each one's boundary, for others to read:
+    `vectors.npy` and `boundaries.npy`. Returns the numbers of the boundaries that the reader reads."""
+    vectors: list[Vector] = []
+    numbers: list[int] = []
+    for document in _documents(ports, sentences, chunks // CHUNKS_PER_DOCUMENT):
+        vectors.extend(document.vectors)
+        numbers.extend([document.number % (COLLECTIONS * TEAMS)] * len(document.vectors))
+    np.save(folder / "vectors.npy", np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1))
+    np.save(folder / "boundaries.npy", np.array(numbers, np.int32))
+    return list(range(COLLECTIONS * _READERS_TEAM, COLLECTIONS * (_READERS_TEAM + 1)))
+
+
 def _institution(ports: Ports) -> list[BoundaryId]:
     """Who there is and what may be read by whom: the boundaries, in the order in which documents are put in them."""
     with recording(ports.engine, ports.now(), "directory", "policies", "boundaries") as (session, at):
@@ -84,7 +100,7 @@ def _institution(ports: Ports) -> list[BoundaryId]:
             directory.record_principal(session, group, at=at, by=_BY)
         owners = Profile(ref=PrincipalRef("group:owners"), display_name="Owners")
         directory.record_principal(session, owners, at=at, by=_BY)
-        for ref, group_ref in ((READER, "group:team-3"), (CURATOR, "group:owners")):
+        for ref, group_ref in ((READER, f"group:team-{_READERS_TEAM}"), (CURATOR, "group:owners")):
             person = Profile(
                 ref=ref,
                 display_name=ref,

@@ -9,23 +9,42 @@ purged), and while it is rewritten `shard.new` and `shard.old`.
 
 import ctypes
 import fcntl
+import logging
 import os
 import shutil
+import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
+import numpy as np
 import qdrant_edge as edge
 
-from app.adapters.exact_ranking import Candidate, Engine, Space, best_hits, checked_vector
+from app.adapters.columns import Columns
+from app.adapters.exact_ranking import Candidate, Engine, Space, best_hits, both_ways, checked_vector
+from app.domain.access import BoundaryId
 from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import Demand, Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, chunk_of
+from app.domain.evidence import (
+    Demand,
+    Hits,
+    IndexEntry,
+    IndexQuery,
+    Lexical,
+    Placement,
+    PointId,
+    Purged,
+    Vector,
+    chunk_of,
+)
+from app.domain.instants import Instant
 
 _SEGMENTS: Final = 8
 """Measured at 100k points, tidied every 10k: with 8 segments each pause is at most 1.6 s, memory 0.38 GB and a search
@@ -37,7 +56,18 @@ _PIECE: Final = 500
 _TIDY_AFTER_POINTS: Final = 10_000
 """Copied points between two tidyings of the new files."""
 
+BUDGET_MS: Final = 5.0
+"""What a search may take, as a median of the last ones, before all points are laid out in arrays as well."""
+
+_SAMPLED: Final = 16
+"""The last searches by which that is decided, and on which the arrays must give the engine's own answers."""
+
+_SHRUNK: Final = 0.5
+"""Below this part of the size at which they were laid out, the arrays are given up."""
+
 _PERIOD_FIELDS: Final = ("valid_from", "valid_to", "recorded_from", "recorded_to")
+
+_log = logging.getLogger(__name__)
 
 
 class EdgeIndex:
@@ -45,9 +75,18 @@ class EdgeIndex:
 
     Raises `IndexUnavailable` when another process has the folder open or the engine fails, and `ValueError` for
     vectors that are not of `dimension`. `unoptimized` counts the points written since the last `optimize`.
+
+    Once searches take longer than `budget_ms`, `quicken` lays out all points in `Columns`, and from then on those are
+    searched: the same hits, sooner. INVARIANT: the same to the last digit, so that what turned it on (how much there
+    is, and what others asked) cannot be told from an answer.
     """
 
-    def __init__(self, folder: Path, dimension: int) -> None:
+    def __init__(self, folder: Path, dimension: int, *, budget_ms: float = BUDGET_MS) -> None:
+        self._budget_ms = budget_ms
+        self._columns: Columns | None = None
+        self._laying_out: _LayingOut | None = None
+        self._taken: deque[tuple[IndexQuery, float]] = deque(maxlen=_SAMPLED)
+        self._columns_from = self._refused_at = 0
         self._dimension = dimension
         self._folder = folder
         self._lock = _held_lock(folder)
@@ -72,7 +111,9 @@ class EdgeIndex:
         taken = [entry for entry in entries if chunk_of(entry.placement.point) not in self._barred]
         points = {entry.placement.point: self._rendered(entry) for entry in taken}
         if points:
-            self._write([edge.UpdateOperation.upsert_points(list(points.values()))], len(points))
+            with self._kept_alike() as columns:
+                self._write([edge.UpdateOperation.upsert_points(list(points.values()))], len(points))
+                columns.upsert(taken)
 
     def move(self, placements: Sequence[Placement]) -> None:
         wanted = {placement.point: placement for placement in placements}
@@ -84,7 +125,9 @@ class EdgeIndex:
             present = _present(self._shard, wanted)
         operations = self._moving(wanted, present)
         if operations:
-            self._write(operations, len(present), copied=False)
+            with self._kept_alike() as columns:
+                self._write(operations, len(present), copied=False)
+                columns.move(placements)
 
     def _moving(self, wanted: Mapping[PointId, Placement], present: frozenset[int]) -> list[edge.UpdateOperation]:
         # By ids, one operation for all points that end up alike: by filter, kills have been seen to lose it.
@@ -99,7 +142,9 @@ class EdgeIndex:
 
     def remove(self, points: Sequence[PointId]) -> None:
         if points:
-            self._write([edge.UpdateOperation.delete_points([int(point) for point in set(points)])], len(points))
+            with self._kept_alike() as columns:
+                self._write([edge.UpdateOperation.delete_points([int(point) for point in set(points)])], len(points))
+                columns.remove(points)
 
     def purge(self, points: Sequence[PointId]) -> Purged:
         there, begun = self.begin_purge(points)
@@ -116,6 +161,8 @@ class EdgeIndex:
         self._barred.add([chunk_of(point) for point in points])
         there = len(self.held(points))
         self.remove(points)
+        with self._kept_alike() as columns:
+            columns.purge()
         self._end_rewriting()
         with _engine_errors():
             self._rewriting = _Rewriting(shard=_made_shard(self._folder / "shard.new", self._dimension))
@@ -173,8 +220,92 @@ class EdgeIndex:
             raise ValueError("a search needs at least one boundary")
         if not all(query.facets) or not all(query.demands):
             return Hits()
+        by_arrays = not query.facets and not query.demands
+        if self._columns is not None and by_arrays:
+            return self._search_columns(self._columns, query)
+        start = time.perf_counter()
+        hits = self._search_engine(query)
+        if by_arrays:
+            self._taken.append((query, (time.perf_counter() - start) * 1000))
+        return hits
+
+    def _search_engine(self, query: IndexQuery) -> Hits:
         with _engine_errors():
             return best_hits(_Reached(self._shard, query, self._dimension), query)
+
+    def _search_columns(self, columns: Columns, query: IndexQuery) -> Hits:
+        """As `_search_engine`. Vectors are scored by the engine, which looks at the filter again, among the nearest."""
+        reached = _Reached(self._shard, query, self._dimension)
+        nearest = columns.nearest(query.dense, query) if query.dense is not None else []
+        words = columns.words(query.lexical, query) if query.lexical else None
+        best = words.best(query.depth) if words else []
+        shared = words.exact([*dict.fromkeys([*best, *nearest])]) if words else {}
+        with _engine_errors():
+            return both_ways(
+                query,
+                near=reached.dense_scores(nearest) if nearest else {},
+                worded={point: shared[point][1] for point in best},
+                exact={point: score for point, (score, _) in shared.items()},
+                dense_scores=reached.dense_scores,
+            )
+
+    @property
+    def quick(self) -> bool:
+        """Whether searches go by the arrays."""
+        return self._columns is not None
+
+    def quicken(self, *, at_most: int = _PIECE) -> bool:
+        """A step towards searches within the budget; whether there is another to take. Blocks for 0.1 s, and up to a
+        second when arrays are merged."""
+        if self._columns is not None:
+            if self.size() < self._columns_from * _SHRUNK:
+                _log.info("index: few enough points are left for the engine alone: the arrays are given up")
+                self._columns = None
+                self._taken.clear()
+            return False
+        if self._laying_out is None:
+            if not self._is_over_budget() or self._rewriting is not None:
+                return False
+            self._laying_out = _LayingOut(columns=Columns(self._folder, self._dimension))
+            _log.info("index: searches take more than %g ms: all points are laid out in arrays", self._budget_ms)
+        with self._kept_alike():
+            if not self._laying_out.copy_from(self._shard, at_most):
+                return True
+        return self._tried()
+
+    def _tried(self) -> bool:
+        """Search the arrays for something that was asked, and turn them on when all of the sample came out right."""
+        assert self._laying_out is not None
+        columns = self._laying_out.columns
+        self._laying_out.tried += 1
+        if self._laying_out.tried <= _SAMPLED and self._taken:
+            query, _ = self._taken.pop()
+            if self._search_columns(columns, query) != self._search_engine(query):
+                _log.error("index: arrays gave other hits than the engine: the engine goes on alone")
+                self._refused_at, self._laying_out = self.size(), None
+                self._taken.clear()
+                return False
+            return True
+        self._columns, self._laying_out, self._columns_from = columns, None, self.size()
+        self._taken.clear()
+        _log.info("index: searches go by the arrays: %d points", self._columns_from)
+        return False
+
+    def _is_over_budget(self) -> bool:
+        """Asked of the last searches; once arrays were refused, not before much has changed."""
+        if len(self._taken) < _SAMPLED or self.size() < self._refused_at * (1 + _SHRUNK):
+            return False
+        return median(ms for _, ms in self._taken) > self._budget_ms
+
+    @contextmanager
+    def _kept_alike(self) -> Iterator[Columns]:
+        """The arrays, to do what is done to the shard. If that fails they are given up: they may not be alike."""
+        columns = self._columns or (self._laying_out.columns if self._laying_out is not None else None)
+        try:
+            yield columns or Columns(self._folder, self._dimension)
+        except BaseException:
+            self._columns = self._laying_out = None
+            raise
 
     def size(self) -> int:
         with _engine_errors():
@@ -259,6 +390,27 @@ class _Rewriting:
         return self._next is None
 
 
+class _LayingOut:
+    """Arrays that are being filled with what a shard holds."""
+
+    def __init__(self, *, columns: Columns) -> None:
+        self.columns = columns
+        self.tried = 0
+        self._next: object = None
+        self._done = False
+
+    def copy_from(self, shard: edge.EdgeShard, at_most: int) -> bool:
+        """Copy the next piece, in the order of ids; whether all is copied."""
+        if not self._done:
+            with _engine_errors():
+                records, self._next = shard.scroll(
+                    edge.ScrollRequest(limit=at_most, offset=self._next, with_payload=True, with_vector=True)  # type: ignore[arg-type]
+                )
+            self.columns.upsert([_entry_of(record) for record in records])
+            self._done = self._next is None
+        return self._done
+
+
 class _Barred:
     """Chunks that were purged, in a file of ranges: whoever read them before is late, and nothing it writes is taken.
 
@@ -336,7 +488,7 @@ class _Reached(Engine):
         request = edge.QueryRequest(
             query=self._queries[Space.DENSE],
             limit=len(points),
-            filter=edge.Filter(must=[edge.HasIdCondition({int(point) for point in points})]),
+            filter=edge.Filter(must=[self._filter, edge.HasIdCondition({int(point) for point in points})]),
             params=edge.SearchParams(exact=True),
             with_payload=False,
         )
@@ -504,6 +656,28 @@ def _candidate(found: edge.ScoredPoint) -> Candidate:
     lexical = found.vector.get(Space.LEXICAL) if isinstance(found.vector, dict) else None
     weights = dict(zip(lexical.indices, lexical.values, strict=True)) if isinstance(lexical, edge.SparseVector) else {}
     return Candidate(PointId(_number(found.id)), found.score, weights)
+
+
+def _entry_of(record: edge.Record) -> IndexEntry:
+    """What was written as this record."""
+    vectors: Any = record.vector
+    payload: Any = record.payload
+    lexical = vectors.get(Space.LEXICAL)
+    return IndexEntry(
+        placement=Placement(
+            point=PointId(_number(record.id)),
+            boundary=BoundaryId(payload["boundary"]),
+            valid_from=Instant(payload["valid_from"]),
+            valid_to=Instant(payload["valid_to"]),
+            recorded_from=Instant(payload["recorded_from"]),
+            recorded_to=Instant(payload["recorded_to"]),
+            facets=tuple(payload["facets"]),
+        ),
+        dense=Vector(np.array(vectors[Space.DENSE], "<f4").tobytes()),
+        lexical=Lexical(terms=tuple(lexical.indices), weights=tuple(lexical.values))
+        if lexical is not None
+        else Lexical(terms=(), weights=()),
+    )
 
 
 def _number(point: object) -> int:

@@ -8,7 +8,7 @@ to the bit whatever else a shard held, and are taken as they are.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -70,35 +70,46 @@ class Engine(Protocol):
 def best_hits(engine: Engine, query: IndexQuery) -> Hits:
     """The port's answer to `query`, from an engine that already has its filter."""
     found = _settled_candidates(engine, query)
-    near = found.get(Space.DENSE, [])
-    dense = _ranked_chunks((Hit(chunk=chunk_of(each.point), score=each.score) for each in near), query.depth)
-    if not query.lexical:
-        return Hits(dense=dense)
-    exact = _exact_scores(engine, query.lexical, _each_once([*found[Space.LEXICAL], *near]))
-    worded = (Hit(chunk=chunk_of(each.point), score=exact[each.point]) for each in found[Space.LEXICAL])
-    lexical = _ranked_chunks(worded, query.depth)
-    hits = Hits(dense=dense, lexical=lexical, terms=_terms(query, lexical, found[Space.LEXICAL]))
-    return hits if query.dense is None else _both_ways(engine, found, exact, hits)
-
-
-def _both_ways(
-    engine: Engine, found: Mapping[Space, Sequence[Candidate]], exact: Mapping[PointId, float], best: Hits
-) -> Hits:
-    """The best of each list, each with what the other list scores it: one that is only far down there is not lost."""
-    chunks = {hit.chunk for hit in (*best.dense, *best.lexical)}
-    near = {each.point: each.score for each in found[Space.DENSE]}
-    scored = {point: score for point, score in exact.items() if chunk_of(point) in chunks}
-    unseen = [each.point for each in found[Space.LEXICAL] if each.point not in near and chunk_of(each.point) in chunks]
-    dense = near | (engine.dense_scores(unseen) if unseen else {})
-    return Hits(
-        dense=_ranked_chunks(_hits_of(dense, chunks), len(chunks)),
-        lexical=_ranked_chunks(_hits_of(scored, chunks), len(chunks)),
-        terms=best.terms,
+    near, worded = found.get(Space.DENSE, []), found.get(Space.LEXICAL, [])
+    exact = _exact_scores(engine, query.lexical, _each_once([*worded, *near])) if query.lexical else {}
+    return both_ways(
+        query,
+        near={each.point: each.score for each in near},
+        worded={each.point: frozenset(each.weights) for each in worded},
+        exact=exact,
+        dense_scores=engine.dense_scores,
     )
 
 
-def _hits_of(scores: Mapping[PointId, float], chunks: Set[ChunkId]) -> Iterator[Hit]:
-    return (Hit(chunk=chunk_of(point), score=score) for point, score in scores.items() if chunk_of(point) in chunks)
+def both_ways(
+    query: IndexQuery,
+    *,
+    near: Mapping[PointId, float],
+    worded: Mapping[PointId, Set[int]],
+    exact: Mapping[PointId, float],
+    dense_scores: Callable[[Sequence[PointId]], dict[PointId, float]],
+) -> Hits:
+    """The best of each list, each with what the other list scores it: one that is only far down there is not lost.
+
+    `near` and `worded` are candidates of each list, by points, the latter with their terms; `exact` is BM25 of both.
+    """
+    dense = _ranked_points(near, query.depth)
+    lexical = _ranked_points({point: exact[point] for point in worded}, query.depth)
+    terms = _terms(query.lexical, {hit.chunk for hit in lexical}, worded) if query.lexical else ()
+    if query.dense is None or not query.lexical:
+        return Hits(dense=dense, lexical=lexical, terms=terms)
+    chunks = {hit.chunk for hit in (*dense, *lexical)}
+    unseen = [point for point in worded if point not in near and chunk_of(point) in chunks]
+    seen = {**near, **(dense_scores(unseen) if unseen else {})}
+    return Hits(
+        dense=_ranked_points(_within(seen, chunks), len(chunks)),
+        lexical=_ranked_points(_within(exact, chunks), len(chunks)),
+        terms=terms,
+    )
+
+
+def _within(scores: Mapping[PointId, float], chunks: Set[ChunkId]) -> dict[PointId, float]:
+    return {point: score for point, score in scores.items() if chunk_of(point) in chunks}
 
 
 def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -154,7 +165,7 @@ def _exact_scores(engine: Engine, query: Lexical, candidates: Sequence[Candidate
     if scores.keys() != carriers.keys():
         raise IndexUnavailable("The index changed while it was searched. Ask again.")
     factors = {
-        term: weight * _idf(population, _frequency(population, scores[term] / carriers[term].weights[term]))
+        term: weight * idf(population, _frequency(population, scores[term] / carriers[term].weights[term]))
         for term, weight in zip(query.terms, query.weights, strict=True)
         if term in carriers
     }
@@ -175,29 +186,28 @@ def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Cand
     return carriers
 
 
-def _terms(query: IndexQuery, hits: Sequence[Hit], candidates: Sequence[Candidate]) -> tuple[int, ...]:
-    """The question's terms that any of the hits has."""
-    listed = {hit.chunk for hit in hits}
-    held = {term for each in candidates if chunk_of(each.point) in listed for term in each.weights}
-    return tuple(term for term in query.lexical.terms if term in held) if query.lexical else ()
+def _terms(query: Lexical, listed: Set[ChunkId], worded: Mapping[PointId, Set[int]]) -> tuple[int, ...]:
+    """The question's terms that any of the listed chunks has."""
+    held = {term for point, terms in worded.items() if chunk_of(point) in listed for term in terms}
+    return tuple(term for term in query.terms if term in held)
 
 
-def _idf(population: int, frequency: int) -> float:
+def idf(population: int, frequency: int) -> float:
     """Qdrant's inverse document frequency, the non-negative one of Lucene's BM25."""
     return math.log((population - frequency + 0.5) / (frequency + 0.5) + 1)
 
 
 def _frequency(population: int, idf: float) -> int:
-    """The document count that gave the engine's `idf`, which float32 blurs: `_idf` solved for it and rounded.
+    """The document count that gave the engine's number, which float32 blurs: `idf` solved for it and rounded.
 
     The blur stays below half a document up to some four million matching points.
     """
     return min(max(round((population + 1) / math.exp(idf) - 0.5), 1), population)
 
 
-def _ranked_chunks(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
+def _ranked_points(scores: Mapping[PointId, float], depth: int) -> tuple[Hit, ...]:
     """The best `depth` chunks, each once: while a period is being corrected, two points of a chunk may match."""
-    listed = list(hits)
+    listed = [Hit(chunk=chunk_of(point), score=score) for point, score in scores.items()]
     chunks: dict[ChunkId, Hit] = {}
     for hit in ranked(listed, len(listed)):
         chunks.setdefault(hit.chunk, hit)

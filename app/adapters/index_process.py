@@ -47,6 +47,9 @@ _TIDY_AFTER_POINTS: Final = 10_000
 
 _TIDY_WHEN_IDLE_S: Final = 5.0
 _LOOK_EVERY_S: Final = 1.0
+_BETWEEN_STEPS_S: Final = 0.02
+"""Others get their turn between two steps of laying out all points."""
+
 _PIECE: Final = 500
 """Points a message: between the pieces of a large write, searches get their turn."""
 
@@ -108,6 +111,10 @@ class ProcessIndex:
 
     def size(self) -> int:
         return int(self._call("size", None))
+
+    def quick(self) -> bool:
+        """Whether searches go by arrays: see `EdgeIndex`."""
+        return bool(self._call("quick", None))
 
     def optimize(self) -> bool:
         """As `EdgeIndex.optimize`, now. Raises `IndexUnavailable` if it takes longer than `timeout_s`."""
@@ -201,7 +208,15 @@ class _Broken(Exception):
     """The other side went away in the middle of a call."""
 
 
-def serve_index(folder: Path, address: Path, authkey: bytes, dimension: int, *, liveness_fd: int | None = None) -> None:
+def serve_index(
+    folder: Path,
+    address: Path,
+    authkey: bytes,
+    dimension: int,
+    *,
+    budget_ms: float | None = None,
+    liveness_fd: int | None = None,
+) -> None:
     """The index process: open the index in `folder` and answer at `address` until told to stop, then flush and close.
 
     It stops on SIGTERM, and when `liveness_fd` reads end-of-file: the read end of a pipe whose other end only the
@@ -209,7 +224,7 @@ def serve_index(folder: Path, address: Path, authkey: bytes, dimension: int, *, 
     the main thread. Raises `IndexUnavailable` when the folder is held by another process; then no socket has been
     touched.
     """
-    from app.adapters.edge_index import EdgeIndex  # the engine, which a client has no need of
+    from app.adapters.edge_index import BUDGET_MS, EdgeIndex  # the engine, which a client has no need of
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -217,7 +232,7 @@ def serve_index(folder: Path, address: Path, authkey: bytes, dimension: int, *, 
     if liveness_fd is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which still has answers to give
         threading.Thread(target=_stop_at_end_of_file, args=(liveness_fd, stop), daemon=True).start()
-    with EdgeIndex(folder, dimension) as index:
+    with EdgeIndex(folder, dimension, budget_ms=BUDGET_MS if budget_ms is None else budget_ms) as index:
         desk = _Desk(index)
         with suppress(FileNotFoundError):
             address.unlink()  # left by a process that was killed: the folder's lock is ours, so nobody listens there
@@ -226,6 +241,8 @@ def serve_index(folder: Path, address: Path, authkey: bytes, dimension: int, *, 
             threading.Thread(target=_accept, args=(listener, authkey, desk), daemon=True).start()
             while not stop.wait(_LOOK_EVERY_S):
                 desk.tidy_when_idle()
+                while desk.quicken() and not stop.wait(_BETWEEN_STEPS_S):
+                    pass
         desk.close()
 
 
@@ -247,6 +264,7 @@ class _Desk:
             "held": lambda points: list(index.held([PointId(point) for point in points])),
             "search": lambda row: _hits_row(index.search(_query(row))),
             "size": lambda _nothing: index.size(),
+            "quick": lambda _nothing: index.quick,
             "optimize": lambda _nothing: index.optimize(),
         }
 
@@ -281,6 +299,15 @@ class _Desk:
                 self._index.optimize()
             except IndexUnavailable as error:
                 _log.error("index: %s", error.detail, exc_info=error)
+
+    def quicken(self) -> bool:
+        """A step of `EdgeIndex.quicken`; whether there is another."""
+        with self._lock:
+            try:
+                return self._index.quicken()
+            except IndexUnavailable as error:
+                _log.error("index: %s", error.detail, exc_info=error)
+                return False
 
     def close(self) -> None:
         """Wait for the verb that is under way, and take no more."""
@@ -412,6 +439,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where the index is kept")
     parser.add_argument("--address", type=Path, required=True, help="the unix socket to listen at")
     parser.add_argument("--dimension", type=int, required=True, help="numbers in a dense vector")
+    parser.add_argument("--budget-ms", type=float, help="what a search may take before arrays are laid out")
     parser.add_argument("--liveness-fd", type=int, help="stop when this inherited descriptor reads end-of-file")
     options = parser.parse_args(arguments)
     try:
@@ -419,7 +447,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError:
         parser.error(f"the key ({AUTHKEY_VARIABLE}, or a line of standard input) is hex, at least 16 bytes of it")
     try:
-        serve_index(options.folder, options.address, key, options.dimension, liveness_fd=options.liveness_fd)
+        serve_index(
+            options.folder,
+            options.address,
+            key,
+            options.dimension,
+            budget_ms=options.budget_ms,
+            liveness_fd=options.liveness_fd,
+        )
     except IndexUnavailable as error:
         print(error.detail, file=sys.stderr)
         return 1

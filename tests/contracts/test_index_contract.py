@@ -114,6 +114,23 @@ def edge_index(home: Path) -> Iterator[Index]:
 
 
 @contextmanager
+def quick_index(home: Path) -> Iterator[Index]:
+    """One whose searches go by arrays, whatever they take."""
+    with EdgeIndex(home / "index", DIMENSION, budget_ms=0.0) as index:
+        quickened(index)
+        yield index
+
+
+def quickened(index: EdgeIndex) -> None:
+    """After as many searches as it is judged by."""
+    for _ in range(16):
+        index.search(asked(1))
+    while index.quicken():
+        pass
+    assert index.quick
+
+
+@contextmanager
 def process_index(home: Path) -> Iterator[Index]:
     process = IndexProcess(home)
     process.start()
@@ -132,7 +149,7 @@ def qdrant_index(_home: Path) -> Iterator[Index]:
     client.close()
 
 
-ADAPTERS = [edge_index, process_index, qdrant_index]
+ADAPTERS = [edge_index, quick_index, process_index, qdrant_index]
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
