@@ -256,10 +256,19 @@ class _Reading:
 
     def words(self) -> Iterator[str]:
         for at, token in enumerate(self._tokens):
-            if at not in self._used and token.kind in ("word", "name") and token.low not in phrasing.SENSELESS:
-                for part in token.low.split("-") if token.kind == "word" else [token.low]:
-                    if part not in phrasing.SENSELESS:
-                        yield stem(part)
+            if at in self._used or token.kind not in ("word", "name") or token.low in phrasing.SENSELESS:
+                continue
+            if self._predicative(at):
+                yield stem(phrasing.DENYING[token.low])
+                continue
+            for part in token.low.split("-") if token.kind == "word" else [token.low]:
+                if part not in phrasing.SENSELESS:
+                    yield stem(part)
+
+    def _predicative(self, at: int) -> bool:
+        """Whether a word is said of something and may deny it: `is excluded`, and not `excluded items`."""
+        before = self._tokens[max(0, at - 3) : at]
+        return self._tokens[at].low in phrasing.DENYING and any(each.low in phrasing.BEING for each in before)
 
     def names(self) -> Iterator[str]:
         yield from self._references
@@ -294,11 +303,8 @@ class _Reading:
             if base is not None:
                 forbids = low in phrasing.FORBID_WHEN_NEGATED
                 return _modality(Modality(base), denied=denied, forbids=forbids)
-        predicative = any(
-            low in phrasing.DENYING and any(be in phrasing.BEING for be in lows[max(0, at - 3) : at])
-            for at, low in enumerate(lows)
-        )
-        return Modality.DENIED if denied != predicative else Modality.ASSERTED
+        said_so = any(self._predicative(at) and self._tokens[at].low not in phrasing.ASSERTING for at in main)
+        return Modality.DENIED if denied != said_so else Modality.ASSERTED
 
     def _main(self) -> list[int]:
         """The places of the main part: up to a condition, or after the comma that ends one at the start."""
@@ -404,7 +410,6 @@ class _Reading:
         if following in phrasing.MEASURES:
             unit = phrasing.MEASURES[following]
             return self._bounded(QuantityKind.NUMBER, low, high, first=at, after=after + 1, unit=unit)
-        token = self._tokens[at]
         dated = not following or following in phrasing.STOP_WORDS or self._low(at - 1) in phrasing.BEFORE_YEARS
         if dated and low == high and self._year(at)[0]:
             return self._date(int(low), 0, 0, first=at, after=after)

@@ -61,18 +61,30 @@ until mehr weniger später länger früher größer höher überschreiten übers
 """)
 """What a negation before them makes a bound of, or an addition, and no denial."""
 BEING: Final = _set("be is are was were been being remains remain ist sind war waren wird werden wurde wurden bleibt")
-DENYING: Final = _set("""
-excluded disabled unpaid unencrypted closed rejected declined invalid unavailable exempt inactive
-ausgeschlossen deaktiviert unbezahlt unverschlüsselt geschlossen abgelehnt ungültig ausgenommen befreit inaktiv
-""")
-"""What denies by itself, said of something."""
+DENYING: Final = dict(
+    pair.split("=")
+    for pair in _list("""
+    excluded=covered included=covered insured=covered disabled=enabled unpaid=paid unencrypted=encrypted closed=open
+    rejected=approved declined=approved invalid=valid unavailable=available inactive=active unlimited=limited
+    ausgeschlossen=versichert eingeschlossen=versichert deaktiviert=aktiviert unbezahlt=bezahlt ungültig=gültig
+    unverschlüsselt=verschlüsselt geschlossen=geöffnet abgelehnt=genehmigt inaktiv=aktiv
+    """)
+)
+"""What is said of something in one word, by the word that asserts the same or denies it."""
+ASSERTING: Final = _set("included insured eingeschlossen")
+"""Those of them that assert."""
 SUBORDINATING: Final = _set("""
 if unless when where except provided whenever because since although while before until
 wenn falls sofern soweit außer ausgenommen obwohl weil es-sei-denn solange bevor
 """)
 CONDITIONS: Final = SUBORDINATING | _set("for in during at under outside abroad für bei im während außerhalb innerhalb")
 
-SENSELESS: Final = (
+_TIMES: Final = _set("""
+minute minutes hour hours day days week weeks month months year years per annum
+minuten stunde stunden tag tage tagen woche wochen monat monate monaten monats jahr jahre jahren jahres
+""")
+
+SENSELESS: Final = _TIMES | (
     STOP_WORDS
     | frozenset(MODALS)
     | NEGATIONS
@@ -82,6 +94,8 @@ höchstens mindestens maximal minimal wenigstens spätestens frühestens genau e
 ought need more less fewer longer shorter long lang after before nach vor unless except please note always
 currently generally usually normally now today immer derzeit grundsätzlich
 regelmäßig üblicherweise bitte allowed possible jeweils sowie
+receive receives received granted grant grants amount amounts get gets getting period
+erhalten erhält bekommen bekommt beträgt betragen beläuft belaufen stehen steht
 """)
 )
 
@@ -111,8 +125,6 @@ SAME: Final = {
         limit limits ceiling cap
         begin begins start starts commence commences
         end ends expire expires
-        receive receives granted grant entitle entitlement
-        business work working
         """.replace("\n            ", " ")
         .strip()
         .splitlines()
@@ -354,3 +366,67 @@ def rate(behind: Sequence[str]) -> str:
             if each and word in ("per", "pro", "je"):
                 return _PERIODS.get(each, each)
     return ""
+
+
+PLACES: Final = {
+    form: names[0]
+    for names in map(
+        _list,
+        (
+            "eu europe european europa europaisch eea",
+            "us usa states american america",
+            "uk britain kingdom british england",
+            "germany german deutschla",
+            "france french frankreic",
+            "austria osterreic austrian",
+            "switzerla schweiz swiss",
+            "spain spanish spanien",
+            "italy italian italien",
+            "ireland irish irland",
+            "netherlan dutch niederlan",
+            "poland polish polen",
+            "canada canadian kanada",
+            "india indian indien",
+            "china chinese",
+            "japan japanese",
+            "australia australia",
+            "brazil brasilien",
+            "singapore singapur",
+            "california californi",
+            "york",
+            "berlin",
+            "munich munchen",
+            "london",
+            "paris",
+            "apac asia asien",
+            "emea",
+            "africa afrika",
+        ),
+    )
+    for form in names
+}
+"""Places by one of their names; stems are cut after nine letters, as `stem` cuts them."""
+
+QUALIFIERS: Final = _set("""
+full-time part-time fulltime parttime permanent temporary fixed-term contractor contractors freelancer freelancers
+consultant consultants intern interns trainee trainees apprentice apprentices student students manager managers
+executive executives director directors supervisor supervisors officer board administrator administrators privileged
+senior junior customer customers member members policyholder policyholders supplier suppliers vendor vendors partner
+partners visitor visitors guest guests tenant dependant dependants child children adult adults minor minors spouse
+basic standard premium plus gold silver platinum enterprise pro free trial business commercial private personal
+internal external domestic international foreign abroad overseas local remote onsite new existing former electronic
+digital paper physical first second third initial final subsequent additional extra further special exceptional
+emergency urgent critical severe high medium low minor major weekday weekdays weekend weekends monday tuesday wednesday
+thursday friday saturday sunday economy summer winter gross net parental maternity paternity sick annual bereavement
+motor home travel health life flood fire storm theft water glass import export draft test production single family
+married short-term long-term monthly annually quarterly weekly daily yearly public confidential restricted secret
+partial early late hazardous large small heavy light other different
+vollzeit teilzeit befristet befristete unbefristet freiberufler auszubildende praktikant praktikanten werkstudent
+führungskraft führungskräfte vorstand leitende gäste besucher lieferant lieferanten kunde kunden mitglied mitglieder
+basis standardtarif premiumtarif gewerblich gewerbliche privat private intern interne extern externe inland ausland
+inländisch ausländisch neu neue bestehend erste ersten zweite zweiten dritte zusätzlich zusätzliche weitere sonderurlaub
+brutto netto elternzeit mutterschutz krankheit sommer winter wochenende wochentag feiertag montag dienstag mittwoch
+donnerstag freitag samstag sonntag vertraulich vertrauliche öffentlich monatlich jährlich wöchentlich täglich
+schwerbehinderte minderjährige kinder
+""")
+"""What narrows whom or what a sentence is about: where it stands in one of two alone, they speak of different cases."""
