@@ -106,6 +106,8 @@ def sentences(text: str) -> tuple[Span, ...]:
     for match in _END.finditer(text):
         if match["stop"] and _abbreviates(text, start, match.start()):
             continue
+        if match["line"] and match.start() - text.rfind("\n", 0, match.start()) > _SHORT_LINE:
+            continue  # wrapped
         end = match.end("stop") if match["stop"] else match.start()
         _add(found, text, start, end)
         start = match.end()
@@ -118,7 +120,10 @@ _END: Final = re.compile(
     r"|[^\S\n]*\n\s*\n\s*"
     r"|(?<=:)[^\S\n]*\n\s*"
     r"|[^\S\n]*\n[^\S\n]*(?=[-*•–·|]|\(?\w{1,3}[.)]\s)"
+    r"|(?<![,;])(?P<line>\n)(?=[A-ZÄÖÜ])"
 )
+_SHORT_LINE: Final = 40
+"""A line of no more characters, with a capital letter after it, is a heading."""
 _LAST_WORD: Final = re.compile(r"(?:[^\W\d_]\.\s?)*[^\W_]+$")
 
 
@@ -203,10 +208,18 @@ class _Token:
     """In lower case."""
     start: int
     end: int
+    after: str
+    """The character after it."""
+
+    @property
+    def numbers_line(self) -> bool:
+        """It is written as the number of a line or a heading: `2.`, `3)`, `4.1`."""
+        return self.after in (".", ")") or "." in self.text
 
 
 _TOKEN: Final = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2}(?!\d)|\d{1,2}\.\s?\d{1,2}\.\s?\d{4}(?!\d)|\d{1,2}/\d{1,2}/\d{4}(?!\d))"
+    r"(?P<link>https?://\S+|\]\([^)\s]*\))"
+    r"|(?P<date>\d{4}-\d{2}-\d{2}(?!\d)|\d{1,2}\.\s?\d{1,2}\.\s?\d{4}(?!\d)|\d{1,2}/\d{1,2}/\d{4}(?!\d))"
     r"|(?P<time>\d{1,2}[:.]\d{2}(?=\s?(?:[ap]\.?m\b|uhr\b)|(?<=:\d\d)(?![\d:])))"
     r"|(?P<number>\d{1,3}(?:[.,'’\u00a0\u202f\u2009 ]\d{3})+(?:[.,]\d{1,2})?(?![.,]?\d))"
     r"|(?P<name>\d+(?:\.\d+){2,}|\d+/\d+(?:/\d+)*|(?!(?:EUR|USD|GBP|CHF)\d)[^\W\d_]+-?\d+(?:[-./]?\w+)*)"
@@ -225,6 +238,7 @@ def _tokens(text: str, span: Span) -> list[_Token]:
             match[0].casefold(),
             match.start(),
             match.end(),
+            text[match.end() : match.end() + 1],
         )
         for match in _TOKEN.finditer(text, span.start, span.end)
     ]
@@ -240,6 +254,7 @@ class _Reading:
         self._tokens = tokens
         self._used: set[int] = set()
         self._references: list[str] = []
+        self._opening = next((at for at, token in enumerate(tokens) if token.kind not in ("sign", "link")), 0)
 
     def quantities(self) -> Iterator[Quantity]:
         at = 0
@@ -307,19 +322,26 @@ class _Reading:
         return Modality.DENIED if denied != said_so else Modality.ASSERTED
 
     def _main(self) -> list[int]:
-        """The places of the main part: up to a condition, or after the comma that ends one at the start."""
+        """The places of the main part: up to a condition, or after the comma that ends one at the start; without what
+        stands in brackets."""
         places = range(len(self._tokens))
         if self._tokens and self._tokens[0].low in phrasing.SUBORDINATING:
             comma = next((at for at in places if self._tokens[at].text == ","), None)
             places = range(comma + 1, len(self._tokens)) if comma is not None else places
         end = next((at for at in places[1:] if self._tokens[at].low in phrasing.SUBORDINATING), places.stop)
-        return [at for at in range(places.start, end) if at not in self._used]
+        depth, main = 0, []
+        for at in range(places.start, end):
+            depth += {"(": 1, ")": -1}.get(self._tokens[at].text, 0)
+            if depth <= 0 and at not in self._used:
+                main.append(at)
+        return main
 
     @staticmethod
     def _negated(lows: Sequence[str]) -> bool:
         """Whether an odd number of negations is said; those of `no more than` and `not only` are none."""
         said = (
             (low in phrasing.NEGATIONS or low.endswith(("n't", "n’t")) or low == "cannot")
+            and not (low in ("nor", "noch") and at > 0)
             and not (low in phrasing.NEGATIONS and {*lows[at + 1 : at + 3]} & phrasing.NOT_NEGATED)
             for at, low in enumerate(lows)
         )
@@ -328,6 +350,9 @@ class _Reading:
     def _quantity(self, at: int) -> tuple[Quantity | None, int, int] | None:
         """What begins at a token: a quantity (or none, for a reference), and the tokens it takes, first and after."""
         token = self._tokens[at]
+        if token.kind == "number" and at == self._opening and token.numbers_line:
+            self._used.add(at)
+            return None
         if token.kind == "sign" and token.text == "§" and self._is_number(at + 1):
             self._references.append(f"§ {self._tokens[at + 1].low}")
             return None, at, at + 2
@@ -344,9 +369,8 @@ class _Reading:
             return self._money(at, at + 1, code)
         if token.kind == "sign" and (code := phrasing.CURRENCIES.get(token.text)) and self._is_number(at + 1):
             return self._money(at, at + 1, code)
-        if self._is_number(at):
-            return self._counted(at)
-        return None
+        rated = token.low in phrasing.ARTICLES and at - 1 in self._used  # `EUR 10 a month`
+        return self._counted(at) if self._is_number(at) and not rated else None
 
     def _low(self, at: int) -> str:
         return self._tokens[at].low if 0 <= at < len(self._tokens) else ""
@@ -410,7 +434,9 @@ class _Reading:
         if following in phrasing.MEASURES:
             unit = phrasing.MEASURES[following]
             return self._bounded(QuantityKind.NUMBER, low, high, first=at, after=after + 1, unit=unit)
-        dated = not following or following in phrasing.STOP_WORDS or self._low(at - 1) in phrasing.BEFORE_YEARS
+        dated = (
+            not at or not following or following in phrasing.STOP_WORDS or self._low(at - 1) in phrasing.BEFORE_YEARS
+        )
         if dated and low == high and self._year(at)[0]:
             return self._date(int(low), 0, 0, first=at, after=after)
         of = []
@@ -418,6 +444,10 @@ class _Reading:
             if word.kind != "word" or word.low in phrasing.SENSELESS:
                 break
             of.append(stem(word.low))
+        before = self._low(at - 1)
+        if not of and before not in phrasing.COUNTED_AFTER:
+            self._references.append(f"{before} {self._tokens[at].low}")
+            return None
         return self._bounded(QuantityKind.NUMBER, low, high, first=at, after=after, of=frozenset(of))
 
     def _duration(self, low: float, high: float, first: int, after: int) -> tuple[Quantity, int, int] | None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from app.domain import phrasing
 from app.domain.citation import Flag, Passage
-from app.domain.claims import Claim, Quantity, QuantityKind, claim, sentences, stem, stems
+from app.domain.claims import Claim, Modality, Quantity, QuantityKind, claim, sentences, stem, stems
 from app.domain.corpus import Span
 
 MAX_SENTENCES: Final = 4
@@ -24,6 +24,10 @@ MAX_CHARS: Final = 400
 """A longer sentence is a list or a table, and is not read."""
 MAX_CONFLICTS: Final = 10
 """Of one answer: the first by the ranks of their passages."""
+
+
+MAX_WORDS: Final = 12
+"""Of a longer sentence it is not sure what a negation in it denies."""
 
 
 class ConflictKind(StrEnum):
@@ -108,38 +112,61 @@ def _elsewhere(one: Passage, other: Passage) -> bool:
     return bool(ours and theirs) and ours.isdisjoint(theirs)
 
 
-_Told = tuple[Span, Statement]
-"""A sentence by where it is in the canonical text."""
+class _Told:
+    """A sentence of a passage as it is shown. It is read when it meets one that it may contradict, and once."""
+
+    def __init__(self, text: str, span: Span, words: frozenset[str], heading: frozenset[str]) -> None:
+        self.text, self.span, self.words = text, span, words
+        """`span`: in the canonical text."""
+        self.counts = bool(_COUNTING.search(text)) or not words.isdisjoint(_COUNTS)
+        self.denies = not words.isdisjoint(_DENIES) or "n't" in text or "n’t" in text
+        self._heading = heading
+        self._statement: Statement | None = None
+
+    def may_contradict(self, other: "_Told") -> bool:
+        """Whether reading both is worth it: cheap, and false of most pairs."""
+        if not ((self.counts and other.counts) or self.denies or other.denies) or self.text == other.text:
+            return False
+        return len(self.words & other.words) >= _MET * min(len(self.words), len(other.words))
+
+    @property
+    def statement(self) -> Statement:
+        if self._statement is None:
+            read = claim(self.text, Span(start=0, end=len(self.text)))
+            self._statement = Statement(claim=read, text=self.text, heading=self._heading)
+        return self._statement
 
 
 def _told(passage: Passage, asked: frozenset[str]) -> Iterator[_Told]:
-    """What of a passage may answer the question, the most of it first, as it is shown."""
+    """What of a passage may answer the question, the most of it first."""
     quote, start = passage.citation.quote, passage.citation.span.start
-    hidden = [(each.span.start - start, each.span.end - start) for each in passage.redactions]
-    heading = _heading((passage.citation.title, *passage.citation.section))
-    for begin, end in hidden:
+    for each in passage.redactions:
+        begin, end = each.span.start - start, each.span.end - start
         quote = f"{quote[:begin]}{_MASK * (end - begin)}{quote[end:]}"
+    heading = _heading((passage.citation.title, *passage.citation.section))
+    given = len(_met(asked, heading)) / 2
     candidates = []
     for span in sentences(quote):
         text = span.of(quote)
         if len(text) > MAX_CHARS or _UNREAD.search(text):
             continue
-        own = frozenset(stems(text))
-        answering = len(_met(asked, own)) + len(_met(asked, heading)) / 2
-        if own and (answering or not asked):
-            candidates.append((-answering, span, text))
-    for _, span, text in sorted(candidates, key=lambda it: (it[0], it[1].start))[:MAX_SENTENCES]:
-        whole = Span(start=start + span.start, end=start + span.end)
-        read = claim(text, Span(start=0, end=len(text)))
-        yield whole, Statement(claim=read, text=text, heading=heading)
+        words = frozenset(stems(text))
+        answering = len(_met(asked, words)) + given
+        if words and (answering or not asked):
+            candidates.append((-answering, span, text, words))
+    for _, span, text, words in sorted(candidates, key=lambda it: (it[0], it[1].start))[:MAX_SENTENCES]:
+        yield _Told(text, Span(start=start + span.start, end=start + span.end), words, heading)
 
 
 def _met(asked: frozenset[str], words: frozenset[str]) -> frozenset[str]:
     """What is asked about that is among the words, as part of a longer one perhaps: `urlaub` and `urlaubstage`."""
-    missed = [each for each in asked if each not in words and len(each) >= _PART]
-    parts = [each for each in words if len(each) >= _PART] if missed else []
-    within = (each for each in missed if any(each.startswith(part) or part.startswith(each) for part in parts))
-    return (asked & words).union(within)
+    met = asked & words
+    beginnings = {each[:_PART] for each in words if len(each) >= _PART}
+    missed = [each for each in asked - met if each[:_PART] in beginnings]
+    if not missed:
+        return met
+    parts = [each for each in words if len(each) >= _PART]
+    return met.union(each for each in missed if any(each.startswith(part) or part.startswith(each) for part in parts))
 
 
 _PART: Final = 5
@@ -160,16 +187,16 @@ def _upper(line: str) -> Iterator[str]:
 def _between(
     one: Passage, other: Passage, ours: Sequence[_Told], theirs: Sequence[_Told], asked: frozenset[str]
 ) -> Contradiction | None:
-    for our_span, mine in ours:
-        for their_span, yours in theirs:
-            found = difference(mine, yours, asked)
+    for mine in ours:
+        for yours in theirs:
+            found = difference(mine.statement, yours.statement, asked) if mine.may_contradict(yours) else None
             if found is None:
                 continue
             kind, particulars = found
             preferred, because = _preferred(one, other)
             return Contradiction(
                 passages=(one.rank, other.rank),
-                spans=(our_span, their_span),
+                spans=(mine.span, yours.span),
                 quotes=(mine.text, yours.text),
                 kind=kind,
                 particulars=particulars,
@@ -177,6 +204,15 @@ def _between(
                 because=because,
             )
     return None
+
+
+_COUNTING: Final = re.compile(
+    r"(?i)\d|\b(?:an?|one|ein\w{0,2})\s(?:hour|day|week|month|year|stunde|tag|woche|monat|jahr)"
+)
+_COUNTS: Final = frozenset(map(stem, phrasing.NUMBERS))
+_DENIES: Final = frozenset(map(stem, phrasing.SAYING_NO))
+_MET: Final = 0.4
+"""The share of its words that the shorter of two sentences has in common with the other, if they are worth reading."""
 
 
 def _preferred(one: Passage, other: Passage) -> tuple[Passage | None, Because | None]:
@@ -226,6 +262,10 @@ def _alike(one: Statement, other: Statement, asked: frozenset[str]) -> bool:
 
 _SHARED: Final = 0.6
 _ALL: Final = 0.34
+_PREDICATE: Final = 0.6
+"""Of all words of two that say the opposite: little may be added to either."""
+_PLAIN_PREDICATE: Final = 0.75
+"""Where neither says may or must, and a negation is all that parts them."""
 
 
 def _apart(one: Statement, other: Statement) -> bool:
@@ -250,6 +290,9 @@ def _places(said: Statement) -> frozenset[str]:
 
 
 _QUALIFIERS: Final = frozenset(stem(word.translate(str.maketrans("", "", "-"))) for word in phrasing.QUALIFIERS)
+
+
+_OF_DOCUMENTS: Final = frozenset(map(stem, phrasing.OF_DOCUMENTS))
 
 
 def _numbered(name: str) -> bool:
@@ -280,6 +323,8 @@ def _differing(one: Statement, other: Statement) -> tuple[ConflictKind, tuple[st
         if not all(_same_unit(*pair) for pair in pairs):
             continue
         if kind is QuantityKind.DATE:
+            if not frozenset(one.claim.words) & frozenset(other.claim.words) - _OF_DOCUMENTS:
+                return None  # each document says of itself since when it holds
             if any(each.unit == "y" for each in (*ours, *theirs)) or _others_differ(one.claim, other.claim):
                 return None
         elif dated:
@@ -352,7 +397,13 @@ def _opposed(one: Statement, other: Statement) -> tuple[ConflictKind, tuple[str,
     if other.claim.modality not in one.claim.modality.opposites:
         return None
     ours, theirs = frozenset(one.claim.words), frozenset(other.claim.words)
-    if len(ours & theirs) < 2 or len(ours & theirs) < min(len(ours), len(theirs)):
+    shared = ours & theirs
+    if len(shared) < 2 or len(shared) < min(len(ours), len(theirs)) or len(shared) < _PREDICATE * len(ours | theirs):
+        return None
+    plain = Modality.DENIED in (one.claim.modality, other.claim.modality)
+    if plain and len(shared) < _PLAIN_PREDICATE * len(ours | theirs):
+        return None
+    if max(len(one.claim.words), len(other.claim.words)) > MAX_WORDS:
         return None
     if _moments(one.claim) != _moments(other.claim) or _others_differ(one.claim, other.claim):
         return None

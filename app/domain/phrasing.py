@@ -77,7 +77,9 @@ SUBORDINATING: Final = _set("""
 if unless when where except provided whenever because since although while before until
 wenn falls sofern soweit außer ausgenommen obwohl weil es-sei-denn solange bevor
 """)
-CONDITIONS: Final = SUBORDINATING | _set("for in during at under outside abroad für bei im während außerhalb innerhalb")
+CONDITIONS: Final = SUBORDINATING | _set(
+    "for in during at under outside abroad with without only mit ohne nur für bei im während außerhalb innerhalb"
+)
 
 _TIMES: Final = _set("""
 minute minutes hour hours day days week weeks month months year years per annum
@@ -283,6 +285,8 @@ rule item note line level tier grade band phase form room ticket case id no nr a
 kapitel anlage anhang tabelle abbildung seite ziffer schritt stufe klausel punkt fassung iso din rfc release building
 floor
 """)
+COUNTED_AFTER: Final = BEING | _set(": = than als to zu most least maximal mindestens höchstens over above below under")
+"""A number of nothing that is named counts after these alone: otherwise it is a name, as in `Sheet 1`."""
 BEFORE_YEARS: Final = _set("in since until from by of year fy seit bis ab jahr im and und")
 
 _AT_MOST: Final = _set("""
@@ -430,3 +434,15 @@ donnerstag freitag samstag sonntag vertraulich vertrauliche öffentlich monatlic
 schwerbehinderte minderjährige kinder
 """)
 """What narrows whom or what a sentence is about: where it stands in one of two alone, they speak of different cases."""
+
+OF_DOCUMENTS: Final = _set("""
+effective effect takes date dated version last updated update revised revision reviewed review published issued issue
+created valid validity document policy terms agreement approved next
+stand gültig datum fassung geändert aktualisiert veröffentlicht erstellt geprüft prüfung dokument richtlinie kraft tritt
+""")
+"""What documents say of themselves with a date."""
+
+SAYING_NO: Final = (
+    NEGATIONS | DENYING.keys() | frozenset(word for word, said in MODALS.items() if said in ("forbidden", "optional"))
+)
+"""Without one of these in either, no two sentences have opposite polarity."""
