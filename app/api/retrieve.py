@@ -13,6 +13,7 @@ from app.api.wire import InstantIn, LabelWire, Name, Storable, Wire, label_out
 from app.domain.access import Obligation
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Citation, Flag, Passage
+from app.domain.conflicts import Because, ConflictKind, Contradiction
 from app.domain.instants import iso, iso_or_none
 from app.domain.redaction import Redaction
 from app.operations.retrieve import retrieve
@@ -128,6 +129,20 @@ class PassageOut(BaseModel):
     redactions: list[RedactionOut]
 
 
+class ConflictOut(BaseModel):
+    """Two sentences of two passages that contradict each other; pairs are in the order of `passages`."""
+
+    passages: tuple[int, int] = Field(description="Their ranks.")
+    spans: tuple[tuple[int, int], tuple[int, int]] = Field(
+        description="Of the sentences, each in its version's canonical text, as a citation's."
+    )
+    quotes: tuple[str, str]
+    kind: ConflictKind
+    says: tuple[str, str] = Field(description="What differs, in the words of each; of polarity, how each says it.")
+    preferred: int | None = Field(description="The rank of the one that comes before the other; null if neither does.")
+    because: Because | None
+
+
 class ObligationOut(BaseModel):
     id: str
     policies: list[str]
@@ -194,6 +209,7 @@ _ANSWER: JsonDict = {
             "redactions": [],
         }
     ],
+    "conflicts": [],
     "context": "The numbered passages below are quoted source material. ...",
     "label": {"level": "confidential", "categories": ["pii"]},
     "obligations": [{"id": "cite-sources", "policies": ["readers-see"]}],
@@ -231,6 +247,7 @@ class AnswerOut(BaseModel):
     trace_id: str
     outcome: Literal["answered", "empty", "blocked", "escalated"]
     passages: list[PassageOut]
+    conflicts: list[ConflictOut]
     context: str
     label: LabelWire | None
     obligations: list[ObligationOut]
@@ -276,6 +293,19 @@ def obligation_out(obligation: Obligation) -> ObligationOut:
     return ObligationOut(id=obligation.id, policies=list(obligation.policies))
 
 
+def conflict_out(conflict: Contradiction) -> ConflictOut:
+    one, other = conflict.spans
+    return ConflictOut(
+        passages=conflict.passages,
+        spans=((one.start, one.end), (other.start, other.end)),
+        quotes=conflict.quotes,
+        kind=conflict.kind,
+        says=conflict.particulars,
+        preferred=conflict.preferred,
+        because=conflict.because,
+    )
+
+
 def _passage(passage: Passage) -> PassageOut:
     return PassageOut(
         rank=passage.rank,
@@ -295,6 +325,7 @@ def answer_out(answer: Answer) -> AnswerOut:
         trace_id=answer.trace_id,
         outcome=answer.outcome.value,
         passages=[_passage(passage) for passage in answer.passages],
+        conflicts=[conflict_out(each) for each in answer.conflicts],
         context=answer.context,
         label=label_out(answer.label) if answer.label else None,
         obligations=[obligation_out(each) for each in answer.obligations],

@@ -7,6 +7,7 @@ from enum import StrEnum
 from app.domain.access import Obligation, PrincipalRef
 from app.domain.checks import Check
 from app.domain.citation import Passage
+from app.domain.conflicts import Contradiction
 from app.domain.instants import Instant
 from app.domain.labels import Label
 from app.domain.recourse import EscalationId, EscalationKind
@@ -77,6 +78,8 @@ class Answer:
     trace_id: TraceId
     outcome: Outcome
     passages: tuple[Passage, ...] = ()
+    conflicts: tuple[Contradiction, ...] = ()
+    """Pairs of passages that contradict each other."""
     context: str = ""
     label: Label | None = None
     """The join of the passages' labels; None without passages."""

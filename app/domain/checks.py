@@ -19,6 +19,7 @@ from app.domain.access import (
     Ruling,
 )
 from app.domain.citation import Flag, Passage
+from app.domain.conflicts import Because, Contradiction
 from app.domain.instants import Instant, iso
 from app.domain.labels import Label, Level
 from app.domain.obligations import duty
@@ -35,7 +36,9 @@ class CheckName(StrEnum):
     JURISDICTION = "jurisdiction"
     LIFECYCLE = "lifecycle"
     INTEGRITY = "integrity"
+    FRESHNESS = "freshness"
     AUTHORITY = "authority"
+    CONFLICT = "conflict"
     PERSONAL_DATA = "personal-data"
 
 
@@ -262,6 +265,41 @@ def personal_data(passages: Sequence[Passage], obligations: Sequence[Obligation]
     else:
         reason = "What is shown is not labelled as holding personal data."
     return Check(check=CheckName.PERSONAL_DATA, outcome=outcome, reason=reason, policies=policies)
+
+
+def freshness(passages: Sequence[Passage]) -> Check:
+    """Whether what is shown is past its review date at the instant asked for."""
+    stale = _ranked(passages, Flag.STALE)
+    return Check(
+        check=CheckName.FRESHNESS,
+        outcome=CheckOutcome.WARNED if stale else CheckOutcome.PASS,
+        reason=f"Past the review date: {_listed(stale)}. Ask the owner whether it still holds."
+        if stale
+        else "Nothing that is shown is past its review date.",
+    )
+
+
+def conflict(conflicts: Sequence[Contradiction], *, passages: int) -> Check:
+    """Which of the passages contradict each other, in what, and which comes first; without a word of what they say."""
+    if conflicts:
+        reason = " ".join(map(_contradiction, conflicts))
+    elif passages > 1:
+        reason = "No passage was found to contradict another."
+    else:
+        reason = "There are no two passages that could contradict each other."
+    outcome = CheckOutcome.WARNED if conflicts else CheckOutcome.PASS
+    return Check(check=CheckName.CONFLICT, outcome=outcome, reason=reason)
+
+
+def _contradiction(conflict: Contradiction) -> str:
+    one, other = conflict.passages
+    found = f"Passages {one} and {other} contradict each other in a {conflict.kind}"
+    if conflict.kind == "polarity":
+        found = f"Passages {one} and {other} say the opposite of each other"
+    if conflict.preferred is None:
+        return f"{found}; neither comes before the other."
+    why = "is of a system of record" if conflict.because is Because.SYSTEM_OF_RECORD else "is the newer"
+    return f"{found}; passage {conflict.preferred} {why}."
 
 
 def authority(passages: Sequence[Passage], *, ruled: bool) -> Check:

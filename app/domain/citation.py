@@ -35,6 +35,8 @@ class Flag(StrEnum):
     """Past its review date at the instant asked for."""
     SPEAKS_FOR_COPY = "speaks-for-copy"
     """It is of a system of record, and stands in the place of a copy that says the same, or nearly."""
+    CONFLICT = "conflict"
+    """Another passage of the answer contradicts it; the answer's `conflicts` say where."""
 
 
 class IntegrityError(Exception):

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Passage
+from app.domain.conflicts import Contradiction
 from app.domain.errors import Conflict, Invalid, MunimentError, NotPermitted
 from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.operations.discharge import notify
@@ -159,6 +160,7 @@ def asked_in(trace: Trace) -> Query:
 def _answered(answer: Answer) -> dict[str, Any]:
     return {
         "passages": [_shown(passage) for passage in answer.passages],
+        "conflicts": [_contradicting(each) for each in answer.conflicts],
         "checks": [
             {
                 "check": check.check,
@@ -176,6 +178,17 @@ def _answered(answer: Answer) -> dict[str, Any]:
             "context_tokens": answer.usage.context_tokens,
             "timings_ms": dict(answer.usage.timings_ms),
         },
+    }
+
+
+def _contradicting(conflict: Contradiction) -> dict[str, Any]:
+    """Where passages contradict each other, without their words."""
+    return {
+        "passages": list(conflict.passages),
+        "spans": [[span.start, span.end] for span in conflict.spans],
+        "kind": conflict.kind,
+        "preferred": conflict.preferred,
+        "because": conflict.because,
     }
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from app.domain.answer import Answer, Query, Recourse, Usage
-from app.domain.checks import Asked, applied, authority, blocked, personal_data
+from app.domain.checks import Asked, applied, blocked, personal_data
 from app.domain.citation import context, joined
 from app.domain.recourse import EscalationKind
 from app.domain.stopwatch import Stopwatch
@@ -11,6 +11,7 @@ from app.domain.trace import Outcome, TraceId
 from app.operations import authorize, discharge, route
 from app.operations.attest import attest
 from app.operations.identify import Credentials, Standing, identify
+from app.operations.inspect import inspect
 from app.operations.reach import reach_of, systems_of_record
 from app.operations.search import search
 from app.operations.select import select
@@ -68,9 +69,12 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     selected = select(ports, credentials, query, reach, hits, now=standing.now, records=records)
     watch.lap("confirm")
 
-    # 6. inspect what is shown (freshness, conflicts and injection have their place here)
     # 7. discharge: cited by the context itself, redacted before they were counted, told of by what attests
-    passages = selected.passages[: discharge.most_passages(selected.obligations)]
+    # 6. inspect what is left to show
+    shown = selected.passages[: discharge.most_passages(selected.obligations)]
+    inspected = inspect(query.text, shown, ruled=selected.ruled)
+    passages = inspected.passages
+    watch.lap("inspect")
 
     # 8. attest
     label, text = joined(passages), context(passages)
@@ -78,6 +82,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         trace_id=trace_id,
         outcome=Outcome.ANSWERED if passages else Outcome.EMPTY,
         passages=passages,
+        conflicts=inspected.conflicts,
         context=text,
         label=label,
         obligations=selected.obligations if passages else (),
@@ -94,7 +99,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             label,
             decided_by=frozenset(asked.policies) | selected.policies,
             intact="integrity" not in selected.drops,
-            inspected=[authority(passages, ruled=selected.ruled)],
+            inspected=inspected.checks,
             personal_data=personal_data(passages, selected.obligations, label),
             grants=authorize.grants_in_play(standing, reach, collections=query.collections),
         ),

@@ -736,7 +736,9 @@ def test_answer_has_every_field_of_the_contract(office: Office, stated: dict[str
         "jurisdiction",
         "lifecycle",
         "integrity",
+        "freshness",
         "authority",
+        "conflict",
         "personal-data",
     ]
     assert [check.check for check in answer.checks] == names

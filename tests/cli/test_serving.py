@@ -171,7 +171,9 @@ def test_an_answer_for_people_has_all_that_was_checked(server: Running) -> None:
         "jurisdiction",
         "lifecycle",
         "integrity",
+        "freshness",
         "authority",
+        "conflict",
         "personal-data",
     ):
         assert re.search(rf"^{check} +(pass|narrowed)", told.stdout, re.MULTILINE), check

@@ -5,7 +5,19 @@ from dataclasses import replace
 import pytest
 
 from app.domain.access import DENIED, Party, PolicyId, Principal, PrincipalRef, Profile, Proof, Ruling
-from app.domain.checks import Asked, Check, CheckName, CheckOutcome, Rule, applied, authority, blocked, personal_data
+from app.domain.checks import (
+    Asked,
+    Check,
+    CheckName,
+    CheckOutcome,
+    Rule,
+    applied,
+    authority,
+    blocked,
+    conflict,
+    freshness,
+    personal_data,
+)
 from app.domain.instants import Instant, parse_instant
 from app.domain.labels import Label, Level
 
@@ -27,7 +39,7 @@ RULES = (
     rule("permit-owners", CheckName.BOUNDARY, permits=True),
     rule("deny-uncategorised", None),
 )
-AUTHORITY = authority((), ruled=False)
+INSPECTED = (freshness(()), authority((), ruled=False), conflict((), passages=0))
 PERSONAL_DATA = personal_data((), (), None)
 DECIDED_BY = frozenset({PolicyId("permit-asking"), PolicyId("permit-readers"), PolicyId("deny-above-clearance")})
 
@@ -59,7 +71,7 @@ def checks(
         label,
         decided_by=decided_by,
         intact=intact,
-        inspected=[AUTHORITY],
+        inspected=INSPECTED,
         personal_data=PERSONAL_DATA,
     )
     return {check.check: check for check in found}
@@ -73,7 +85,7 @@ def test_every_check_is_named_once_and_in_order() -> None:
         None,
         decided_by=DECIDED_BY,
         intact=True,
-        inspected=[AUTHORITY],
+        inspected=INSPECTED,
         personal_data=PERSONAL_DATA,
     )
     assert [check.check for check in found] == list(CheckName)
