@@ -16,6 +16,7 @@ from app.cli.console import Failed
 from app.domain.answer import Mode
 from app.domain.errors import Invalid
 from app.domain.instants import Instant, parse_instant
+from app.domain.metrics import measured
 from app.domain.ranking import Fusion, Ranking
 
 ACCESS = "who-sees-what"
@@ -205,6 +206,17 @@ class GoldenQuestion:
     finds: tuple[Wanted, ...]
     slice: str
     unanswerable: bool
+
+    def judged(self, cited: Sequence[tuple[str, int]]) -> tuple[dict[str, float], bool]:
+        """The measures of an answer that cites these versions, none if nothing answers it; and whether an expected
+        document is cited by a version that is not the expected one."""
+        wanted = {(each.uri, each.version) for each in self.finds}
+        uris = {uri for uri, _ in wanted}
+        wrong = any(uri in uris and (uri, version) not in wanted for uri, version in cited)
+        if not self.finds:
+            return {}, wrong
+        found = list(dict.fromkeys(f"{uri} {version}" for uri, version in cited))
+        return measured(found, {f"{uri} {version}": 1.0 for uri, version in wanted}), wrong
 
 
 def read_golden(path: Path) -> list[GoldenQuestion]:

@@ -41,7 +41,7 @@ from app.domain.access import PrincipalRef
 from app.domain.answer import Answer, Mode, Query
 from app.domain.evaluation import Bar, Scored, Summary, differences, summaries, summary, svg
 from app.domain.instants import iso
-from app.domain.metrics import MEASURES, Relevance, measured
+from app.domain.metrics import MEASURES, measured
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
 from app.ports import Ports
@@ -183,16 +183,8 @@ def _of_dataset(dataset: Dataset, id: str, credentials: Credentials) -> _Asked:
 
 
 def _of_golden(question: GoldenQuestion, keys: Mapping[str, str]) -> _Asked:
-    relevance: Relevance = {f"{each.uri} {each.version}": 1.0 for each in question.finds}
-    versions: dict[str, set[int]] = {}
-    for each in question.finds:
-        versions.setdefault(each.uri, set()).add(each.version)
-
     def judge(answer: Answer) -> tuple[dict[str, float], bool]:
-        cited = [passage.citation for passage in answer.passages]
-        found = list(dict.fromkeys(f"{each.uri} {each.version}" for each in cited))
-        wrong = any(each.version not in versions.get(each.uri, {each.version}) for each in cited)
-        return ({} if question.unanswerable else measured(found, relevance)), wrong
+        return question.judged([(each.citation.uri, each.citation.version) for each in answer.passages])
 
     return _Asked(
         id=question.id,
