@@ -759,6 +759,38 @@ def _eval(
         _end_well(evaluate.evaluate_dataset(dataset, choices))
     elif golden is not None:
         _end_well(evaluate.evaluate_golden(golden, choices, institution=institution, documents=documents))
+    elif collection is not None:
+        from app.cli.connect import load_settings
+        from app.cli.gaps import evaluate_collection
+
+        evaluate_collection(load_settings(), collection, _ref(person), drawing, as_json=as_json)
+
+
+Days = Annotated[int, typer.Option(min=1, max=366, help="How far back is looked.")]
+
+
+@evaluating.command("unanswered")
+def _unanswered(collection: CollectionName, days: Days = 30, person: Person = None, as_json: AsJson = False) -> None:
+    """List questions that several people asked and nothing answered. For owners."""
+    from app.cli.connect import load_settings
+    from app.cli.gaps import unanswered
+
+    unanswered(load_settings(), collection, _ref(person), days, as_json=as_json)
+
+
+@evaluating.command("unfound")
+def _unfound(
+    collection: CollectionName,
+    days: Days = 90,
+    most: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """List documents that no answer cited. For owners."""
+    from app.cli.connect import load_settings
+    from app.cli.gaps import unfound
+
+    unfound(load_settings(), collection, _ref(person), days, most, as_json=as_json)
 
 
 @app.command()

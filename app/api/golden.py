@@ -36,7 +36,7 @@ class ExpectedIn(Wire):
     says: Title | None = Field(default=None, description="What stands in the passage, however its lines are broken.")
 
 
-class QuestionIn(Wire):
+class GoldenQuestionIn(Wire):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -79,7 +79,7 @@ class ExpectedOut(BaseModel):
     says: str | None
 
 
-class QuestionOut(BaseModel):
+class GoldenQuestionOut(BaseModel):
     id: str
     question: str
     who: str | None
@@ -90,8 +90,8 @@ class QuestionOut(BaseModel):
     unanswerable: bool
 
 
-class QuestionsOut(BaseModel):
-    questions: list[QuestionOut]
+class GoldenQuestionsOut(BaseModel):
+    questions: list[GoldenQuestionOut]
 
 
 class SummaryOut(BaseModel):
@@ -117,7 +117,7 @@ class ResultOut(BaseModel):
     ms: float = Field(description="Of the whole answer, less the question's embedding.")
 
 
-class DifferenceOut(BaseModel):
+class MeasureDifferenceOut(BaseModel):
     mean: float
     low: float = Field(description="The mean lies between low and high in 95% of bootstrap samples.")
     high: float
@@ -138,7 +138,9 @@ class EvaluatedOut(EvaluationOut):
     principals: dict[str, SummaryOut]
     results: list[ResultOut]
     before: str | None = Field(description="The evaluation that it is compared with: the one before.")
-    differences: dict[str, DifferenceOut] = Field(description="By measure, over the questions that both asked alike.")
+    differences: dict[str, MeasureDifferenceOut] = Field(
+        description="By measure, over the questions that both asked alike."
+    )
 
 
 class EvaluationsOut(BaseModel):
@@ -174,9 +176,9 @@ Days = Annotated[int, Query(ge=1, le=MAX_DAYS, description="How far back is look
 
 
 @routes.get("/v1/collections/{name}/questions", summary="The golden questions of a collection", responses=problems(404))
-def get_questions(name: Name, asking: Asking, ports: PortsOf) -> QuestionsOut:
+def get_questions(name: Name, asking: Asking, ports: PortsOf) -> GoldenQuestionsOut:
     """For owners: those that expect nothing which the caller may not know of."""
-    return QuestionsOut(questions=[_question(each) for each in golden.questions(ports, asking, name)])
+    return GoldenQuestionsOut(questions=[_question(each) for each in golden.questions(ports, asking, name)])
 
 
 @routes.put(
@@ -184,7 +186,7 @@ def get_questions(name: Name, asking: Asking, ports: PortsOf) -> QuestionsOut:
     summary="State a golden question",
     responses={**problems(404, 409), **SENT},
 )
-def put_question(name: Name, id: Name, body: QuestionIn, asking: Asking, ports: PortsOf) -> QuestionOut:
+def put_question(name: Name, id: Name, body: GoldenQuestionIn, asking: Asking, ports: PortsOf) -> GoldenQuestionOut:
     """For owners. What is expected has to be in the collection and the caller's to know of."""
     stated = domain.GoldenQuestion(
         name=id,
@@ -208,7 +210,7 @@ def put_question(name: Name, id: Name, body: QuestionIn, asking: Asking, ports: 
 
 
 @routes.get("/v1/collections/{name}/questions/{id}", summary="A golden question", responses=problems(404))
-def get_question(name: Name, id: Name, asking: Asking, ports: PortsOf) -> QuestionOut:
+def get_question(name: Name, id: Name, asking: Asking, ports: PortsOf) -> GoldenQuestionOut:
     return _question(golden.question(ports, asking, name, id))
 
 
@@ -313,8 +315,8 @@ def get_unfound(
     )
 
 
-def _question(each: domain.GoldenQuestion) -> QuestionOut:
-    return QuestionOut(
+def _question(each: domain.GoldenQuestion) -> GoldenQuestionOut:
+    return GoldenQuestionOut(
         id=each.name,
         question=each.question,
         who=each.who,
@@ -377,8 +379,8 @@ def _summary(found: Summary) -> SummaryOut:
     )
 
 
-def _difference(found: Difference) -> DifferenceOut:
-    return DifferenceOut(mean=found.mean, low=found.low, high=found.high, p=found.p)
+def _difference(found: Difference) -> MeasureDifferenceOut:
+    return MeasureDifferenceOut(mean=found.mean, low=found.low, high=found.high, p=found.p)
 
 
 _PLACE = TypeAdapter(Text)

@@ -48,3 +48,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_traces_empty", "traces", ["at"], unique=False, sqlite_where=FOUND_NOTHING, postgresql_where=FOUND_NOTHING
     )
+
+
+def downgrade() -> None:
+    op.drop_index("ix_traces_empty", "traces")
+    op.execute("DELETE FROM traces WHERE kind = 'evaluation'")  # the release before knows no such kind
+    op.drop_column("citations", "cited_at")
+    op.drop_table("evaluations")
+    op.drop_table("golden_questions")
