@@ -674,6 +674,125 @@ def doctor(as_json: AsJson = False) -> None:
     _end_well(doctor(as_json=as_json))
 
 
+evaluating = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(evaluating, name="eval")
+
+
+def _targets(values: list[str] | None) -> list[str] | None:
+    from app.domain.metrics import MEASURES
+
+    for value in values or []:
+        name, _, least = value.partition("=")
+        if name not in MEASURES or not re.fullmatch(r"[01]?(\.[0-9]+)?", least) or not least:
+            raise typer.BadParameter(
+                f"Write a measure and a number, as in ndcg@10=0.7. There are: {', '.join(MEASURES)}."
+            )
+    return values
+
+
+@evaluating.callback()
+def _eval(
+    context: typer.Context,
+    dataset: Annotated[
+        Path | None, typer.Option(metavar="DIR", exists=True, file_okay=False, help="In the layout of BEIR.")
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Golden questions, in YAML.")
+    ] = None,
+    institution: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Who asks them. Unset: fixtures.")
+    ] = None,
+    documents: Annotated[
+        Path | None, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Its documents. Unset: fixtures.")
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(
+            help="The golden questions that its owners keep of it.", callback=_matching(_NAME, "A plain name.")
+        ),
+    ] = None,
+    configurations: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Ways to rank, in YAML or TOML.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="These configurations alone; the first is held against.")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A data folder to keep and use again. Unset: a temporary one.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many questions.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEASURE=VALUE", help="Exit 1 if the first has less; may be repeated.", callback=_targets),
+    ] = None,
+    guard: Annotated[
+        bool, typer.Option("--guard", help="Exit 1 if the first is worse than dense or lexical alone.")
+    ] = False,
+    drawing: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw it there.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Let it be what later runs of --golden are held against.")
+    ] = False,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure retrieval on a dataset, golden questions or a collection's own. Ways to rank are compared in one run."""
+    if context.invoked_subcommand is not None:
+        return
+    if sum(each is not None for each in (dataset, golden, collection)) != 1:
+        raise typer.BadParameter("Say one of --dataset, --golden and --collection.")
+    if keep and golden is None:
+        raise typer.BadParameter("--keep is of --golden.")
+    from app.cli import evaluate
+
+    choices = evaluate.Choices(
+        configurations=configurations,
+        compare=compare or (),
+        home=home,
+        limit=limit,
+        targets={name: float(least) for name, _, least in (each.partition("=") for each in target or [])},
+        guard=guard,
+        as_json=as_json,
+        drawing=drawing,
+        keep=keep,
+    )
+    if dataset is not None:
+        _end_well(evaluate.evaluate_dataset(dataset, choices))
+    elif golden is not None:
+        _end_well(evaluate.evaluate_golden(golden, choices, institution=institution, documents=documents))
+    elif collection is not None:
+        from app.cli.connect import load_settings
+        from app.cli.gaps import evaluate_collection
+
+        evaluate_collection(load_settings(), collection, _ref(person), drawing, as_json=as_json)
+
+
+Days = Annotated[int, typer.Option(min=1, max=366, help="How far back is looked.")]
+
+
+@evaluating.command("unanswered")
+def _unanswered(collection: CollectionName, days: Days = 30, person: Person = None, as_json: AsJson = False) -> None:
+    """List questions that several people asked and nothing answered. For owners."""
+    from app.cli.connect import load_settings
+    from app.cli.gaps import unanswered
+
+    unanswered(load_settings(), collection, _ref(person), days, as_json=as_json)
+
+
+@evaluating.command("unfound")
+def _unfound(
+    collection: CollectionName,
+    days: Days = 90,
+    most: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """List documents that no answer cited. For owners."""
+    from app.cli.connect import load_settings
+    from app.cli.gaps import unfound
+
+    unfound(load_settings(), collection, _ref(person), days, most, as_json=as_json)
+
+
 @app.command()
 def demo(
     keep: Annotated[

@@ -20,6 +20,7 @@ from app.api import (
     duplicates,
     erasure,
     escalations,
+    golden,
     health,
     history,
     holds,
@@ -68,7 +69,7 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
+    knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention, golden)
     fetching = (sources, push, identities, jobs)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
     for each in (*knowledge, *fetching, reading, *governing, authzen, health):

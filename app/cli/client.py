@@ -124,10 +124,10 @@ class Server:
             return {}
         return self._json(response)
 
-    def text(self, path: str) -> str:
-        """The answer as plain text, from a route that gives it so."""
-        response = self._answer("GET", path, headers={"Accept": "text/plain"})
-        if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
+    def text(self, path: str, *, media_type: str = "text/plain") -> str:
+        """The answer as text of that kind, from a route that gives it so."""
+        response = self._answer("GET", path, headers={"Accept": media_type})
+        if response.is_success and response.headers.get("content-type", "").startswith(media_type):
             return response.text
         self._json(response)
         raise Failed(f"What answers at {self.url} does not give this as text.")

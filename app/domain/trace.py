@@ -31,6 +31,8 @@ class TraceKind(StrEnum):
     """Somebody opened collections to themselves in an emergency, or that was ended."""
     DECISION = "decision"
     """An application asked what somebody may do, and enforces the answer itself."""
+    EVALUATION = "evaluation"
+    """An owner asked a golden question, perhaps as somebody else: nobody was shown anything."""
 
 
 Account = Mapping[str, Any]

@@ -34,20 +34,24 @@ def attest(
         )
         for passage in answer.passages
     ]
+    asker = (standing.witness or standing).principal
+    evaluated = {"who": standing.principal.subject.ref} if standing.witness else {}
     trace = Trace(
         id=answer.trace_id,
         at=standing.now,
-        kind=TraceKind.RETRIEVE,
-        subject=standing.principal.subject.ref,
-        actors=standing.principal.acting,
-        proof=standing.principal.proof,
+        kind=TraceKind.EVALUATION if standing.witness else TraceKind.RETRIEVE,
+        subject=asker.subject.ref,
+        actors=asker.acting,
+        proof=asker.proof,
         outcome=answer.outcome,
-        request=_asked(query),
+        request=_asked(query) | evaluated,
         response=_answered(answer),
         grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
+        if standing.witness is not None:
+            return answer  # nobody was shown anything: nothing is cited, and nobody is told of it
         traces.add_citations(session, cited, at=standing.now)
         notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
         if query.again is not None:

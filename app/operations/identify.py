@@ -39,6 +39,8 @@ class Credentials:
     bearer: str | None
     subject_token: str | None = None
     on_behalf_of: str | None = None
+    about: PrincipalRef | None = None
+    """Never sent: whom an evaluation asks as. What is reached is then what both that one and the sender may read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Standing:
     """Those of the subject that are in force now for this principal."""
     registers: Registers = field(default=Registers(), compare=False, repr=False)
     """Jurisdictions and transfer rules under these epochs."""
+    witness: "Standing | None" = None
+    """Who asks as this principal to evaluate. INVARIANT: nothing is reached that the witness may not read itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,15 @@ def identify(ports: Ports, session: Session, credentials: Credentials) -> Standi
     3. A subject is named once: by the bearer's own chain, or by at most one header and only by an assistant.
     4. A subject token must be a person's key today, or a token about a person: then the subject is proven.
     5. A subject on the assistant's word needs `may_assert`, of each assistant of the chain: then it is asserted.
+    6. Whom an evaluation asks as is asserted, and whoever runs it stands beside it as a witness.
     """
+    standing = _identified(ports, session, credentials)
+    if credentials.about is None:
+        return standing
+    return replace(standing_about(ports, session, standing, credentials.about), witness=standing)
+
+
+def _identified(ports: Ports, session: Session, credentials: Credentials) -> Standing:
     _is_sent(credentials.bearer, "Authorization")
     claims = _claims(ports, credentials.bearer), _claims(ports, credentials.subject_token, "Muniment-Subject-Token")
     epochs, recorded, bearer = _proven(ports, session, credentials.bearer, claims[0])

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Reach, Ruling
+from app.domain.access import BoundaryId, Reach, Ruling
 from app.domain.answer import Query
 from app.operations import authorize
 from app.operations.identify import Standing
@@ -24,14 +24,24 @@ def reach_of(ports: Ports, session: Session, standing: Standing, query: Query, a
     reach = authorize.under(ports, reach, asked)
     if reach.valid_at > standing.now:
         reach = reach & reach.curated
+    if standing.witness is not None:
+        reach = reach & _witnessed(ports, session, standing.witness, query)
     if query.collections is None:
         return reach
     return authorize.within_collections(ports, session, standing, reach, query.collections)
 
 
+def _witnessed(ports: Ports, session: Session, witness: Standing, query: Query) -> frozenset[BoundaryId]:
+    """What whoever evaluates may read by the same question."""
+    asked = authorize.asked(
+        ports, session, witness, purpose=query.purpose, client=query.client, destination=query.destination
+    )
+    return reach_of(ports, session, witness, query, asked).boundaries if asked.allowed else frozenset()
+
+
 def as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, before: Reach) -> Reach:
     """What may be read by what holds at this moment: as before, or decided again, the question itself included."""
-    if authorize.stands(ports, session, standing, before):
+    if standing.witness is None and authorize.stands(ports, session, standing, before):
         return before
     asked = authorize.asked(
         ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination

@@ -22,6 +22,7 @@ from app.domain.errors import Conflict
 from app.domain.evidence import PointId, point_of
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobState
+from app.store import golden
 from app.store.database import in_pieces, insert_absent
 from app.store.holds import covering
 from app.store.metadata import metadata_to_json, source_to_json
@@ -324,6 +325,7 @@ def remove(session: Session, id: ErasureId, probes: Probes, *, points: int, rewr
     removed["embeddings"] = _unused(session, EmbeddingRow, embedded)
     removed["submissions"] = _scrub_jobs(session, row.document_id, ids, whole=row.whole)
     _scrub_escalations(session, row.document_id)
+    golden.forget(session, row.document_id)
     if row.whole:
         _scrub_document(session, row.document_id)
     row.kept = {

@@ -69,6 +69,9 @@ def _one_open(table: str, *columns: str) -> Index:
 _STAGED = text("number IS NULL")
 
 
+_FOUND_NOTHING = text("kind = 'retrieve' AND outcome = 'empty'")
+
+
 class EpochsRow(SQLModel, table=True):
     """One row: the recorded clock and the counters that decisions are cached by. Locked by every recording."""
 
@@ -780,13 +783,18 @@ class CitationRow(SQLModel, table=True):
     end: int
     quote_digest: str
     created_at: int = _instant()
+    cited_at: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """When it last left, to the day."""
 
 
 class TraceRow(SQLModel, table=True):
     """What was asked, decided and answered. Written before the answer leaves; never changed."""
 
     __tablename__ = "traces"
-    __table_args__ = (Index("ix_traces_subject", "subject", "seq"),)
+    __table_args__ = (
+        Index("ix_traces_subject", "subject", "seq"),
+        Index("ix_traces_empty", "at", sqlite_where=_FOUND_NOTHING, postgresql_where=_FOUND_NOTHING),
+    )
     seq: int | None = _row_id()
     id: str = Field(unique=True)
     at: int = _instant()
@@ -1016,3 +1024,37 @@ class ForeignPrincipalRow(SQLModel, table=True):
     recorded_from: int = _instant()
     recorded_to: int = _instant()
     recorded_by: str
+
+
+class GoldenQuestionRow(SQLModel, table=True):
+    """A question that owners of a collection evaluate it by, as they last stated it. No answer depends on it."""
+
+    __tablename__ = "golden_questions"
+    collection: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    question: str = Field(sa_type=Text)
+    who: str | None
+    purpose: str | None
+    as_of: int | None = Field(sa_type=BigInteger)
+    expects: list[dict[str, Any]] = _json()
+    slice: str
+    unanswerable: bool
+    stated_at: int = _instant()
+    stated_by: str
+
+
+class EvaluationRow(SQLModel, table=True):
+    """An evaluation of a collection by its golden questions, as it came out. Immutable."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_collection", "collection", "seq"),)
+    seq: int | None = _row_id()
+    id: str = Field(unique=True)
+    collection: str
+    at: int = _instant()
+    by: str
+    ranking: dict[str, Any] = _json()
+    model: str
+    reached: list[dict[str, Any]] = _json()
+    """For each purpose the boundaries that it could be answered from: who may not read one of them is not shown it."""
+    scored: list[dict[str, Any]] = _json()

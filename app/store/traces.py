@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, literal_column, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, col
 
 from app.domain.access import PrincipalRef, Proof
 from app.domain.citation import CitationId
 from app.domain.corpus import Digest, DocumentId, Span, VersionId
-from app.domain.instants import Instant
-from app.domain.trace import Trace, TraceId, TraceKind
+from app.domain.instants import Instant, days_after
+from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.store.chains import acted, chained, unchained
 from app.store.database import insert_absent
 from app.store.tables import CitationRow, DocumentRow, TraceRow, VersionRow
@@ -94,10 +94,38 @@ def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> N
             "end": citation.span.end,
             "quote_digest": citation.quote_digest,
             "created_at": at,
+            "cited_at": at,
         }
         for citation in sorted(cited, key=lambda citation: citation.id)
     ]
     insert_absent(session, CitationRow, rows)
+    _note_citing(session, [citation.id for citation in cited], at=at)
+
+
+def _note_citing(session: Session, ids: Sequence[CitationId], *, at: Instant) -> None:
+    """Let these have left today. Once a day each is written, and never while somebody else writes it: nobody waits."""
+    stale = session.scalars(
+        select(col(CitationRow.id))
+        .where(col(CitationRow.id).in_(ids), col(CitationRow.cited_at) < days_after(at, -1))
+        .with_for_update(skip_locked=True)
+    ).all()
+    if stale:
+        session.execute(update(CitationRow).where(col(CitationRow.id).in_(stale)).values(cited_at=at))
+
+
+def found_nothing(session: Session, *, since: Instant, limit: int) -> Iterator[tuple[PrincipalRef, Instant, Account]]:
+    """Who asked what when of the questions that found nothing since then, the newest first."""
+    query = (
+        select(col(TraceRow.subject), col(TraceRow.at), col(TraceRow.request))
+        .where(
+            literal_column("kind = 'retrieve' AND outcome = 'empty'"),  # as the index has it, or it is not used
+            col(TraceRow.at) >= since,
+        )
+        .order_by(col(TraceRow.at).desc())
+        .limit(limit)
+    )
+    for subject, at, request in session.execute(query.execution_options(yield_per=_AT_A_TIME)):
+        yield PrincipalRef(subject), Instant(at), request
 
 
 def citation(session: Session, id: CitationId) -> Cited | None:

@@ -303,6 +303,16 @@ def test_hidden_collection_is_told_as_one_that_never_was(house: House, who: str)
         ("GET", "/v1/collections/{id}/retention", {}),
         ("PUT", "/v1/collections/{id}/retention", {"json": {"rules": []}}),
         ("POST", "/v1/collections/{id}/retention/run", {"json": {"dry_run": True}}),
+        ("GET", "/v1/collections/{id}/questions", {}),
+        ("PUT", "/v1/collections/{id}/questions/x", {"json": {"question": "Which?", "unanswerable": True}}),
+        ("GET", "/v1/collections/{id}/questions/x", {}),
+        ("DELETE", "/v1/collections/{id}/questions/x", {}),
+        ("POST", "/v1/collections/{id}/evaluations", {}),
+        ("GET", "/v1/collections/{id}/evaluations", {}),
+        ("GET", "/v1/collections/{id}/evaluations/ev_1", {}),
+        ("GET", "/v1/collections/{id}/evaluations/ev_1.svg", {}),
+        ("GET", "/v1/collections/{id}/unanswered", {}),
+        ("GET", "/v1/collections/{id}/unfound", {}),
         ("POST", "/v1/collections/{id}/documents/amend", {"json": {"uris": ["saltmarsh/hidden"], "readers": []}}),
         ("GET", "/v1/collections/{id}/sources", {}),
         ("PUT", "/v1/collections/{id}/sources/x", {"json": {"connector": "push"}}),
@@ -404,6 +414,10 @@ def test_change_to_what_may_be_seen_names_its_owners(house: House, who: str) -> 
 # -- Roles without content ---------------------------------------------------------------------------------------------
 
 
+_PAGES = ("erasures", "retention", "questions", "evaluations", "unanswered", "unfound")
+"""Of a collection, beside those that every owner has."""
+
+
 def _everything(house: House, who: str) -> dict[str, Response]:
     """What every GET of the API gives to `who`, about everything there is."""
     paths = ["/v1/collections", "/v1/purposes", "/v1/principals", "/v1/documents?limit=200", "/v1/traces?limit=200"]
@@ -416,7 +430,7 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += ["/v1/break-glass", "/v1/policies", "/v1/policies/active", "/v1/policies/tests"]
     paths += [f"/v1/traces/{house.trace}/explanation", "/v1/principals/user/ana/keys"]
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}
-    paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in ("erasures", "retention")]
+    paths += [f"/v1/collections/{name}/{what}" for name in sorted(homes) for what in _PAGES]
     for id in (house.visible, *house.documents.values()):
         paths += [f"/v1/documents/{id}/text", f"/v1/documents/{id}/diff?from=1&to=1", f"/v1/documents/{id}/reviews"]
         for number in (1, 2):

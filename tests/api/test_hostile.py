@@ -221,6 +221,14 @@ ATTEMPTS = [
         route="POST /v1/policies/rollback", path="/v1/policies/rollback", body={"reason": "Mine."}, who=HOSTILE[1:]
     ),
     Attempt(route="DELETE /v1/policies/{id}", path="/v1/policies/{draft}", who=HOSTILE[1:]),
+    # ---- asking as somebody who may read it
+    Attempt(
+        route="PUT /v1/collections/{name}/questions/{id}",
+        path="/v1/collections/vault/questions/q",
+        body={"question": QUESTION, "who": "user:keeper", "expects": [{"document_id": "{secret}"}]},
+    ),
+    Attempt(route="DELETE /v1/collections/{name}/questions/{id}", path="/v1/collections/vault/questions/q"),
+    Attempt(route="POST /v1/collections/{name}/evaluations", path="/v1/collections/vault/evaluations"),
     # ---- the ways round
     Attempt(
         route="POST /v1/break-glass",

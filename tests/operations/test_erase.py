@@ -433,6 +433,7 @@ GONE = {
     "bands": {"band"},
     "transformations": {"*"},
     "source_items": {"*"},
+    "golden_questions": {"*"},
 }
 """Tables whose rows are deleted."""
 
@@ -505,6 +506,7 @@ NOT_CONTENT = {
     "webhooks": {"*"},
     "deliveries": {"*"},
     "traces": {"*"},
+    "evaluations": {"*"},
 }
 """Ids, digests, people, and what was asked: no text of a document. `*` is every column."""
 
