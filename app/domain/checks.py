@@ -37,6 +37,8 @@ class CheckName(StrEnum):
     INTEGRITY = "integrity"
     AUTHORITY = "authority"
     PERSONAL_DATA = "personal-data"
+    GROUNDING = "grounding"
+    """Of an answer in words: whether what it says stands in the passages."""
 
 
 PERSONAL = frozenset({"pii", "phi"})
