@@ -63,8 +63,10 @@ def verified(
     if supporting:
         at = (own or supporting)[0]
         return _found(Verdict.SUPPORTED if own else Verdict.UNCITED, statements[at], nearness[at])
-    for at in by_nearness:
-        if nearness[at] >= SAME_MATTER and _otherwise(claim, statements[at]):
+    near = [at for at in by_nearness if nearness[at] >= SAME_MATTER]
+    named = [each for at in near for one in statements[at].claims for each in one.quantities]
+    for at in near:
+        if len(statements[at].claims) == 1 and _otherwise(claim, statements[at], named):
             return _found(Verdict.CONTRADICTED, statements[at], nearness[at])
     return Finding(verdict=Verdict.UNSUPPORTED, score=max(nearness, default=0.0))
 
@@ -91,18 +93,19 @@ def _holds(claim: Claim, statement: Statement) -> bool:
     )
 
 
-def _otherwise(claim: Claim, statement: Statement) -> bool:
-    """Whether the statement says the opposite, or another number of the same."""
-    quantities = [each for one in statement.claims for each in one.quantities]
+def _otherwise(claim: Claim, statement: Statement, named: Sequence[Quantity]) -> bool:
+    """Whether the statement says the opposite, or another number of the same that nothing near names otherwise."""
+    quantities = statement.claims[0].quantities
     another = any(
-        any(_comparable(each, other) for other in quantities) and not any(_equal(each, other) for other in quantities)
+        any(_comparable(each, other) for other in quantities) and not any(_equal(each, other) for other in named)
         for each in claim.quantities
     )
-    opposite = claim.modality in _closest(claim, statement).modality.opposites
-    return another or (opposite and {claim.modality, _closest(claim, statement).modality} != {*_MILD})
+    modality = _closest(claim, statement).modality
+    return another or (claim.modality in modality.opposites and {claim.modality, modality} != _MILD)
 
 
-_MILD: Final = (Modality.REQUIRED, Modality.OPTIONAL)
+_MILD: Final = {Modality.REQUIRED, Modality.OPTIONAL}
+"""Saying that something need not be is often beside saying what must."""
 
 
 def _closest(claim: Claim, statement: Statement) -> Claim:
