@@ -12,13 +12,15 @@ from pathlib import Path
 
 from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
+from app.domain.generation import GenerationTerms, Unsupported
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
+from app.domain.labels import Level
 from app.domain.memo import Memo
 from app.domain.recourse import HOUR_MS, RecourseTerms
 from app.operations.prepare import ensure_administrator_key, prepare
-from app.ports import Index, Ports, TokenVerifier
-from app.settings import OidcSettings, Settings, words
+from app.ports import Generator, Index, Ports, TokenVerifier
+from app.settings import GenerationSettings, OidcSettings, Settings, words
 from app.store.database import open_engine
 
 INDEX_PATIENCE_S = 20.0
@@ -94,6 +96,14 @@ def open_ports(
             break_glass_minutes=settings.break_glass.max_minutes,
             recourse=_recourse(settings),
             webhook_locations=settings.webhooks.locations,
+            min_confidence=settings.answer.min_confidence,
+            generator=generator(settings.generation),
+            generation=GenerationTerms(
+                max_level=Level[settings.generation.max_level.upper()],
+                categories=frozenset(words(settings.generation.categories)),
+                jurisdiction=settings.generation.jurisdiction,
+                unsupported=Unsupported(settings.generation.unsupported),
+            ),
         )
 
 
@@ -120,6 +130,7 @@ def initialise(settings: Settings) -> str | None:
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
     token_verifier(settings.oidc)
+    generator(settings.generation)
     check_public_url(settings)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -142,6 +153,23 @@ def check_public_url(settings: Settings) -> None:
     """Raises `Invalid` for a public address that nobody could rely on."""
     if settings.public_url is not None and not _PUBLIC_URL.fullmatch(settings.public_url):
         raise Invalid("MUNIMENT_PUBLIC_URL is no public address: write it as https://muniment.example.org.")
+
+
+def generator(settings: GenerationSettings) -> Generator | None:
+    """The model that writes answers; None if none is configured. Raises `Invalid`; asks nobody yet."""
+    if settings.url is None:
+        return None
+    if not settings.model:
+        raise Invalid("MUNIMENT_GENERATION__URL wants MUNIMENT_GENERATION__MODEL: the model's name there.")
+    from app.adapters.httpx_generator import HttpxGenerator
+
+    return HttpxGenerator(
+        settings.url,
+        settings.model,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        timeout_s=settings.timeout_s,
+        max_tokens=settings.max_tokens,
+    )
 
 
 def token_verifier(settings: OidcSettings) -> TokenVerifier | None:

@@ -4,16 +4,18 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
 from app.domain.access import Boundary, Collection, Question, Ruling
+from app.domain.answering import MIN_CONFIDENCE
 from app.domain.checks import Rule
 from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
+from app.domain.generation import GenerationTerms
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.keys import KeyUses
@@ -96,6 +98,23 @@ class Reranker(Protocol):
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """One score in [0, 1] a text, in order. INVARIANT: a text's score does not depend on the other texts."""
+        ...
+
+
+class Generator(Protocol):
+    """A model elsewhere that writes. What it is given has left the house."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def place(self) -> str:
+        """Where it is, without anything secret: for the record."""
+        ...
+
+    def write(self, instructions: str, asked: str) -> Iterator[str]:
+        """What it writes, piece by piece, as it comes; closing the iterator ends it. Nothing is sent before the first
+        piece is asked for. Raises `Unavailable`, then too when it was cut off; never more than a bounded length."""
         ...
 
 
@@ -244,6 +263,11 @@ class Ports:
     ranking: Ranking = field(default_factory=Ranking)
     reranker: Reranker | None = None
     """None: hits are ranked by fusion alone."""
+    min_confidence: float = MIN_CONFIDENCE
+    """Below it, a question is answered with the words that it is not in the documents."""
+    generator: Generator | None = None
+    """None: answers in words are sentences of the passages."""
+    generation: GenerationTerms = field(default_factory=GenerationTerms)
     redactors: Mapping[str, Detector] = field(default_factory=dict)
     """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import (
+    answer,
     authzen,
     break_glass,
     control,
@@ -69,8 +70,8 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention, golden)
-    fetching = (sources, push, identities, jobs)
+    knowledge = (retrieve, answer, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
+    fetching = (sources, push, identities, jobs, golden)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
     for each in (*knowledge, *fetching, reading, *governing, authzen, health):
         app.include_router(each.routes)
@@ -111,6 +112,7 @@ class _Documented(FastAPI):
             [
                 (Problem, "serialization"),
                 (retrieve.AnswerOut, "serialization"),
+                (answer.SentenceOut, "serialization"),
                 (escalations.EscalationOut, "serialization"),
                 (documents.TextDocument, "validation"),
             ],

@@ -1,6 +1,7 @@
 """What can be configured, by `MUNIMENT_*` in the environment (nested with `__`) or in muniment.toml."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
@@ -10,6 +11,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.domain.answering import MIN_CONFIDENCE
 from app.domain.ranking import DEFAULT, Fusion, Ranking
 
 TOML = "muniment.toml"
@@ -170,6 +172,38 @@ class WebhooksSettings(BaseModel):
         return words(self.allow)
 
 
+class AnswerSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    min_confidence: float = Field(
+        default=MIN_CONFIDENCE, ge=0, le=1, description="Below it, a question is not in the documents."
+    )
+
+
+class GenerationSettings(BaseModel):
+    """A model elsewhere that writes answers. Whatever it is sent is exported."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str | None = Field(
+        default=None, description="An OpenAI-compatible API, as in https://models.example.org/v1; unset: no model."
+    )
+    model: str | None = Field(default=None, description="Its name there.")
+    api_key: SecretStr | None = None
+    timeout_s: float = Field(default=60, gt=0, le=600, description="For a whole answer.")
+    max_tokens: int = Field(default=500, ge=1, le=4000)
+    max_level: Literal["public", "internal", "confidential", "restricted"] = Field(
+        default="internal", description="The highest label of what is sent to it."
+    )
+    categories: tuple[str, ...] | str = Field(
+        default=(), description="Categories that may be sent to it, with commas between; unset: none."
+    )
+    jurisdiction: str | None = Field(
+        default=None, description="Where it runs; unset: what is bound to jurisdictions is not sent."
+    )
+    unsupported: Literal["mark", "drop"] = Field(
+        default="drop", description="What becomes of a sentence that no passage supports."
+    )
+
+
 class Settings(BaseSettings):
     """Frozen; made once at start and passed on."""
 
@@ -202,6 +236,8 @@ class Settings(BaseSettings):
     break_glass: BreakGlassSettings = BreakGlassSettings()
     recourse: RecourseSettings = RecourseSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
+    answer: AnswerSettings = AnswerSettings()
+    generation: GenerationSettings = GenerationSettings()
 
     @classmethod
     def settings_customise_sources(

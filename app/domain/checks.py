@@ -40,6 +40,8 @@ class CheckName(StrEnum):
     AUTHORITY = "authority"
     CONFLICT = "conflict"
     PERSONAL_DATA = "personal-data"
+    GROUNDING = "grounding"
+    """Of an answer in words: whether what it says stands in the passages."""
 
 
 PERSONAL = frozenset({"pii", "phi"})

@@ -1,7 +1,9 @@
 """What an index keeps, what it is asked and what it answers: points, queries and hits."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import mul
 from typing import Final, NewType
 
 from app.domain.access import BoundaryId
@@ -10,6 +12,12 @@ from app.domain.instants import Instant
 
 Vector = NewType("Vector", bytes)
 """A unit vector: float32, little-endian."""
+
+
+def cosine(some: Vector, other: Vector) -> float:
+    """How near two texts are to each other by their unit vectors: -1 to 1."""
+    return math.fsum(map(mul, memoryview(some).cast("f"), memoryview(other).cast("f")))
+
 
 PointId = NewType("PointId", int)
 """A chunk during one period: what the index keeps."""

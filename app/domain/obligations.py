@@ -14,6 +14,8 @@ class DutyKind(StrEnum):
     REDACT = "redact"
     NO_EXPORT = "no-export"
     NOTIFY = "notify"
+    VERIFIED_ONLY = "verified-only"
+    """Of an answer that a model wrote, nothing is shown that the passages do not support."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Duty:
     """Of `notify`: who hears of the answer."""
 
 
-KNOWN_FORMS = "cite-sources, cite, max-passages:N, redact:CATEGORY, no-export, notify:group:NAME"
+KNOWN_FORMS = "cite-sources, cite, max-passages:N, redact:CATEGORY, no-export, notify:group:NAME, verified-only"
 """As policies write them, parted by commas."""
 
 _FORM = re.compile(
@@ -37,6 +39,7 @@ _FORM = re.compile(
     r"|max-passages:(?P<passages>[1-9][0-9]{0,3})"
     r"|redact:(?P<category>[A-Za-z0-9][A-Za-z0-9._@+-]{0,127})"
     r"|(?P<no_export>no-export)"
+    r"|(?P<verified>verified-only)"
     r"|notify:(?P<group>group:[A-Za-z0-9][A-Za-z0-9._@+-]{0,127})"
 )
 
@@ -52,4 +55,6 @@ def duty(obligation: str) -> Duty | None:
         return Duty(kind=DutyKind.REDACT, category=category)
     if group := found["group"]:
         return Duty(kind=DutyKind.NOTIFY, group=PrincipalRef(group))
+    if found["verified"]:
+        return Duty(kind=DutyKind.VERIFIED_ONLY)
     return Duty(kind=DutyKind.CITE if found["cite"] else DutyKind.NO_EXPORT)

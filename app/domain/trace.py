@@ -22,6 +22,9 @@ class Outcome(StrEnum):
 
 class TraceKind(StrEnum):
     RETRIEVE = "retrieve"
+    """A question, and the passages it was answered with; with the sentences, if it was answered in words."""
+    ANSWER = "answer"
+    """What a model wrote and was let through, of an answer whose question is a trace of its own."""
     READ = "read"
     """Content of one version or citation was handed out."""
     CHANGE = "change"

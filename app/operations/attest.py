@@ -1,6 +1,6 @@
 """The last step before anything leaves: it is on record."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import Principal, Reach
 from app.domain.answer import Answer, Mode, Query
-from app.domain.citation import Passage
+from app.domain.citation import Citation, Passage
 from app.domain.conflicts import Contradiction
 from app.domain.errors import Conflict, Invalid, MunimentError, NotPermitted
 from app.domain.trace import Account, Trace, TraceId, TraceKind
@@ -21,19 +21,20 @@ from app.store.database import reading, writing
 
 
 def attest(
-    ports: Ports, standing: Standing, query: Query, reach: Reach, answer: Answer, *, drops: Mapping[str, int]
+    ports: Ports,
+    standing: Standing,
+    query: Query,
+    reach: Reach,
+    answer: Answer,
+    *,
+    drops: Mapping[str, int],
+    said: Account | None = None,
+    cited: Sequence[Citation] = (),
 ) -> Answer:
-    """The same answer, once its trace and citations are stored. Raises `Unavailable` if they cannot be."""
-    cited = [
-        traces.Cited(
-            id=passage.citation.id,
-            document=passage.citation.document,
-            version=passage.citation.version_id,
-            span=passage.citation.span,
-            quote_digest=passage.citation.quote_digest,
-        )
-        for passage in answer.passages
-    ]
+    """The same answer, once its trace and citations are stored. Raises `Unavailable` if they cannot be.
+
+    `said` is what is answered in words, as an account; `cited` is what it cites beside the passages.
+    """
     asker = (standing.witness or standing).principal
     evaluated = {"who": standing.principal.subject.ref} if standing.witness else {}
     trace = Trace(
@@ -45,18 +46,52 @@ def attest(
         proof=asker.proof,
         outcome=answer.outcome,
         request=_asked(query) | evaluated,
-        response=_answered(answer),
+        response=_answered(answer) | ({"answer": dict(said)} if said is not None else {}),
         grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
         if standing.witness is not None:
             return answer  # nobody was shown anything: nothing is cited, and nobody is told of it
-        traces.add_citations(session, cited, at=standing.now)
+        traces.add_citations(
+            session, _reopenable([*(each.citation for each in answer.passages), *cited]), at=standing.now
+        )
         notify(ports, session, answer.obligations, standing.principal, answer.trace_id, standing.now)
         if query.again is not None:
             escalations.add_repeat(session, query.again.escalation, trace.id)
     return answer
+
+
+def attest_sentences(
+    ports: Ports, principal: Principal, answer: TraceId, number: int, *, said: Account, cited: Sequence[Citation]
+) -> TraceId:
+    """Put on record what is answered in words to a question that is on record already: so many records after it."""
+    with writing(ports.engine) as session:
+        traces.add_citations(session, _reopenable(cited), at=ports.now())
+        return record_with(
+            session,
+            ports,
+            principal,
+            TraceKind.ANSWER,
+            outcome="answered",
+            request={"of": answer, **said},
+            trace_id=TraceId(f"{answer}.{number}"),
+        )
+
+
+def _reopenable(citations: Sequence[Citation]) -> list[traces.Cited]:
+    """Each citation once: a sentence may be the whole of its passage."""
+    several = [
+        traces.Cited(
+            id=each.id,
+            document=each.document,
+            version=each.version_id,
+            span=each.span,
+            quote_digest=each.quote_digest,
+        )
+        for each in citations
+    ]
+    return [*{each.id: each for each in several}.values()]
 
 
 def attest_decisions(

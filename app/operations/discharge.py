@@ -19,7 +19,7 @@ from app.store import notices
 AROUND_CHARS = 300
 """How far around a text is looked when it is redacted: what announces a number may stand before it."""
 
-_WHOLE_TEXT = frozenset({DutyKind.CITE, DutyKind.NOTIFY})
+_WHOLE_TEXT = frozenset({DutyKind.CITE, DutyKind.NOTIFY, DutyKind.VERIFIED_ONLY})
 """What is done when a whole text or original is read: each comes with its document, version and digest."""
 
 _QUOTE_ALONE = frozenset({DutyKind.NO_EXPORT, DutyKind.MAX_PASSAGES})
@@ -44,6 +44,16 @@ def most_passages(obligations: Iterable[Obligation]) -> int | None:
 def quote_alone(obligations: Iterable[Obligation]) -> bool:
     """Whether a quote is shown without what is around it."""
     return any(each.kind in _QUOTE_ALONE for each in _duties(obligations))
+
+
+def may_be_sent(obligations: Iterable[Obligation]) -> bool:
+    """Whether passages may be sent to a model elsewhere."""
+    return all(each.kind is not DutyKind.NO_EXPORT for each in _duties(obligations))
+
+
+def verified_only(obligations: Iterable[Obligation]) -> bool:
+    """Whether of what a model writes only what the passages support is shown."""
+    return any(each.kind is DutyKind.VERIFIED_ONLY for each in _duties(obligations))
 
 
 def found(ports: Ports, categories: Iterable[str], excerpt: Excerpt, *, within: Span) -> tuple[Redaction, ...]:

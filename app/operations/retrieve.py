@@ -1,10 +1,14 @@
 """One question, answered with what its principal may read, cited, and with the checks that were applied."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 
+from app.domain.access import Reach
 from app.domain.answer import Answer, Query, Recourse, Usage
 from app.domain.checks import Asked, applied, blocked, personal_data
-from app.domain.citation import context, joined
+from app.domain.citation import Passage, context, joined
 from app.domain.recourse import EscalationKind
 from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
@@ -19,8 +23,33 @@ from app.ports import Ports
 from app.store.database import reading
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An answer that is not yet on record, so that it must not leave, and what it rests on."""
+
+    answer: Answer
+    standing: Standing
+    reach: Reach
+    drops: Mapping[str, int]
+
+
 def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     """The answer to a question; a refusal is an answer too. Raises what `identify` does, `Invalid`, `Unavailable`.
+
+    All of what `find` found is on record before anything leaves.
+    """
+    found = find(ports, credentials, query)
+    # 8. attest
+    return attest(ports, found.standing, query, found.reach, found.answer, drops=found.drops)
+
+
+def find(
+    ports: Ports,
+    credentials: Credentials,
+    query: Query,
+    keep: Callable[[tuple[Passage, ...]], tuple[Passage, ...]] = lambda passages: passages,
+) -> Found:
+    """The answer to a question, before it is attested; `keep` says on which of the passages it is to rest.
 
     What holds when it returns:
     0. The principal was verified, today.
@@ -32,7 +61,6 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     5. Each quote is byte for byte what is in its span.
     6. Every check that was applied is named.
     7. Every obligation was discharged; one that is unknown had turned its permit into a denial.
-    8. All of this is on record before anything leaves.
     """
     watch = Stopwatch()
     trace_id = TraceId(f"tr_{ports.new_id()}")
@@ -60,7 +88,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
             recourse=ways_forward,
             usage=_usage(ports, query, 0, watch),
         )
-        return attest(ports, standing, query, reach, answer, drops={})
+        return Found(answer=answer, standing=standing, reach=reach, drops={})
 
     # 2. search
     hits = search(ports, query, reach, watch)
@@ -72,11 +100,12 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     # 7. discharge: cited by the context itself, redacted before they were counted, told of by what attests
     # 6. inspect what is left to show
     shown = selected.passages[: discharge.most_passages(selected.obligations)]
-    inspected = inspect(query.text, shown, ruled=selected.ruled)
+    kept = keep(shown)
+    drops = {**selected.drops, **({"weak": len(shown) - len(kept)} if len(shown) > len(kept) else {})}
+    inspected = inspect(query.text, kept, ruled=selected.ruled)
     passages = inspected.passages
     watch.lap("inspect")
 
-    # 8. attest
     label, text = joined(passages), context(passages)
     answer = Answer(
         trace_id=trace_id,
@@ -106,7 +135,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
         recourse=recourse,
         usage=_usage(ports, query, selected.tokens_of(passages), watch),
     )
-    return attest(ports, standing, query, reach, answer, drops=selected.drops)
+    return Found(answer=answer, standing=standing, reach=reach, drops=drops)
 
 
 def _ways_to_ask(ports: Ports, session: Session, standing: Standing, query: Query) -> tuple[Recourse, ...]:

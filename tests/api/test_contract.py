@@ -989,6 +989,7 @@ CONTRACT = {
     "PATCH /v1/documents/{id}",
     "POST /v1/documents/{id}/withdraw",
     "POST /v1/retrieve",
+    "POST /v1/answer",
     "GET /v1/citations/{id}",
     "GET /v1/traces",
     "GET /v1/traces/{id}",

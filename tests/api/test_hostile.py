@@ -294,6 +294,12 @@ ATTEMPTS = [
         body={"query": QUESTION},
         headers={"Muniment-On-Behalf-Of": "user:keeper"},
     ),
+    Attempt(
+        route="POST /v1/answer",
+        path="/v1/answer",
+        body={"query": QUESTION, "stream": True},
+        headers={"Muniment-On-Behalf-Of": "user:keeper"},
+    ),
 ]
 
 

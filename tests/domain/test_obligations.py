@@ -14,6 +14,7 @@ from app.domain.obligations import Duty, DutyKind, duty
         ("max-passages:3", Duty(kind=DutyKind.MAX_PASSAGES, passages=3)),
         ("max-passages:9999", Duty(kind=DutyKind.MAX_PASSAGES, passages=9999)),
         ("redact:pii", Duty(kind=DutyKind.REDACT, category="pii")),
+        ("verified-only", Duty(kind=DutyKind.VERIFIED_ONLY)),
         ("no-export", Duty(kind=DutyKind.NO_EXPORT)),
         ("notify:group:dpo", Duty(kind=DutyKind.NOTIFY, group=PrincipalRef("group:dpo"))),
     ],
