@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
@@ -19,9 +20,14 @@ from app.domain.labels import Level
 from app.domain.memo import Memo
 from app.domain.recourse import HOUR_MS, RecourseTerms
 from app.operations.prepare import ensure_administrator_key, prepare
-from app.ports import Generator, Index, Ports, TokenVerifier
-from app.settings import GenerationSettings, OidcSettings, Settings, words
+from app.ports import Embedder, Generator, Index, Ports, TokenVerifier
+from app.settings import EmbeddingSettings, GenerationSettings, OidcSettings, Settings, words
 from app.store.database import open_engine
+
+if TYPE_CHECKING:
+    from app.adapters.local_embedder import LocalEmbedder
+    from app.adapters.local_reranker import LocalReranker
+    from app.adapters.model_files import Chosen
 
 INDEX_PATIENCE_S = 20.0
 """How long a part waits for the index process to be there, at the start and when it is restarted."""
@@ -38,12 +44,11 @@ _PUBLIC_URL = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-
 def open_ports(
     settings: Settings,
     *,
-    threads: int = 1,
     index_patience_s: float = INDEX_PATIENCE_S,
     index_timeout_s: float = INDEX_TIMEOUT_S,
     searching: bool = True,
 ) -> Iterator[Ports]:
-    """Every port, open. The data folder has been prepared by `initialise`. `threads` embed, if none are configured.
+    """Every port, open. The data folder has been prepared by `initialise`.
 
     Who is `searching` finds the index unavailable until it holds what was published, and has the model loaded for the
     first question; who fills it asks how far it is, and loads the model when there is something to embed.
@@ -51,7 +56,7 @@ def open_ports(
     from app.adapters.cedar_policy import CedarPolicyEngine
     from app.adapters.fsspec_blobs import FsspecBlobs
     from app.adapters.late_embedder import LateEmbedder
-    from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+    from app.adapters.local_embedder import LocalTokenizer
     from app.adapters.model_files import model_dimension
     from app.adapters.personal_data import PII, PersonalData
     from app.adapters.secrets import SECRET, Secrets
@@ -62,17 +67,15 @@ def open_ports(
     with ExitStack() as opened:
         engine = open_engine(settings.database)
         opened.callback(engine.dispose)
-        model = settings.embedding.model
-
-        def load() -> LocalEmbedder:
-            return LocalEmbedder(model, threads=settings.embedding.threads or threads)
-
-        index = _index(settings, model_dimension(model), opened, index_patience_s, index_timeout_s)
+        chosen = chosen_model(settings.embedding)
+        dimension = model_dimension(chosen.model, dimension=chosen.dimension)
+        index = _index(settings, dimension, opened, index_patience_s, index_timeout_s)
         yield Ports(
             engine=engine,
             index=WholeIndex(index, engine) if searching else index,
-            embedder=load() if searching else LateEmbedder(load),
-            tokenizer=LocalTokenizer(model),
+            embedder=answering_embedder(settings) if searching else LateEmbedder(lambda: embedder(settings)),
+            reranker=reranker(settings) if searching else None,
+            tokenizer=LocalTokenizer(chosen),
             analyzer=SnowballAnalyzer(),
             policy_engine=CedarPolicyEngine(),
             blobs=FsspecBlobs(settings.blobs),
@@ -105,6 +108,64 @@ def open_ports(
                 unsupported=Unsupported(settings.generation.unsupported),
             ),
         )
+
+
+def chosen_model(settings: EmbeddingSettings) -> "Chosen":
+    """The embedding model, with all that its vectors depend on."""
+    from app.adapters.model_files import Chosen
+
+    return Chosen(
+        model=settings.model,
+        query_prompt=settings.query_prompt,
+        document_prompt=settings.document_prompt,
+        dimension=settings.dimension,
+        max_tokens=settings.max_tokens,
+        quantization=settings.quantization,
+    )
+
+
+def embedder(settings: Settings) -> "LocalEmbedder":
+    """The configured model, loaded. The first time, a graph is made of it in the data folder, which takes seconds."""
+    from app.adapters.local_embedder import LocalEmbedder
+
+    chosen = settings.embedding
+    return LocalEmbedder(
+        chosen_model(chosen), threads=chosen.threads or cores(), made=graphs(settings), engine=chosen.engine
+    )
+
+
+def answering_embedder(settings: Settings) -> Embedder:
+    """The same, for questions: those that come again are remembered."""
+    from app.adapters.remembering_embedder import RememberingEmbedder
+
+    loaded, at_most = embedder(settings), settings.embedding.remembered_queries
+    return RememberingEmbedder(loaded, at_most=at_most) if at_most else loaded
+
+
+def reranker(settings: Settings) -> "LocalReranker | None":
+    """The configured cross-encoder, loaded; None if there is none."""
+    chosen = settings.rerank
+    if chosen.model is None:
+        return None
+    from app.adapters.local_reranker import LocalReranker
+
+    return LocalReranker(
+        chosen.model,
+        threads=chosen.threads or cores(),
+        max_tokens=chosen.max_tokens,
+        made=graphs(settings),
+        engine=chosen.engine,
+    )
+
+
+def graphs(settings: Settings) -> Path:
+    """Where the graphs of models are kept that were made of their weights. They can be made again."""
+    return settings.home / "models"
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _recourse(settings: Settings) -> RecourseTerms:

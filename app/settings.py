@@ -31,9 +31,34 @@ class IndexSettings(BaseModel):
 class EmbeddingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = Field(default=None, description="A name or a folder; unset: the packaged all-MiniLM-L6-v2.")
-    threads: int = Field(
-        default=0, ge=0, description="Of each embedding process; 0: one to answer, all cores to ingest."
+    engine: Literal["onnx", "torch"] = Field(
+        default="onnx", description="What runs it: ONNX Runtime, where a graph can be made of the model; or torch."
     )
+    threads: int = Field(
+        default=0, ge=0, description="Texts that are embedded at once in a process; 0: as many as there are cores."
+    )
+    query_prompt: str | None = Field(default=None, description="Before a question; unset: as the model's files say.")
+    document_prompt: str | None = Field(default=None, description="Before a passage; unset: as the model's files say.")
+    dimension: int | None = Field(
+        default=None, ge=1, description="Only so many numbers of a vector, for models that were trained for it."
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=8, description="Read of one text, special tokens included; unset: all that the model reads."
+    )
+    quantization: Literal["none", "int8"] = Field(
+        default="none", description="int8: the weights in 8 bits; other vectors, and less memory."
+    )
+    remembered_queries: int = Field(
+        default=2_048, ge=0, description="Questions whose vectors are kept in memory, for when they are asked again."
+    )
+
+
+class RerankSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str | None = Field(default=None, description="A cross-encoder, by name or folder; unset: nothing reranks.")
+    engine: Literal["onnx", "torch"] = Field(default="onnx", description="As of the embedding model.")
+    max_tokens: int = Field(default=256, ge=16, description="Read of question and text together.")
+    threads: int = Field(default=0, ge=0, description="Texts that are read at once; 0: as many as there are cores.")
 
 
 class RankingSettings(BaseModel):
@@ -227,6 +252,7 @@ class Settings(BaseSettings):
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     ranking: RankingSettings = RankingSettings()
+    rerank: RerankSettings = RerankSettings()
     ingest: IngestSettings = IngestSettings()
     keys: KeysSettings = KeysSettings()
     detection: DetectionSettings = DetectionSettings()

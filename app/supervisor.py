@@ -158,7 +158,7 @@ def _children(settings: Settings, host: str, port: int, liveness: int, *, worker
         address = index_address(settings.home)
         (settings.home / "run" / "index.address").write_text(str(address))
         folder = settings.home / "index"
-        dimension = str(model_dimension(settings.embedding.model))
+        dimension = str(model_dimension(settings.embedding.model, dimension=settings.embedding.dimension))
         command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
         command += ["--dimension", dimension, "--budget-ms", str(settings.index.budget_ms)]
         key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}

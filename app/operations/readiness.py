@@ -34,7 +34,7 @@ def readiness(ports: Ports) -> Mapping[str, MunimentError | None]:
         probed = ports.memo.get(_PROBED)
         if isinstance(probed, int) and 0 <= ports.now() - probed < _PROBE_EVERY_MS:
             return
-        if not ports.embedder.embed_queries(["ready?"]):
+        if not ports.embedder.embed_queries([f"ready at {ports.now()}?"]):
             raise Unavailable("The embedding model gives no vectors.")
         ports.memo.put(_PROBED, int(ports.now()))
 
