@@ -1,6 +1,8 @@
 """What can be configured, by `MUNIMENT_*` in the environment (nested with `__`) or in muniment.toml."""
 
+import json
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
@@ -21,12 +23,24 @@ class IndexSettings(BaseModel):
     collection: str = Field(default="muniment", description="The name of the qdrant collection.")
 
 
+_DECIDES_NO_VECTOR: Final = {"threads"}
+
+
 class EmbeddingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = Field(default=None, description="A name or a folder; unset: the packaged all-MiniLM-L6-v2.")
     threads: int = Field(
         default=0, ge=0, description="Of each embedding process; 0: one to answer, all cores to ingest."
     )
+
+    @property
+    def spec(self) -> str:
+        """What of this decides vectors, as canonical JSON: another spec, another generation of the index.
+
+        What is as by default is left out, so that a setting that is new changes nothing of what there is.
+        """
+        decisive = self.model_dump(mode="json", exclude=_DECIDES_NO_VECTOR, exclude_defaults=True)
+        return json.dumps(decisive, sort_keys=True, separators=(",", ":"))
 
 
 class IngestSettings(BaseModel):

@@ -43,7 +43,7 @@ def attest(
         outcome=answer.outcome,
         request=_asked(query),
         response=_answered(answer),
-        grounds=_grounds(standing, reach, drops),
+        grounds=_grounds(ports, standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
@@ -200,7 +200,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(ports: Ports, standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -210,6 +210,7 @@ def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict
             "boundaries": epochs.boundaries,
             "grants": epochs.grants,
         },
+        "generation": ports.generation,
         "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,

@@ -10,6 +10,7 @@ from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
 from app.operations import authorize, discharge, route
 from app.operations.attest import attest
+from app.operations.generations import answering
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.reach import reach_of, systems_of_record
 from app.operations.search import search
@@ -39,6 +40,7 @@ def retrieve(ports: Ports, credentials: Credentials, query: Query) -> Answer:
     with reading(ports.engine) as session:
         # 0. identify
         standing = identify(ports, session, credentials)
+        ports = answering(ports, standing.epochs)
         laid_down = authorize.register(ports, session, standing)
 
         # 1. reach
