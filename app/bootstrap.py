@@ -268,7 +268,18 @@ def _generations(
 
     def open_one(generation: Generation) -> Opened:
         embedding = EmbeddingSettings.model_validate_json(generation.makeup.embedding)
-        embedder = LateEmbedder(lambda: _the_model_of(engine, generation, _loaded(embedding, threads)))
+
+        def load() -> Embedder:
+            try:
+                embedder = _loaded(embedding, threads)
+            except Unavailable as error:
+                raise Unavailable(
+                    f"The model of generation {generation.id} of the index is not there. {error.detail} Put it back; "
+                    "or set another and start the server: questions are answered again when its index is built."
+                ) from error
+            return _the_model_of(engine, generation, embedder)
+
+        embedder = LateEmbedder(load)
         index = _index(settings, generation, patience_s, timeout_s)
 
         def close() -> None:

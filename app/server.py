@@ -20,6 +20,7 @@ from app.api import (
     duplicates,
     erasure,
     escalations,
+    generations,
     health,
     history,
     holds,
@@ -73,7 +74,7 @@ def create_app(ports: Ports) -> FastAPI:
     knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
-    for each in (*knowledge, *fetching, reading, *governing, authzen, health):
+    for each in (*knowledge, *fetching, reading, *governing, authzen, generations, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

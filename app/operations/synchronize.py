@@ -7,7 +7,7 @@ from app.domain.errors import Unavailable
 from app.domain.evidence import IndexEntry, Placement, Vector, chunk_of
 from app.operations.generations import active
 from app.ports import Ports
-from app.store import erasing, publishing
+from app.store import erasing, generations, publishing
 from app.store.database import reading, writing
 
 _MAX_TASKS = 500
@@ -109,6 +109,8 @@ def _embedded(ports: Ports, texts: Sequence[str]) -> dict[str, Vector]:
             wanted = erasing.wanted_embeddings(session, by_digest)
             kept = {digest: vector for digest, vector in by_digest.items() if digest in wanted}
             publishing.add_embeddings(session, kept, ports.embedder.fingerprint)
+            if cut_off := sum(len(ports.tokenizer.offsets(text)) > ports.tokenizer.max_tokens for text in new):
+                generations.count_cut_off(session, ports.generation, cut_off)
         made |= new
     return made
 
