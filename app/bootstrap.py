@@ -9,25 +9,31 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy.engine import Engine
 
 from app.domain.access import PrincipalRef
-from app.domain.errors import Invalid
-from app.domain.generation import GenerationTerms, Unsupported
+from app.domain.errors import IndexUnavailable, Invalid, ModelChanged, Unavailable
+from app.domain.generating import GenerationTerms, Unsupported
+from app.domain.generations import FIRST, Generation, GenerationId, Makeup
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.labels import Level
 from app.domain.memo import Memo
 from app.domain.recourse import HOUR_MS, RecourseTerms
 from app.operations.prepare import ensure_administrator_key, prepare
-from app.ports import Embedder, Generator, Index, Ports, TokenVerifier
-from app.settings import EmbeddingSettings, GenerationSettings, OidcSettings, Settings, words
-from app.store.database import open_engine
+from app.operations.rebuild import configure
+from app.ports import Analyzer, Embedder, Generator, Index, Ports, Tokenizer, TokenVerifier
+from app.settings import DECIDES_NO_VECTOR, EmbeddingSettings, GenerationSettings, OidcSettings, Settings, words
+from app.store import generations as stored_generations
+from app.store.database import open_engine, reading, writing
 
 if TYPE_CHECKING:
     from app.adapters.local_embedder import LocalEmbedder
     from app.adapters.local_reranker import LocalReranker
     from app.adapters.model_files import Chosen
+    from app.adapters.opened_generations import OpenedGenerations
 
 INDEX_PATIENCE_S = 20.0
 """How long a part waits for the index process to be there, at the start and when it is restarted."""
@@ -50,33 +56,38 @@ def open_ports(
 ) -> Iterator[Ports]:
     """Every port, open. The data folder has been prepared by `initialise`.
 
-    Who is `searching` finds the index unavailable until it holds what was published, and has the model loaded for the
-    first question; who fills it asks how far it is, and loads the model when there is something to embed.
+    Index and models are those of the generation that answers, whatever is configured: that is built beside it. Who is
+    `searching` finds an index unavailable until it holds what was published, and has the model loaded for the first
+    question; who fills it asks how far it is, and loads the model when there is something to embed.
     """
     from app.adapters.cedar_policy import CedarPolicyEngine
     from app.adapters.fsspec_blobs import FsspecBlobs
-    from app.adapters.late_embedder import LateEmbedder
-    from app.adapters.local_embedder import LocalTokenizer
-    from app.adapters.model_files import model_dimension
     from app.adapters.personal_data import PII, PersonalData
     from app.adapters.secrets import SECRET, Secrets
-    from app.adapters.snowball_analyzer import SnowballAnalyzer
-    from app.adapters.whole_index import WholeIndex
 
     os.umask(0o077)
     with ExitStack() as opened:
         engine = open_engine(settings.database)
         opened.callback(engine.dispose)
-        chosen = chosen_model(settings.embedding)
-        dimension = model_dimension(chosen.model, dimension=chosen.dimension)
-        index = _index(settings, dimension, opened, index_patience_s, index_timeout_s)
+        generations = _generations(
+            settings, engine, patience_s=index_patience_s, timeout_s=index_timeout_s, searching=searching
+        )
+        opened.callback(generations.close)
+        with reading(engine) as session:
+            current = stored_generations.active(session)
+        retrieval = generations.opened(current)
+        if searching:
+            with suppress(Unavailable):  # /readyz tells
+                _ = retrieval.embedder.fingerprint
         yield Ports(
             engine=engine,
-            index=WholeIndex(index, engine) if searching else index,
-            embedder=answering_embedder(settings) if searching else LateEmbedder(lambda: embedder(settings)),
+            generation=current.id,
+            generations=generations,
+            index=retrieval.index,
+            embedder=retrieval.embedder,
             reranker=reranker(settings) if searching else None,
-            tokenizer=LocalTokenizer(chosen),
-            analyzer=SnowballAnalyzer(),
+            tokenizer=retrieval.tokenizer,
+            analyzer=retrieval.analyzer,
             policy_engine=CedarPolicyEngine(),
             blobs=FsspecBlobs(settings.blobs),
             memo=Memo(),
@@ -101,7 +112,7 @@ def open_ports(
             webhook_locations=settings.webhooks.locations,
             min_confidence=settings.answer.min_confidence,
             generator=generator(settings.generation),
-            generation=GenerationTerms(
+            generating=GenerationTerms(
                 max_level=Level[settings.generation.max_level.upper()],
                 categories=frozenset(words(settings.generation.categories)),
                 jurisdiction=settings.generation.jurisdiction,
@@ -124,22 +135,13 @@ def chosen_model(settings: EmbeddingSettings) -> "Chosen":
     )
 
 
-def embedder(settings: Settings) -> "LocalEmbedder":
-    """The configured model, loaded. The first time, a graph is made of it in the data folder, which takes seconds."""
+def embedder(settings: Settings, chosen: EmbeddingSettings) -> "LocalEmbedder":
+    """A model, loaded. The first time, a graph is made of it in the data folder, which takes seconds."""
     from app.adapters.local_embedder import LocalEmbedder
 
-    chosen = settings.embedding
     return LocalEmbedder(
         chosen_model(chosen), threads=chosen.threads or cores(), made=graphs(settings), engine=chosen.engine
     )
-
-
-def answering_embedder(settings: Settings) -> Embedder:
-    """The same, for questions: those that come again are remembered."""
-    from app.adapters.remembering_embedder import RememberingEmbedder
-
-    loaded, at_most = embedder(settings), settings.embedding.remembered_queries
-    return RememberingEmbedder(loaded, at_most=at_most) if at_most else loaded
 
 
 def reranker(settings: Settings) -> "LocalReranker | None":
@@ -199,6 +201,7 @@ def initialise(settings: Settings) -> str | None:
     engine = open_engine(settings.database)
     try:
         prepare(engine, default_policies=default_policies(), now=now())
+        configure(engine, makeup(settings), now=now())
         return ensure_administrator_key(
             engine,
             configured=settings.admin_key.get_secret_value() if settings.admin_key else None,
@@ -281,7 +284,127 @@ def new_id() -> str:
     return base64.b32encode(secrets.token_bytes(20)).decode().lower()[:26]
 
 
-def _index(settings: Settings, dimension: int, opened: ExitStack, patience_s: float, timeout_s: float) -> Index:
+# -- generations of the index ------------------------------------------------------------------------------------------
+
+
+def makeup(settings: Settings) -> Makeup:
+    """What the index is to be made with, by the settings. Raises `Unavailable` if the model is not there."""
+    return Makeup(
+        embedding=settings.embedding.spec,
+        dimension=_dimension(settings.embedding),
+        analyzer=_analyzer().fingerprint,
+    )
+
+
+def held_generations(settings: Settings) -> list[Generation]:
+    """Those that have an index, oldest first. Raises `DatabaseUnavailable`."""
+    engine = open_engine(settings.database)
+    try:
+        with reading(engine) as session:
+            return stored_generations.in_state(session, *stored_generations.HELD)
+    finally:
+        engine.dispose()
+
+
+def index_name(generation: GenerationId) -> str:
+    """Of a generation's folder, socket and address: what there was before generations is the first one's."""
+    return "index" if generation == FIRST else f"index-{generation}"
+
+
+def _analyzer() -> Analyzer:
+    from app.adapters.snowball_analyzer import SnowballAnalyzer
+
+    return SnowballAnalyzer()
+
+
+def _dimension(embedding: EmbeddingSettings) -> int:
+    from app.adapters.model_files import model_dimension
+
+    return model_dimension(embedding.model, dimension=embedding.dimension)
+
+
+def _tokenizer(embedding: EmbeddingSettings) -> Tokenizer:
+    from app.adapters.local_embedder import LocalTokenizer
+
+    return LocalTokenizer(chosen_model(embedding))
+
+
+def _generations(
+    settings: Settings, engine: Engine, *, patience_s: float, timeout_s: float, searching: bool
+) -> "OpenedGenerations":
+    from app.adapters.late_embedder import LateEmbedder, LateTokenizer, OneThreadEmbedder
+    from app.adapters.opened_generations import Opened, OpenedGenerations
+    from app.adapters.remembering_embedder import RememberingEmbedder
+    from app.adapters.whole_index import WholeIndex
+
+    def open_one(generation: Generation) -> Opened:
+        made_with = EmbeddingSettings.model_validate_json(generation.makeup.embedding)
+        here = {name: getattr(settings.embedding, name) for name in DECIDES_NO_VECTOR}
+        embedding = made_with.model_copy(update=here)
+
+        def load() -> Embedder:
+            try:
+                loaded = embedder(settings, embedding)
+            except Unavailable as error:
+                raise Unavailable(
+                    f"The model of generation {generation.id} of the index is not there. {error.detail} Put it back; "
+                    "or set another and start the server: questions are answered again when its index is built."
+                ) from error
+            own = _the_model_of(engine, generation, loaded)
+            at_most = settings.embedding.remembered_queries
+            return RememberingEmbedder(own, at_most=at_most) if searching and at_most else own
+
+        late = LateEmbedder(load)
+        index = _index(settings, generation, patience_s, timeout_s)
+
+        def close() -> None:
+            index.close()
+            late.unload()
+
+        return Opened(
+            index=WholeIndex(index, engine) if searching else index,
+            embedder=late if searching else OneThreadEmbedder(late),
+            tokenizer=LateTokenizer(lambda: _tokenizer(embedding)),
+            close=close,
+        )
+
+    def drop(generation: Generation) -> None:
+        index = _index(settings, generation, patience_s, timeout_s)
+        try:
+            index.drop()
+        finally:
+            index.close()
+
+    return OpenedGenerations(open_one, drop, _analyzer())
+
+
+def _the_model_of(engine: Engine, generation: Generation, embedder: Embedder) -> Embedder:
+    """The embedder, if it is the model that the generation is made with; whoever loads it first says which that is.
+
+    Raises `ModelChanged`.
+    """
+    with reading(engine) as session:
+        wanted = stored_generations.generation(session, generation.id).fingerprint
+    if wanted is None:
+        with writing(engine) as session:
+            wanted = stored_generations.settle_fingerprint(session, generation.id, embedder.fingerprint)
+    if embedder.fingerprint != wanted:
+        raise ModelChanged(
+            "The index was made with another embedding model than its files hold by now. Put them back; otherwise a "
+            "worker builds the index anew, and questions are answered again when it has."
+        )
+    return embedder
+
+
+class _GenerationIndex(Index, Protocol):
+    """The index of one generation, which can be closed and removed."""
+
+    def close(self) -> None: ...
+
+    def drop(self) -> None: ...
+
+
+def _index(settings: Settings, generation: Generation, patience_s: float, timeout_s: float) -> _GenerationIndex:
     if settings.index.url is not None:
         from qdrant_client import QdrantClient
 
@@ -289,11 +412,12 @@ def _index(settings: Settings, dimension: int, opened: ExitStack, patience_s: fl
 
         key = settings.index.api_key.get_secret_value() if settings.index.api_key else None
         client = QdrantClient(url=settings.index.url, api_key=key, timeout=int(timeout_s))
-        opened.callback(client.close)
-        return QdrantIndex(client, settings.index.collection, dimension)
+        name = settings.index.collection + ("" if generation.id == FIRST else f"-{generation.id}")
+        return QdrantIndex(client, name, generation.makeup.dimension)
     from app.adapters.index_process import ProcessIndex
 
-    address = Path((settings.home / "run" / "index.address").read_text())
-    index = ProcessIndex(address, secret(settings.home, "index"), timeout_s=timeout_s, patience_s=patience_s)
-    opened.callback(index.close)
-    return index
+    try:
+        address = Path((settings.home / "run" / f"{index_name(generation.id)}.address").read_text())
+    except FileNotFoundError as error:
+        raise IndexUnavailable("The index of this generation is not served here yet. Try again.") from error
+    return ProcessIndex(address, secret(settings.home, "index"), timeout_s=timeout_s, patience_s=patience_s)

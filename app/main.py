@@ -667,6 +667,20 @@ def explain_policies(
 
 
 @app.command()
+def reindex(
+    wait: Annotated[bool, typer.Option("--wait", help="Show how far it is, until it answers.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Begin nothing: tell what there is.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the index anew, beside the one that answers. A model or analyzer that was changed needs no command: a
+    server builds the next generation when it is started with it."""
+    from app.cli.connect import load_settings
+    from app.cli.reindex import reindex
+
+    _end_well(reindex(load_settings(), wait=wait, only_show=show, as_json=as_json))
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is wrong, and how to mend it. And what is configured, and what is reachable."""
     from app.cli.doctor import doctor

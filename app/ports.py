@@ -4,7 +4,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +15,8 @@ from app.domain.answering import MIN_CONFIDENCE
 from app.domain.checks import Rule
 from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
-from app.domain.generation import GenerationTerms
+from app.domain.generating import GenerationTerms
+from app.domain.generations import FIRST, Generation, GenerationId
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
 from app.domain.keys import KeyUses
@@ -134,9 +135,42 @@ class Tokenizer(Protocol):
 class Analyzer(Protocol):
     """Texts to weighted terms for lexical search (BM25). No weight depends on other documents."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the rules: equal fingerprints, equal terms and weights."""
+        ...
+
     def passage(self, text: str) -> Lexical: ...
 
     def query(self, text: str) -> Lexical: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieval:
+    """What belongs together: an index, and what it was made with. A query's vector of one model never meets another's
+    index."""
+
+    index: Index
+    embedder: Embedder
+    tokenizer: Tokenizer
+    analyzer: Analyzer
+
+
+class Generations(Protocol):
+    """Indexes with their models, by generation."""
+
+    def opened(self, generation: Generation) -> Retrieval:
+        """What a generation needs, opened when it is first asked for. Its model is loaded when it first embeds, and
+        raises `Unavailable` if it is no longer what the index was made with. Raises `IndexUnavailable`."""
+        ...
+
+    def keep(self, ids: Set[GenerationId]) -> None:
+        """Close and unload what was opened of other generations."""
+        ...
+
+    def drop(self, generation: Generation) -> None:
+        """Remove a generation's index for good. May be repeated."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +294,10 @@ class Ports:
     now: Callable[[], Instant]
     new_id: Callable[[], str]
     """128 random bits or more, in letters and digits."""
+    generation: GenerationId = FIRST
+    """That index, embedder, tokenizer and analyzer are of: `app.operations.generations` gives those of another."""
+    generations: Generations | None = None
+    """None: there is one generation, and it stays."""
     ranking: Ranking = field(default_factory=Ranking)
     reranker: Reranker | None = None
     """None: hits are ranked by fusion alone."""
@@ -267,7 +305,7 @@ class Ports:
     """Below it, a question is answered with the words that it is not in the documents."""
     generator: Generator | None = None
     """None: answers in words are sentences of the passages."""
-    generation: GenerationTerms = field(default_factory=GenerationTerms)
+    generating: GenerationTerms = field(default_factory=GenerationTerms)
     redactors: Mapping[str, Detector] = field(default_factory=dict)
     """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)

@@ -21,6 +21,7 @@ from app.api import (
     duplicates,
     erasure,
     escalations,
+    generations,
     golden,
     health,
     history,
@@ -43,8 +44,10 @@ from app.api import (
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
 from app.domain.corpus import MAX_DOCUMENT_BYTES
+from app.domain.errors import MunimentError
 from app.domain.trace import TraceId
 from app.operations.issue import write_down_uses
+from app.operations.rebuild import look_ahead
 from app.ports import Ports
 
 MAX_BODY_BYTES = MAX_DOCUMENT_BYTES + 1_000_000
@@ -66,14 +69,14 @@ def create_app(ports: Ports) -> FastAPI:
         summary="One governed memory for all of an institution's AI assistants",
         version="0.1.0",
         license_info=None,
-        lifespan=_noting_uses,
+        lifespan=_beside_requests,
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
     knowledge = (retrieve, answer, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs, golden)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
-    for each in (*knowledge, *fetching, reading, *governing, authzen, health):
+    for each in (*knowledge, *fetching, reading, *governing, authzen, generations, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)
@@ -85,9 +88,12 @@ def create_app(ports: Ports) -> FastAPI:
 _USES_EVERY_S = 60
 """How often it is written down which keys were used: no request does so, and none waits for it."""
 
+_LOOKS_AHEAD_EVERY_S = 2
+"""How often it is looked whether another generation of the index is about to answer: its model is loaded by then."""
+
 
 @asynccontextmanager
-async def _noting_uses(app: FastAPI) -> AsyncIterator[None]:
+async def _beside_requests(app: FastAPI) -> AsyncIterator[None]:
     ports: Ports = app.state.ports
 
     async def again_and_again() -> None:
@@ -95,11 +101,18 @@ async def _noting_uses(app: FastAPI) -> AsyncIterator[None]:
             await asyncio.sleep(_USES_EVERY_S)
             await asyncio.to_thread(write_down_uses, ports)
 
-    going_on = asyncio.create_task(again_and_again())
+    async def looking_ahead() -> None:
+        while ports.generations is not None:
+            await asyncio.sleep(_LOOKS_AHEAD_EVERY_S)
+            with suppress(MunimentError):
+                await asyncio.to_thread(look_ahead, ports)
+
+    going_on = [asyncio.create_task(each()) for each in (again_and_again, looking_ahead)]
     try:
         yield
     finally:
-        going_on.cancel()
+        for each in going_on:
+            each.cancel()
         await asyncio.to_thread(write_down_uses, ports)
 
 

@@ -1,7 +1,8 @@
 """What can be configured, by `MUNIMENT_*` in the environment (nested with `__`) or in muniment.toml."""
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
@@ -28,6 +29,9 @@ class IndexSettings(BaseModel):
     )
 
 
+DECIDES_NO_VECTOR: Final = {"threads", "engine", "remembered_queries"}
+
+
 class EmbeddingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str | None = Field(default=None, description="A name or a folder; unset: the packaged all-MiniLM-L6-v2.")
@@ -51,6 +55,15 @@ class EmbeddingSettings(BaseModel):
     remembered_queries: int = Field(
         default=2_048, ge=0, description="Questions whose vectors are kept in memory, for when they are asked again."
     )
+
+    @property
+    def spec(self) -> str:
+        """What of this decides vectors, as canonical JSON: another spec, another generation of the index.
+
+        What is as by default is left out, so that a setting that is new changes nothing of what there is.
+        """
+        decisive = self.model_dump(mode="json", exclude=DECIDES_NO_VECTOR, exclude_defaults=True)
+        return json.dumps(decisive, sort_keys=True, separators=(",", ":"))
 
 
 class RerankSettings(BaseModel):

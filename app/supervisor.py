@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from app.adapters.index_process import AUTHKEY_VARIABLE, index_address
-from app.adapters.model_files import model_dimension
-from app.bootstrap import initialise, secret
+from app.bootstrap import held_generations, index_name, initialise, secret
+from app.domain.errors import Unavailable
+from app.domain.generations import Generation
 from app.settings import Settings
 from app.watch import held
 
@@ -23,6 +26,7 @@ STOP_PATIENCE_S = 10.0
 READY_PATIENCE_S = 120.0
 _RESTART_AFTER_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_AFTER_S = 30.0
+_FOLLOW_EVERY_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class _Child:
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    """Of an index process: what goes with it, when its generation does."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     crashes: int = 0
@@ -47,6 +53,8 @@ class Supervisor:
         self._lock = threading.Lock()
         self._liveness, self._held_end = os.pipe()
         os.set_inheritable(self._liveness, True)
+        self._settings = settings
+        self._looked_at = 0.0
         self._children = _children(settings, host, port, self._liveness, worker=worker)
 
     def start(self) -> None:
@@ -59,6 +67,7 @@ class Supervisor:
             with self._lock:
                 if self._stop.is_set():
                     return
+                self._follow_generations()
                 for child in self._children:
                     self._look_after(child)
 
@@ -84,15 +93,18 @@ class Supervisor:
 
     def _end_children(self) -> None:
         for child in reversed(self._children):
-            process = child.process
-            if process is None or process.poll() is not None:
-                continue
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self._end(child)
+
+    def _end(self, child: _Child) -> None:
+        process = child.process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def _spawn(self, child: _Child) -> None:
         child.process = subprocess.Popen(
@@ -103,6 +115,24 @@ class Supervisor:
             start_new_session=True,
         )
         child.started_at = time.monotonic()
+
+    def _follow_generations(self) -> None:
+        """Have an index process for each generation that has an index, and none for those whose index is gone."""
+        now = time.monotonic()
+        if self._settings.index.url is not None or now - self._looked_at < _FOLLOW_EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            wanted = {index_name(each.id): each for each in held_generations(self._settings)}
+        except Unavailable:
+            return
+        here = {child.name: child for child in self._children if child.folder is not None}
+        for child in [child for name, child in here.items() if name not in wanted]:
+            self._end(child)
+            self._children.remove(child)
+            shutil.rmtree(child.folder or "", ignore_errors=True)
+        new = [each for name, each in wanted.items() if name not in here]
+        self._children[:0] = [_index(self._settings, each, self._liveness) for each in new]
 
     def _look_after(self, child: _Child) -> None:
         now = time.monotonic()
@@ -146,7 +176,7 @@ def ready(url: str) -> bool:
         return False
 
 
-def _children(settings: Settings, host: str, port: int, liveness: int, *, worker: bool) -> Sequence[_Child]:
+def _children(settings: Settings, host: str, port: int, liveness: int, *, worker: bool) -> list[_Child]:
     shared = {
         "MUNIMENT_HOME": str(settings.home.absolute()),
         "MUNIMENT_SOURCES__ALLOW": json.dumps(settings.sources.locations),
@@ -155,19 +185,24 @@ def _children(settings: Settings, host: str, port: int, liveness: int, *, worker
     alive = ["--liveness-fd", str(liveness)]
     children = []
     if settings.index.url is None:
-        address = index_address(settings.home)
-        (settings.home / "run" / "index.address").write_text(str(address))
-        folder = settings.home / "index"
-        dimension = str(model_dimension(settings.embedding.model, dimension=settings.embedding.dimension))
-        command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
-        command += ["--dimension", dimension, "--budget-ms", str(settings.index.budget_ms)]
-        key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}
-        children.append(_Child(name="index", command=[*_PYTHON, *command, *alive], environment=key))
+        children = [_index(settings, each, liveness) for each in held_generations(settings)]
     if worker:
         children.append(_Child(name="worker", command=[*_PYTHON, "ingest.worker", *alive], environment=shared))
     api = ["app.api_process", "--host", host, "--port", str(port)]
     children.append(_Child(name="API", command=[*_PYTHON, *api, *alive], environment=shared))
     return children
+
+
+def _index(settings: Settings, generation: Generation, liveness: int) -> _Child:
+    """A process for one generation of the index: what one is told freezes no other."""
+    name = index_name(generation.id)
+    address, folder = index_address(settings.home, name), settings.home / name
+    (settings.home / "run" / f"{name}.address").write_text(str(address))
+    command = ["app.adapters.index_process", "--folder", str(folder), "--address", str(address)]
+    command += ["--budget-ms", str(settings.index.budget_ms), "--liveness-fd", str(liveness)]
+    dimension = ["--dimension", str(generation.makeup.dimension)]
+    key = {AUTHKEY_VARIABLE: secret(settings.home, "index").hex()}
+    return _Child(name=name, command=[*_PYTHON, *command, *dimension], environment=key, folder=folder)
 
 
 _PYTHON = (sys.executable, "-m")

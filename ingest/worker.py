@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepOptions, WorkflowHandle
@@ -28,15 +28,16 @@ from sqlalchemy.orm import Session
 
 from app.bootstrap import new_id, open_ports
 from app.domain.errors import Invalid, Unavailable
-from app.domain.evidence import Vector
 from app.domain.instants import Instant
 from app.operations import escalate
 from app.operations.clear import clear_away
 from app.operations.erase import carry_on
+from app.operations.generations import active
 from app.operations.notify import deliver_due
+from app.operations.rebuild import build_some, look_ahead, remove_retired, renew_if_changed
 from app.operations.retain import run_due
 from app.operations.synchronize import restock, synchronize
-from app.ports import Detector, Embedder, Ports
+from app.ports import Detector, Ports
 from app.settings import Settings
 from app.store import jobs, workers
 from app.store.database import clock_of, reading, writing
@@ -61,6 +62,10 @@ MAX_BATCHES = 2
 """At once: one is read while the other is embedded."""
 
 _LOOK_EVERY_S = 0.1
+_BUILD_EVERY_S = 0.2
+_BUILD_FOR_S = 2.0
+_BUILD_AGAIN_S = 3.0
+"""After a piece beside an ingest, or when a part was down."""
 _SYNCHRONIZE_EVERY_S = 1.0
 _BURY_EVERY_S = 2.0
 _CLEAR_EVERY_S = 10.0
@@ -120,15 +125,23 @@ class Worker:
             Chore(every_s=_DISPOSE_EVERY_S, act=self._dispose),
             Chore(every_s=_REMIND_EVERY_S, act=lambda: escalate.run_due(ports)),
             Chore(every_s=_TELL_EVERY_S, act=self._tell),
+            Chore(every_s=_BUILD_EVERY_S, act=self._build),
         ]
+        self._building = ThreadPoolExecutor(1, thread_name_prefix="building")
+        self._built: Future[None] | None = None
+        self._build_at = 0.0
+        self._builds = False
         self._disposing = ThreadPoolExecutor(1, thread_name_prefix="disposing")
         self._disposed: Future[None] | None = None
         self._telling = ThreadPoolExecutor(1, thread_name_prefix="telling")
         self._told: Future[None] | None = None
         steps: list[tuple[str, Step]] = [
-            ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch, detectors=detectors)),
-            ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
-            ("index", lambda batch: pipeline.index_batch(ports, batch)),
+            (
+                "stage",
+                lambda batch: pipeline.stage_batch(active(ports), parser, self._readers, batch, detectors=detectors),
+            ),
+            ("embed", lambda batch: pipeline.embed_batch(active(ports), batch)),
+            ("index", lambda batch: pipeline.index_batch(active(ports), batch)),
             ("publish", lambda batch: pipeline.publish_batch(ports, batch)),
             ("place", lambda batch: pipeline.place_batch(ports, batch)),
         ]
@@ -173,12 +186,18 @@ class Worker:
                     chore.do_if_due()
             except Unavailable as error:
                 logger.warning("waiting: %s", error.detail)
-            if claimed or self._running or self._is_disposing() or (self._sources is not None and self._sources.busy):
+            if claimed or self._busy:
                 worked, idle_since = True, time.monotonic()
             if not claimed:
                 if worked and time.monotonic() - idle_since > rest_after_s:
                     return
                 stop.wait(_LOOK_EVERY_S)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether anything is under way that the worker should not rest from."""
+        fetching = self._sources is not None and self._sources.busy
+        return bool(self._running) or self._is_disposing() or self._builds or fetching
 
     def _dispose(self) -> None:
         """Have erasures that nobody carries out, and retention rules that are due, seen to beside everything else."""
@@ -215,6 +234,35 @@ class Worker:
             deliver_due(self._ports, post_to)
         except Unavailable as error:
             logger.warning("waiting to tell webhooks: %s", error.detail)
+
+    def _build(self) -> None:
+        """Have the next generation of the index built beside everything else, some versions at a time: in its own time
+        while there is nothing to ingest, and now and then while there is."""
+        if self._built is not None:
+            if not self._built.done():
+                return
+            failure = self._built.exception()
+            if failure is not None:
+                logger.error("building the index failed, and is tried again", exc_info=failure)
+        if time.monotonic() >= self._build_at:
+            self._built = self._building.submit(self._build_for_a_while)
+
+    def _build_for_a_while(self) -> None:
+        until = time.monotonic() + _BUILD_FOR_S
+        try:
+            while build_some(self._ports, self._me.name):
+                self._builds = True
+                if self._running or time.monotonic() > until:
+                    break
+            else:
+                self._builds = False
+            if remove_retired(self._ports):
+                look_ahead(self._ports)
+        except Unavailable as error:
+            logger.warning("waiting to build the index: %s", error.detail)
+            self._build_at = time.monotonic() + _BUILD_AGAIN_S
+        if self._running:
+            self._build_at = time.monotonic() + _BUILD_AGAIN_S
 
     def _restock(self) -> None:
         if restock(self._ports):
@@ -258,30 +306,12 @@ class Worker:
                     _return_freed_memory()
 
 
-class _OneThreadEmbedder:
-    """The `Embedder` port, called on one thread whoever asks.
-
-    torch makes a team of threads for every thread that calls it, with memory of their own: from the threads that
-    batches run in, 768 passages took 774 MB instead of 544, and no less time.
-    """
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
-
-    @property
-    def fingerprint(self) -> str:
-        return self._embedder.fingerprint
-
-    @property
-    def dimension(self) -> int:
-        return self._embedder.dimension
-
-    def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
-        return self._thread.submit(self._embedder.embed_queries, texts).result()
-
-    def embed_passages(self, texts: Sequence[str]) -> list[Vector]:
-        return self._thread.submit(self._embedder.embed_passages, texts).result()
+def _preload(ports: Ports) -> None:
+    """Have the model ready for the first job, and the index built anew if its model is another by now."""
+    try:
+        renew_if_changed(ports)
+    except Unavailable as error:
+        logger.warning("the embedding model: %s", error.detail)
 
 
 def _return_freed_memory() -> None:
@@ -423,12 +453,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             SandboxedParser(slots=_READING_AT_ONCE) as parser,
             _dbos(settings, chosen.name),
         ):
-            ports = replace(ports, embedder=_OneThreadEmbedder(ports.embedder))
             sources = SourceRuns(ports, me.name, settings.home / "sources", scheduled=settings.sources.scheduled)
             worker = Worker(ports, parser, me, sources=sources, detectors=detectors)
             DBOS.launch()
             if _RESTED not in os.environ:
-                threading.Thread(target=lambda: ports.embedder.fingerprint, name="preload", daemon=True).start()
+                threading.Thread(target=_preload, args=(ports,), name="preload", daemon=True).start()
             worker.serve(stop, rest_after_s=chosen.rest_after_s)
     except Held:
         print(

@@ -341,6 +341,13 @@ class EdgeIndex:
             os.close(self._lock)
             self._lock = -1
 
+    def drop(self) -> None:
+        """Close, and remove the files for good. May be repeated."""
+        self.close()
+        for left in ("shard", "shard.new", "shard.old"):
+            shutil.rmtree(self._folder / left, ignore_errors=True)
+        (self._folder / "barred").unlink(missing_ok=True)
+
     def _write(self, operations: Sequence[edge.UpdateOperation], points: int, *, copied: bool = True) -> None:
         with _engine_errors():
             if self._rewriting is not None and copied:

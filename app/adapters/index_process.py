@@ -58,13 +58,13 @@ _SHORTEST_KEY: Final = 16
 _log = logging.getLogger(__name__)
 
 
-def index_address(home: Path) -> Path:
+def index_address(home: Path, name: str = "index") -> Path:
     """Where the socket goes: in the home, or in a private temporary folder when that path is too long for one."""
-    address = home / "run" / "index.sock"
+    address = home / "run" / f"{name}.sock"
     if len(os.fsencode(address.absolute())) <= _ADDRESS_BYTES:
         address.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return address.absolute()
-    return Path(tempfile.mkdtemp(prefix="muniment-", dir="/tmp")) / "index.sock"
+    return Path(tempfile.mkdtemp(prefix="muniment-", dir="/tmp")) / f"{name}.sock"
 
 
 class ProcessIndex:
@@ -119,6 +119,10 @@ class ProcessIndex:
     def optimize(self) -> bool:
         """As `EdgeIndex.optimize`, now. Raises `IndexUnavailable` if it takes longer than `timeout_s`."""
         return bool(self._call("optimize", None))
+
+    def drop(self) -> None:
+        """Have the index's files removed for good; the index process takes nothing any more. May be repeated."""
+        self._call("drop", None)
 
     def close(self) -> None:
         """Drop the idle connections; the index process goes on."""
@@ -272,6 +276,9 @@ class _Desk:
         """The packed reply to a packed request: `[outcome, value]`, where outcome is ok, value or unavailable."""
         try:
             verb, argument = msgpack.unpackb(message)
+            if verb == "drop":
+                self._drop()
+                return bytes(msgpack.packb(["ok", None]))
             act = self._verbs[verb]
             with self._lock:
                 if self._closed:
@@ -290,6 +297,8 @@ class _Desk:
     def tidy_when_idle(self) -> None:
         """Optimize once after every spell of writes, and once after the start, when nobody has asked for a while."""
         with self._lock:
+            if self._closed:
+                return
             untidy = self._index.unoptimized > 0 or not self._tidied
             if not untidy or time.monotonic() - self._last_call < _TIDY_WHEN_IDLE_S:
                 return
@@ -313,6 +322,11 @@ class _Desk:
         """Wait for the verb that is under way, and take no more."""
         with self._lock:
             self._closed = True
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._index.drop()
 
 
 def _accept(listener: Listener, authkey: bytes, desk: _Desk) -> None:

@@ -95,6 +95,14 @@ class QdrantIndex:
         with _client_errors():
             return self._client.count(self._name, exact=True).count
 
+    def close(self) -> None:
+        self._client.close()
+
+    def drop(self) -> None:
+        """Remove the qdrant collection. May be repeated."""
+        with _client_errors():
+            self._client.delete_collection(self._name)
+
     def _create(self) -> None:
         self._client.create_collection(
             self._name,

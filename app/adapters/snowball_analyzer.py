@@ -51,6 +51,9 @@ class SnowballAnalyzer:
     the word, big-endian: two words in about 4 billion share one, and then count as one. Safe to share between threads.
     """
 
+    fingerprint: Final = "snowball-english-1"
+    """Another one with every change of the terms or weights that a text gives: indexes are then built anew."""
+
     def __init__(self) -> None:
         self._stemmer = Stemmer.Stemmer("english")
         self._lock = threading.Lock()  # the stemmer's C state is not to be shared

@@ -25,15 +25,17 @@ from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.httpx_issuer import Issuer
 from app.adapters.index_process import ProcessIndex
 from app.adapters.local_embedder import LocalEmbedder
-from app.bootstrap import check_public_url, token_verifier
+from app.adapters.model_files import model_folder
+from app.bootstrap import check_public_url, held_generations, index_name, token_verifier
 from app.cli.connect import load_settings
 from app.cli.console import Failed, out, say, say_json, table, word
 from app.cli.policies import HOW_TO_RENEW, lacks_of_default
 from app.domain.access import PrincipalRef
-from app.domain.errors import Invalid, MunimentError
+from app.domain.errors import Invalid, MunimentError, Unavailable
+from app.domain.generations import GenerationState
 from app.operations.locate import check_webhook
-from app.settings import TOML, Settings
-from app.store import database, directory, registry, webhooks
+from app.settings import TOML, EmbeddingSettings, Settings
+from app.store import database, directory, generations, registry, webhooks
 from app.watch import Held, held
 
 _LEAST_FREE_BYTES = 1_000_000_000
@@ -261,7 +263,7 @@ def _database_and_policies(settings: Settings) -> Iterator[Finding]:
         if migrated.state == "ok":
             with database.reading(engine) as session:
                 active = registry.active_policies(session)
-                told = [*_recourse(session, settings), *_webhooks(session, settings)]
+                told = [*_recourse(session, settings), *_webhooks(session, settings), *_generations(session)]
             yield _policies(active, "the active policies")
             yield from told
     except (SQLAlchemyError, MunimentError):
@@ -303,15 +305,43 @@ def _index(settings: Settings, *, serving: bool) -> Finding:
     if settings.index.url:
         key = settings.index.api_key.get_secret_value() if settings.index.api_key else None
         return _qdrant(settings.index.url, key)
-    address, secret = settings.home / "run" / "index.address", settings.home / "secrets" / "index"
+    secret = settings.home / "secrets" / "index"
     if not serving:
         return Finding(part="index", state="idle", detail="Embedded: it runs while a server does.")
     try:
+        current = next(each for each in held_generations(settings) if each.state is GenerationState.ACTIVE)
+        address = settings.home / "run" / f"{index_name(current.id)}.address"
         with closing(ProcessIndex(Path(address.read_text()), secret.read_bytes(), timeout_s=5.0)) as index:
             return Finding(part="index", state="ok", detail=f"Embedded, with {index.size()} points.")
     except (MunimentError, OSError):
         mend = "Wait a moment: it is started again when it ends. If it stays so, stop and start the server."
         return Finding(part="index", state="wrong", detail="Embedded, and does not answer.", mend=mend)
+
+
+def _generations(session: Session) -> Iterator[Finding]:
+    """Which generation of the index answers, whether its model is there, and how far the next one is."""
+    part, current, next_one = "index generation", generations.active(session), generations.building(session)
+    going_on = ""
+    if next_one is not None:
+        progress = generations.progress(session, next_one.id)
+        going_on = f"Generation {next_one.id} is being built: {progress.done} of {progress.total} chunks."
+    if current.makeup.embedding:
+        model = EmbeddingSettings.model_validate_json(current.makeup.embedding).model
+        try:
+            model_folder(model)
+        except Unavailable as error:
+            mend = "Put it back; or start a server with another MUNIMENT_EMBEDDING__MODEL, and wait for its index."
+            detail = f"The model that the index was made with is gone, so questions are refused. {error.detail}"
+            yield Finding(part=part, state="wrong", detail=f"{detail} {going_on}".strip(), mend=mend)
+            return
+    cut = next((each for each in (next_one, current) if each is not None and each.cut_off), None)
+    if cut is not None:
+        detail = f"{cut.cut_off} chunks are longer than the model of generation {cut.id} reads. {going_on}".strip()
+        mend = "Submit the documents again, to have them cut for it; or choose a model that reads more."
+        yield Finding(part=part, state="warned", detail=detail, mend=mend)
+        return
+    detail = f"Generation {current.id} answers. {going_on}".strip()
+    yield Finding(part=part, state="ok", detail=detail)
 
 
 def _qdrant(url: str, key: str | None) -> Finding:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NewType
 
 from app.domain.errors import Invalid
+from app.domain.generations import FIRST, GenerationId
 from app.domain.instants import Instant
 from app.domain.labels import Label, Level
 from app.domain.stated import NOTHING_STATED, Stated
@@ -442,6 +443,8 @@ class Epochs:
     """Principals, groups, keys, collections, purposes, jurisdictions and consents."""
     boundaries: int
     grants: int
+    generation: GenerationId = FIRST
+    """Of the index: the one that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

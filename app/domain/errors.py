@@ -15,6 +15,7 @@
     `-- Unavailable           a part is down or starting: try again                         503
         |-- Damaged           what is stored is not what was put there
         |-- IndexUnavailable
+        |-- ModelChanged      an index was made with another model than what is there
         `-- DatabaseUnavailable
 
 Numbers are for the reader: only `app/api/problems.py` maps kinds to HTTP. A message is one or two sentences that
@@ -109,6 +110,10 @@ class Damaged(Unavailable):
 
 
 class IndexUnavailable(Unavailable):
+    pass
+
+
+class ModelChanged(Unavailable):
     pass
 
 

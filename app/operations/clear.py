@@ -1,6 +1,7 @@
 """Forgetting what was staged and will never be published: its job failed, was cancelled, or found nothing new."""
 
 from app.domain.jobs import JobId
+from app.operations.generations import told
 from app.ports import Ports
 from app.store import publishing
 from app.store.database import reading, writing
@@ -22,7 +23,8 @@ def clear_away(ports: Ports, job: JobId | None = None) -> int:
         if not left:
             return cleared
         if points:
-            ports.index.remove(points)
+            for each in told(ports):
+                each.index.remove(points)
         with writing(ports.engine) as session:
             publishing.forget(session, left)
         cleared += len(left)

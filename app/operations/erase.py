@@ -27,6 +27,7 @@ from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record, record_with
 from app.operations.curate import curating, parts_apart
+from app.operations.generations import holding
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import curated
 from app.ports import Institution, Ports
@@ -197,25 +198,32 @@ def carry_on(ports: Ports, name: str) -> int:
 
 
 def _forget(ids: Sequence[ErasureId], ports: Ports) -> None:
-    """1. and 2. The index is rewritten once for all of them, and before SQL forgets: SQL knows what to look for."""
+    """1. and 2. The index is rewritten once for all of them, and before SQL forgets: SQL knows what to look for.
+
+    So is every other generation that has files. Only the one that answers is asked the questions, by its own model: of
+    the others it is looked up whether they hold a point.
+    """
+    ports, *others = holding(ports)
     looking = [_Looking.made(ports, id) for id in ids]
     if not looking:
         return
     before = [each.found(ports) for each in looking]
     there = [len(ports.index.held(each.points)) for each in looking]
-    purged = ports.index.purge([point for each in looking for point in each.points])
-    for each, found_before, points in zip(looking, before, there, strict=True):
+    points = [point for each in looking for point in each.points]
+    purged = [each.index.purge(points) for each in (ports, *others)]
+    for each, found_before, held_before in zip(looking, before, there, strict=True):
         probes = Probes(
             sentences=each.sentences,
             queries=len(each.queries),
             found_before=found_before,
             found=each.found(ports),
-            points_left=len(ports.index.held(each.points)),
+            points_left=sum(len(one.index.held(each.points)) for one in (ports, *others)),
         )
         if not probes.clean:
             raise IndexUnavailable("The index still finds what it was told to forget. It is told again.")
         with writing(ports.engine) as session:
-            erasing.remove(session, each.id, probes, points=points, rewritten=purged.rewritten)
+            rewritten_all = all(one.rewritten for one in purged)
+            erasing.remove(session, each.id, probes, points=held_before, rewritten=rewritten_all)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from app.domain.errors import MunimentError, Unavailable
+from app.operations.generations import active
 from app.ports import Ports
 from app.store import registry
 from app.store.database import reading
@@ -28,15 +29,16 @@ def readiness(ports: Ports) -> Mapping[str, MunimentError | None]:
         ports.policy_engine.rules(active)
 
     def index() -> None:
-        ports.index.size()
+        active(ports).index.size()
 
     def model() -> None:
-        probed = ports.memo.get(_PROBED)
+        own = active(ports)
+        probed = ports.memo.get((_PROBED, own.generation))
         if isinstance(probed, int) and 0 <= ports.now() - probed < _PROBE_EVERY_MS:
             return
-        if not ports.embedder.embed_queries([f"ready at {ports.now()}?"]):
+        if not own.embedder.embed_queries([f"ready at {ports.now()}?"]):
             raise Unavailable("The embedding model gives no vectors.")
-        ports.memo.put(_PROBED, int(ports.now()))
+        ports.memo.put((_PROBED, own.generation), int(ports.now()))
 
     return {name: _tried(part) for name, part in _named(database, index, model, policies)}
 

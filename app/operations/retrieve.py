@@ -14,6 +14,7 @@ from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Outcome, TraceId
 from app.operations import authorize, discharge, route
 from app.operations.attest import attest
+from app.operations.generations import answering
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.inspect import inspect
 from app.operations.reach import reach_of, systems_of_record
@@ -68,6 +69,7 @@ def find(
     with reading(ports.engine) as session:
         # 0. identify
         standing = identify(ports, session, credentials)
+        ports = answering(ports, standing.epochs)
         laid_down = authorize.register(ports, session, standing)
 
         # 1. reach

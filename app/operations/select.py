@@ -21,7 +21,7 @@ from app.store import corpus
 from app.store.database import reading
 
 _HEADER: Final = ("tokens", CONTEXT_HEADER)
-"""Where the header's token count is remembered: the tokenizer is the same while the process lives."""
+"""Where the header's token count is remembered, by generation: each has a tokenizer of its own."""
 
 SPARE: Final = 4
 """Hits confirmed beyond `top_k` in the first go, so that a few drops cost no second query."""
@@ -131,7 +131,8 @@ class _Selection:
         self._offered = 0
         self._drops: Counter[str] = Counter()
         self._unfit = 0
-        self.header_tokens = ports.memo.recall(_HEADER, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
+        header = (*_HEADER, ports.generation)
+        self.header_tokens = ports.memo.recall(header, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
         self.taken: list[_Candidate] = []
         self.tokens: list[int] = []
 

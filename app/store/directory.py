@@ -276,7 +276,7 @@ def introduced_by(session: Session, ref: PrincipalRef, by: PrincipalRef, *, to: 
 
 
 def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
-    return Epochs(policies=row.policies, directory=row.directory, boundaries=row.boundaries, grants=row.grants)
+    return Epochs(**{name: getattr(row, name) for name in _COUNTED})
 
 
 def _key(row: KeyRow) -> Key:
@@ -298,7 +298,7 @@ def _instant(stored: int | None) -> Instant | None:
     return Instant(stored) if stored is not None else None
 
 
-_COUNTED = ("policies", "directory", "boundaries", "grants")
+_COUNTED = ("policies", "directory", "boundaries", "grants", "generation")
 _COUNTERS = (*(col(getattr(EpochsRow, name)) for name in _COUNTED), col(EpochsRow.instant))
 _EPOCHS = select(*_COUNTERS)
 

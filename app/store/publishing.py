@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, delete, exists, func, insert, join, literal, or_, select, true
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -27,6 +27,7 @@ from app.domain.corpus import (
 )
 from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, point_of
+from app.domain.generations import FIRST, GenerationId, GenerationState
 from app.domain.instants import BEGINNING, FOREVER, Instant, days_after
 from app.domain.jobs import JobId
 from app.domain.labels import Cause, Label
@@ -43,6 +44,7 @@ from app.store.tables import (
     DocumentRow,
     ElementRow,
     EmbeddingRow,
+    GenerationRow,
     IndexTaskRow,
     JobRow,
     PeriodRow,
@@ -129,7 +131,7 @@ def withdraw(session: Session, version: VersionId, *, reason: str, at: Instant, 
     """Leave a version to its owners from `at` on."""
     row = WithdrawalRow(version_id=version, reason=reason, recorded_from=at, recorded_to=FOREVER, recorded_by=by)
     replace_state(session, row, col(WithdrawalRow.version_id) == version, at=at)
-    session.add(IndexTaskRow(version_id=version, whole=False))
+    _tell(session, [version], whole=False)
 
 
 def latest(session: Session, document: int) -> Latest | None:
@@ -454,7 +456,7 @@ def publish(
     if review_by is None and review_after_days is not None:
         review_by = days_after(max(at, valid[0]), review_after_days)
     session.add(_period(version, 0, valid, review_by, at=at, by=by))
-    session.add(IndexTaskRow(version_id=version, whole=False))
+    _tell(session, [version], whole=False)
     session.flush()
     return row.number
 
@@ -497,7 +499,7 @@ def correct_period(
         col(PeriodRow.version_id) == version,
         at=at,
     )
-    session.add(IndexTaskRow(version_id=version, whole=True))
+    _tell(session, [version], whole=True)
 
 
 def periods(session: Session, version: VersionId) -> list[RecordedPeriod]:
@@ -553,7 +555,7 @@ def move_boundary(
     if today in (None, boundary):
         return False
     replace_state(session, row, col(VersionBoundaryRow.version_id) == version, at=at)
-    session.add(IndexTaskRow(version_id=version, whole=False))
+    _tell(session, [version], whole=False)
     return True
 
 
@@ -615,7 +617,7 @@ def move_boundaries(
                 for each in some
             ],
         )
-        session.execute(insert(IndexTaskRow), [{"version_id": each.version, "whole": False} for each in some])
+        _tell(session, [each.version for each in some], whole=False)
 
 
 _MOVED_AT_ONCE = 500
@@ -778,23 +780,59 @@ NO_BOUNDARY = BoundaryId(0)
 """Of a version that is staged: no row has this id, so no reach holds it."""
 
 
-def index_tasks(session: Session, *, limit: int) -> list[tuple[int, VersionId, bool]]:
-    """What the index has yet to be told, oldest first: (task, version, vectors too)."""
+TOLD: Final = (GenerationState.BUILDING, GenerationState.ACTIVE)
+"""Generations of the index that are told of every change."""
+
+
+def _tell(session: Session, versions: Sequence[VersionId], *, whole: bool) -> None:
+    """Have the index told of versions: each generation by a task of its own, and one that is being built of all.
+
+    INVARIANT: called in a recording, as a generation is begun and activated in one, so none is passed over.
+    """
+    for some in in_pieces(versions):
+        _tell_each(session, col(VersionRow.id).in_(some), col(GenerationRow.state).in_(TOLD), whole=whole)
+
+
+def _tell_each(
+    session: Session, which: ColumnElement[bool], told: ColumnElement[bool], *, whole: bool, newest_first: bool = False
+) -> None:
+    building = col(GenerationRow.state) == GenerationState.BUILDING
+    id = col(VersionRow.id)
+    tasks = (
+        select(id, or_(literal(whole), building), col(GenerationRow.id))
+        .select_from(join(VersionRow, GenerationRow, told))
+        .where(which)
+        .order_by(id.desc() if newest_first else id)
+    )
+    session.flush()
+    session.execute(insert(IndexTaskRow).from_select(["version_id", "whole", "generation_id"], tasks))
+
+
+def tell_of_staged(session: Session, generation: GenerationId) -> None:
+    """Have one generation told of what is staged: it may stand in another alone."""
+    _tell_each(session, col(VersionRow.number).is_(None), col(GenerationRow.id) == generation, whole=True)
+
+
+def index_tasks(session: Session, *, limit: int, generation: GenerationId = FIRST) -> list[tuple[int, VersionId, bool]]:
+    """What a generation of the index has yet to be told, oldest first: (task, version, vectors too)."""
     rows = session.execute(
         select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole))
+        .where(col(IndexTaskRow.generation_id) == generation)
         .order_by(col(IndexTaskRow.id))
         .limit(limit)
     )
     return [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
 
 
-def index_tasks_of(session: Session, versions: Sequence[VersionId]) -> list[tuple[int, VersionId, bool]]:
+def index_tasks_of(
+    session: Session, versions: Sequence[VersionId], *, generation: GenerationId = FIRST
+) -> list[tuple[int, VersionId, bool]]:
     """As `index_tasks`, of these versions."""
     found: list[tuple[int, VersionId, bool]] = []
     for some in in_pieces(versions):
         rows = session.execute(
             select(col(IndexTaskRow.id), col(IndexTaskRow.version_id), col(IndexTaskRow.whole)).where(
-                col(IndexTaskRow.version_id).in_(some)
+                col(IndexTaskRow.version_id).in_(some), col(IndexTaskRow.generation_id) == generation
             )
         )
         found += [(int(id or 0), VersionId(version), whole) for id, version, whole in rows]
@@ -804,6 +842,11 @@ def index_tasks_of(session: Session, versions: Sequence[VersionId]) -> list[tupl
 def remove_index_tasks(session: Session, ids: Sequence[int]) -> None:
     for some in in_pieces(ids):
         session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.id).in_(some)))
+
+
+def anything_staged(session: Session) -> bool:
+    """Whether there is a version, published or not."""
+    return session.execute(select(col(VersionRow.id)).limit(1)).first() is not None
 
 
 def published_chunks(session: Session) -> int:
@@ -824,17 +867,20 @@ def published_chunks(session: Session) -> int:
     return session.execute(published).scalar_one()
 
 
-def replace_index_tasks_by_all(session: Session) -> None:
-    """Have the index told of every version anew, vectors too; the newest first, as they are asked for most."""
-    session.execute(delete(IndexTaskRow))
-    versions = session.scalars(select(col(VersionRow.id)).order_by(col(VersionRow.id).desc()))
-    session.add_all([IndexTaskRow(version_id=version, whole=True) for version in versions if version is not None])
+def replace_index_tasks_by_all(session: Session, generation: GenerationId = FIRST) -> None:
+    """Have a generation told of every version anew, vectors too; the newest first, as they are asked for most."""
+    session.execute(delete(IndexTaskRow).where(col(IndexTaskRow.generation_id) == generation))
+    _tell_each(session, true(), col(GenerationRow.id) == generation, whole=True, newest_first=True)
 
 
-def renew_index_tasks(session: Session, ids: Sequence[int], wanted: Mapping[VersionId, bool]) -> None:
+def renew_index_tasks(
+    session: Session, ids: Sequence[int], wanted: Mapping[VersionId, bool], *, generation: GenerationId = FIRST
+) -> None:
     """Put new tasks in the place of these: one for each version, whether vectors are wanted too."""
     remove_index_tasks(session, ids)
-    session.add_all([IndexTaskRow(version_id=version, whole=whole) for version, whole in wanted.items()])
+    session.add_all(
+        [IndexTaskRow(version_id=id, whole=whole, generation_id=generation) for id, whole in wanted.items()]
+    )
 
 
 def _validity(metadata: Metadata, at: Instant) -> tuple[Instant, Instant]:

@@ -82,6 +82,8 @@ class EpochsRow(SQLModel, table=True):
     directory: int = _instant()
     boundaries: int = _instant()
     grants: int = Field(default=1, sa_column=Column(BigInteger, nullable=False, server_default="1"))
+    generation: int = Field(default=1, sa_column=Column(BigInteger, nullable=False, server_default="1"))
+    """Of the index: the one that answers. Not a counter."""
 
 
 class PrincipalRow(SQLModel, table=True):
@@ -716,11 +718,33 @@ class IndexTaskRow(SQLModel, table=True):
     """What the index has yet to be told of a version; written with the change itself, removed once it is told."""
 
     __tablename__ = "index_tasks"
-    __table_args__ = _NEVER_AGAIN
+    __table_args__ = (Index("ix_index_tasks_generation", "generation_id", "id"), _NEVER_AGAIN)
     id: int | None = _row_id()
     version_id: int = _reference("versions.id")
     whole: bool
     """Vectors too, not placements alone."""
+    generation_id: int = Field(default=1, sa_column=Column(BigInteger, nullable=False, server_default="1"))
+    """Of the index that is to be told."""
+
+
+class GenerationRow(SQLModel, table=True):
+    """A generation of the index; kept when it is gone, since traces name it."""
+
+    __tablename__ = "generations"
+    id: int | None = _row_id()
+    embedding: str = Field(sa_type=Text)
+    """Empty, of the first alone, until a server has started."""
+    fingerprint: str | None
+    dimension: int
+    analyzer: str
+    state: str = Field(index=True)
+    made_at: int = _instant()
+    active_from: int | None = _instant_or_none()
+    active_to: int | None = _instant_or_none()
+    cut_off: int = _count()
+    builder: str | None = None
+    """The worker that builds it, which others leave alone with it until then."""
+    builder_until: int = _count()
 
 
 class JobRow(SQLModel, table=True):

@@ -10,7 +10,7 @@ import pytest
 from app.domain.answer import Query
 from app.domain.corpus import text_digest
 from app.domain.errors import Unavailable
-from app.domain.generation import GenerationTerms, Unsupported
+from app.domain.generating import GenerationTerms, Unsupported
 from app.domain.labels import Level
 from app.operations.answer import Begun, Wish
 from app.operations.identify import Credentials
@@ -72,7 +72,7 @@ def test_supported_sentence_leaves_with_the_evidence_that_supports_it(office: Ru
 
 def test_contradicted_sentence_never_leaves(office: Running, scripted: Model) -> None:
     scripted.script = (f"{GOOD} {WRONG} Leave must not be asked for 8 weeks before it begins [1].",)
-    setting(office, generation=GenerationTerms(unsupported=Unsupported.MARK))
+    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
     answer = ask(office, "user:ana", QUESTION)
     assert texts(answer) == [f"{PAID} [1]"]
     assert answer["answer"]["dropped"] == {"contradicted": 2}
@@ -84,7 +84,7 @@ def test_unsupported_sentence_is_left_out_or_marked_as_is_set(office: Running, s
     scripted.script = (f"{GOOD} {LOOSE}",)
     dropped = ask(office, "user:ana", QUESTION)
     assert (texts(dropped), dropped["answer"]["dropped"]) == ([f"{PAID} [1]"], {"unsupported": 1})
-    setting(office, generation=GenerationTerms(unsupported=Unsupported.MARK))
+    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
     marked = ask(office, "user:ana", QUESTION)
     assert texts(marked) == [f"{PAID} [1]", "Pets are welcome in the office on Fridays. [unsupported]"]
     told = marked["answer"]["sentences"][1]
@@ -174,7 +174,7 @@ def test_passages_are_sent_only_where_they_may_go(office: Running, scripted: Mod
     office.work()
     for thing, (metadata, terms, sent) in zip(THINGS, SENT, strict=True):
         scripted.script = (f"The {thing} holds 2 litres of water [1].",)
-        setting(office, generation=GenerationTerms(**terms))
+        setting(office, generating=GenerationTerms(**terms))
         scripted.asked.clear()
         answer = ask(office, "user:ana", f"How much water does the {thing} hold?", top_k=1, max_sentences=1)
         assert bool(scripted.asked) is sent, (metadata, terms)

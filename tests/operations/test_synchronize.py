@@ -98,6 +98,8 @@ class LengthEmbedder:
 
 
 class OneTermAnalyzer:
+    fingerprint = "one term"
+
     def passage(self, text: str) -> Lexical:
         return Lexical(terms=(len(text),), weights=(1.0,))
 
