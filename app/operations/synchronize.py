@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from app.domain.corpus import VersionId, embedded_text
+from app.domain.demands import marks_of
 from app.domain.errors import Unavailable
 from app.domain.evidence import IndexEntry, Placement, chunk_of
 from app.ports import Ports
@@ -72,11 +73,18 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     unembedded = [chunk.id for chunk in chunks if chunk.vector is None]
     vectors = {chunk.id: chunk.vector for chunk in chunks if chunk.vector is not None}
     vectors |= dict(zip(unembedded, ports.embedder.embed_passages([texts[id] for id in unembedded]), strict=True))
-    lexical = {id: ports.analyzer.passage(text) for id, text in texts.items()}
+    lexical = {each.id: ports.analyzer.passage(texts[each.id], names=(each.title, *each.section)) for each in chunks}
+    marks = {
+        each.id: marks_of(
+            each.text, title=each.title, section=each.section, language=ports.analyzer.language(each.text)
+        )
+        for each in chunks
+    }
     ports.index.upsert(
         [
-            IndexEntry(placement=each, dense=vectors[chunk_of(each.point)], lexical=lexical[chunk_of(each.point)])
+            IndexEntry(placement=each, dense=vectors[id], lexical=lexical[id], marks=marks[id])
             for each in placements
+            for id in [chunk_of(each.point)]
         ]
     )
     return placements
