@@ -136,10 +136,10 @@ def told_by(word: str) -> tuple[str, ...]:
     """The languages that a word in lower case speaks for."""
     if (languages := _TELLING.get(word)) is not None:
         return languages
-    for language, first, last in _SCRIPTS:
-        if first <= word[:1] <= last:
-            return (language,)
     if not word.isascii():
+        for language, first, last in _SCRIPTS:  # kana before Han, which Japanese writes too
+            if any(first <= letter <= last for letter in word):
+                return (language,)
         for letter in word:
             if letter in _LETTERS:
                 return _LETTERS[letter]
