@@ -26,61 +26,70 @@ _MONTH_NAMES: Final = (
 _MONTHS: Final = {name: number for number, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
 _MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
 
-_WRITTEN: Final = re.compile(
+_NUMBER: Final = re.compile(r"\d+")
+_AT_NUMBER: Final = re.compile(
     rf"""
-    (?P<iban>\b[A-Z]{{2}}\d{{2}}(?:\ ?[A-Z0-9]{{4}}){{2,7}}(?:\ ?[A-Z0-9]{{1,4}})?\b)
-  | (?<![\w.-])(?P<iso>\d{{4}}-\d{{2}}-\d{{2}})(?![\d-])
+    (?<![\w.-])(?P<iso>\d{{4}}-\d{{2}}-\d{{2}})(?![\d-])
   | (?<![\w./])(?P<d>\d{{1,2}})(?P<sign>[./])\ ?(?P<m>\d{{1,2}})(?P=sign)\ ?(?P<y>\d{{4}})(?!\d)
   | (?<!\w)(?P<day>\d{{1,2}})(?:\.|st|nd|rd|th|º)?\ (?:de\ )?(?P<month>{_MONTH})\.?,?
-      \ (?:de\ |del\ )?(?P<year>\d{{4}})(?!\d)
-  | (?<!\w)(?P<month2>{_MONTH})\.?\ (?P<day2>\d{{1,2}})(?:st|nd|rd|th)?,?\ (?P<year2>\d{{4}})(?!\d)
+      \ (?:del?\ )?(?P<year>\d{{4}})(?!\d)
   | (?<![\d.])(?P<grouped>\d{{1,3}}(?:\.\d{{3}})+)(?![\d.])
-  | (?<!\d)(?<!\d[\ .])(?P<spaced>\d{{1,3}}(?:\ \d{{3}})+)(?![\ .]?\d)
-  | §+\ ?(?P<section>\d+[a-z]?)
+  | (?<!\d[\ .])(?P<spaced>\d{{1,3}}(?:\ \d{{3}})+)(?![\ .]?\d)
   | (?P<clause>\d+[a-z]?(?:\(\w{{1,4}}\))+)
-  | (?P<percent>%|\b(?:percent|per\ cent|prozent|pour\ cent|pourcent|por\ ciento|procent|prosent|percento)\b)
-  | (?P<eur>€|\beuros?\b|\bEUR\b) | (?P<usd>\$|\bdollars?\b|\bUSD\b) | (?P<gbp>£|\bGBP\b)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_MAY_BE_WRITTEN: Final = re.compile(r"[\d%€$£§]|euro|percent|prozent|dollar|cent|procent|prosent|ciento", re.IGNORECASE)
+_LONGEST_MONTH: Final = max(map(len, _MONTHS))
+_MONTH_BEFORE: Final = re.compile(rf"(?<!\w)({_MONTH})\.?\ $", re.IGNORECASE)
+_DAY_AND_YEAR: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?,?\ (\d{4})(?!\d)")
+_IBAN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+_PARAGRAPH: Final = re.compile(r"§+ ?(\d+[a-z]?)", re.IGNORECASE)
+
+UNITS: Final = {
+    **dict.fromkeys(("percent", "prozent", "pourcent", "procent", "prosent", "percento"), "%"),
+    **dict.fromkeys(("euro", "euros", "eur"), "€"),
+    **dict.fromkeys(("dollar", "dollars", "usd"), "$"),
+    **dict.fromkeys(("gbp",), "£"),
+}
+"""Words that have a sign: each is found by the other."""
+_SIGNS: Final = "%€$£"
 
 
 def plain_numbers(text: str) -> str:
     """Without the signs between thousands, where they are certain, and with a point for the decimals."""
-    if not any("0" <= sign <= "9" for sign in text):
-        return text
     text = _POINTS.sub(lambda found: found.group().replace(".", ""), _THOUSANDS.sub("", text))
     return _DECIMAL_COMMA.sub(".", text)
 
 
 def written_otherwise(text: str) -> list[str]:
     """One word for each date, amount and the like, whichever way it is written; ambiguous ones have several."""
-    if not _MAY_BE_WRITTEN.search(text):
-        return []
-    return [word for found in _WRITTEN.finditer(text) for word in _one_way(found)]
+    words = [sign for sign in _SIGNS if sign in text for _ in range(text.count(sign))]
+    if "§" in text:
+        words += [f"§{number.casefold()}" for number in _PARAGRAPH.findall(text)]
+    for number in _NUMBER.finditer(text):
+        at = number.start()
+        if found := _AT_NUMBER.match(text, at):
+            words += _one_way(found)
+        elif date := _DAY_AND_YEAR.match(text, at):
+            if month := _MONTH_BEFORE.search(text, max(0, at - _LONGEST_MONTH - 2), at):
+                words += _dates(date[2], str(_MONTHS[month[1].casefold()]), date[1])
+        elif at >= 2 and (account := _IBAN.match(text, at - 2)) and not text[at - 3 : at - 2].isalnum():
+            words.append(account.group().replace(" ", "").casefold())
+    return words
 
 
 def _one_way(found: "re.Match[str]") -> Iterator[str]:
     part = found.groupdict()
-    kind = found.lastgroup
-    if part["iban"]:
-        yield part["iban"].replace(" ", "").casefold()
-    elif part["d"]:
+    if part["d"]:
         yield from _dates(part["y"], part["m"], part["d"])
         if part["sign"] == "/":
             yield from _dates(part["y"], part["d"], part["m"])
-    elif part["month"] or part["month2"]:
-        month = _MONTHS[(part["month"] or part["month2"]).casefold()]
-        yield from _dates(part["year"] or part["year2"], str(month), part["day"] or part["day2"])
+    elif part["month"]:
+        yield from _dates(part["year"], str(_MONTHS[part["month"].casefold()]), part["day"])
     elif part["grouped"] or part["spaced"]:
         yield re.sub("[. ]", "", part["grouped"] or part["spaced"])
-    elif part["section"]:
-        yield f"§{part['section'].casefold()}"
     elif part["clause"]:
         yield part["clause"].casefold()
-    elif kind in ("percent", "eur", "usd", "gbp"):
-        yield f"%{kind}"
 
 
 def _dates(year: str, month: str, day: str) -> Iterator[str]:

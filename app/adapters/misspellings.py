@@ -1,13 +1,14 @@
-"""What names are found by when they are misspelled: how they sound, with any one letter left out.
+"""What names are found by when they are misspelled: how they sound, give or take a letter.
 
-Two words meet if one letter was left out, added, changed or exchanged with its neighbour, beside what sounds alike
-(`th` and `t`, `ph` and `f`, `c` and `k`). The same keys are made of a passage's names and of a question's words, so no
-list of words is needed, and nothing outside the reach has a part in it.
+A passage keeps the sound of each of its names (`th` is `t`, `ph` is `f`, `c` is `k`); a question's word asks for its
+own sound and for all that one letter left out, added, changed or exchanged with its neighbour makes of it. So no list
+of words is needed, and nothing outside the reach has a part in it.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 SHORTEST: Final = 5
@@ -27,14 +28,37 @@ _SOUNDS: Final = (
     (re.compile("[sz]+"), "s"),
     (re.compile(r"(.)\1+"), r"\1"),
 )
+_ALPHABETS: Final = ("abefghiklmnoprstuvx", "абвгдежзийклмнопрстуфхцчшщъыьэюя", "αβγδεζηθικλμνξοπρσςτυφχψω")
+"""Letters that a sound may have."""
 _CAPITALIZED: Final = re.compile(r"(?<=[\w,;(])[ \t(]+([A-ZÀ-Þ][\w'-]*[a-zß-ÿ][\w'-]*)")
 _SEVERAL_CAPITALIZED: Final = re.compile(r"[A-ZÀ-Þ][\w'-]*[a-zß-ÿ](?:[ \t]+[A-ZÀ-Þ][\w'-]*[a-zß-ÿ])+")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 
 
-def name_keys(words: Iterable[str]) -> list[str]:
-    """The keys of words, each once."""
-    return list(dict.fromkeys(key for word in dict.fromkeys(words) for key in _keys(word)))
+@lru_cache(maxsize=100_000)
+def sound_key(name: str) -> str | None:
+    """What a name is found by; None for what is too short, too long or no word."""
+    if not SHORTEST <= len(name) <= _LONGEST or not name.isalpha():
+        return None
+    sound = _sound(name.casefold())
+    return f"~{sound}" if len(sound) >= SHORTEST - 1 else None
+
+
+def keys_meant(word: str) -> frozenset[str]:
+    """The keys of all names that a word may be meant for."""
+    key = sound_key(word)
+    if key is None:
+        return frozenset()
+    letters = next((letters for letters in _ALPHABETS if letters[0] <= key[1] <= letters[-1]), "")
+    found = {key}
+    for at in range(1, len(key) + 1):
+        before, after = key[:at], key[at:]
+        found.update(before + letter + after for letter in letters)
+        if after:
+            found.add(before + after[1:])
+            found.add(before + after[1:2] + after[:1] + after[2:])
+            found.update(before + letter + after[1:] for letter in letters)
+    return frozenset(found)
 
 
 def names_in(text: str, *, every_noun: bool) -> Iterator[str]:
@@ -45,17 +69,6 @@ def names_in(text: str, *, every_noun: bool) -> Iterator[str]:
         return
     for name in _CAPITALIZED.findall(text):
         yield from _WORDS.findall(name)
-
-
-def _keys(word: str) -> Iterator[str]:
-    if not SHORTEST <= len(word) <= _LONGEST or not word.isalpha():
-        return
-    sound = _sound(word.casefold())
-    if len(sound) < SHORTEST - 1:
-        return
-    yield f"~{sound}"
-    for at in range(len(sound)):
-        yield f"~{sound[:at]}{sound[at + 1 :]}"
 
 
 def _sound(word: str) -> str:

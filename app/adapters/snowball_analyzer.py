@@ -15,9 +15,9 @@ from typing import Final
 import Stemmer  # type: ignore[import-not-found]
 
 from app.adapters.compounds import SHORTEST, parts_of
-from app.adapters.dates_and_numbers import plain_numbers, written_otherwise
+from app.adapters.dates_and_numbers import UNITS, plain_numbers, written_otherwise
 from app.adapters.languages import ENGLISH, LANGUAGES, STOP_WORDS, language_of, told_by
-from app.adapters.misspellings import name_keys, names_in
+from app.adapters.misspellings import keys_meant, names_in, sound_key
 from app.domain.demands import MARKS
 from app.domain.evidence import Lexical
 
@@ -39,8 +39,10 @@ _AS_PART: Final = 0.625
 _PART_OF_QUESTION: Final = 0.3125
 """What a part of a question's compound weighs where it is a word of a passage."""
 _OTHER_SPELLING: Final = 0.5
-_NAME_MEANT: Final = 0.6875
+_NAME_MEANT: Final = 0.5
 """What a name that a question may have misspelled weighs."""
+_MOST_MISSPELLED: Final = 4
+"""Words of a question that are taken for misspelled names: each asks for some hundreds of terms."""
 
 _STEMMERS: Final = {
     "en": "english",
@@ -113,7 +115,7 @@ class SnowballAnalyzer:
 
     def passage(self, text: str, *, names: Sequence[str] = ()) -> Lexical:
         tokens, more = _tokens(text)
-        language = language_of(map(self._told_by, tokens))
+        language = self._language(tokens)
         counts: dict[int, float] = {}
         length = 0.0
         shouted = _is_shouted(tokens)
@@ -124,10 +126,9 @@ class SnowballAnalyzer:
         for term in map(_term_id, more):
             counts[term] = counts.get(term, 0.0) + 1.0
         weights = {term: _saturated(count, length) for term, count in counts.items()}
-        for key in name_keys(word for name in names for word in _PARTS.findall(name)):
-            weights.setdefault(_term_id(key), 1.0)
-        for key in name_keys(names_in(text, every_noun=language == "de")):
-            weights.setdefault(_term_id(key), 1.0)
+        named = {word for name in names for word in _PARTS.findall(name)}
+        named.update(names_in(text, every_noun=language == "de"))
+        weights |= {_term_id(key): 1.0 for word in named if (key := sound_key(word))}
         return _lexical(weights)
 
     def query(self, text: str) -> Lexical:
@@ -140,20 +141,27 @@ class SnowballAnalyzer:
 
     def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
         tokens, _ = _tokens(text)
-        unfound = [token for token, terms in self._asked(tokens) if not any(term in found for term in terms)]
-        keys = name_keys(part for token in unfound for part in _PARTS.findall(token))
-        return _lexical({_term_id(key): _NAME_MEANT for key in keys})
+        said = list(self._asked(tokens))
+        unfound = [token for token, terms in said if not any(term in found for term in terms)]
+        words = {part for token in unfound for part in _PARTS.findall(token) if sound_key(part)}
+        return _lexical(
+            {_term_id(key): _NAME_MEANT for word in sorted(words)[:_MOST_MISSPELLED] for key in keys_meant(word)}
+        )
 
     def language(self, text: str) -> str | None:
-        return language_of(map(self._told_by, _tokens(text)[0]))
+        return self._language(_TOKENS.findall(text))
 
-    def _told_by(self, token: str) -> tuple[str, ...]:
-        told = self._told.get(token)
-        if told is None:
-            told = told_by(token.casefold())
-            if len(self._told) < _MOST_REMEMBERED:
-                self._told[token] = told
-        return told
+    def _language(self, tokens: Sequence[str]) -> str | None:
+        counts: dict[str, int] = {}
+        for token in tokens:
+            told = self._told.get(token)
+            if told is None:
+                told = told_by(token.casefold())
+                if len(self._told) < _MOST_REMEMBERED:
+                    self._told[token] = told
+            for language in told:
+                counts[language] = counts.get(language, 0) + 1
+        return language_of(counts)
 
     def _terms(self, token: str, language: str | None, *, shouted: bool) -> _Terms:
         """The terms of a passage's token, each with what it counts: remembered, since words are said again."""
@@ -170,7 +178,7 @@ class SnowballAnalyzer:
 
     def _asked(self, tokens: Sequence[str]) -> Iterator[tuple[str, dict[int, float]]]:
         """The tokens of a question that say something, each with its terms in every language and what they weigh."""
-        spoken = language_of(map(self._told_by, tokens))
+        spoken = self._language(tokens)
         shouted = _is_shouted(tokens)
         stops = STOP_WORDS.get(spoken or ENGLISH, frozenset())
         for token in tokens:
@@ -218,6 +226,8 @@ class SnowballAnalyzer:
                 continue
             word = part.casefold()
             yield self._stem(word, spoken), 1.0
+            if word in UNITS:
+                yield UNITS[word], 1.0
             if not word.isascii():
                 for spelling in {_bare(word), word.translate(_SPELT_OUT)} - {word}:
                     if (other := self._stem(spelling, spoken)) != self._stem(word, spoken):

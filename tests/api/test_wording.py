@@ -4,7 +4,6 @@ Whatever is asked, documents that are hidden from whoever asks change nothing.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,7 +126,7 @@ def test_words_find_passages_whatever_way_they_are_written(office: Running, quer
     ],
 )
 def test_a_misspelled_name_finds_what_is_called_like_it(office: Running, mode: str, query: str, first: str) -> None:
-    assert [uri for uri, _, _ in shown(office, query, mode=mode)][0] == first
+    assert next(uri for uri, _, _ in shown(office, query, mode=mode)) == first
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])
