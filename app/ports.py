@@ -4,7 +4,7 @@ SQL is not a port: the store is SQL, and tests use a real database. An adapter r
 `app.domain.errors` and lets no third-party exception through.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -140,9 +140,20 @@ class Analyzer(Protocol):
         """Names the rules: equal fingerprints, equal terms and weights."""
         ...
 
-    def passage(self, text: str) -> Lexical: ...
+    def passage(self, text: str, *, names: Sequence[str] = ()) -> Lexical:
+        """`names` are its titles and headings, which are found misspelled, too (`misspelled`)."""
+        ...
 
     def query(self, text: str) -> Lexical: ...
+
+    def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
+        """What the names of passages are found by that the question's words may mean, of those words that may be
+        misspelled: none of their terms is `found`."""
+        ...
+
+    def language(self, text: str) -> str | None:
+        """Its ISO 639 code, judged by the text alone; None if nothing in it tells."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """POST /v1/retrieve."""
 
+import re
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic.config import JsonDict
 
 from app.api.credentials import Asking
@@ -14,6 +15,7 @@ from app.domain.access import Obligation
 from app.domain.answer import Answer, Mode, Query
 from app.domain.citation import Citation, Flag, Passage
 from app.domain.conflicts import Because, ConflictKind, Contradiction
+from app.domain.demands import Field as Filter
 from app.domain.instants import iso, iso_or_none
 from app.domain.redaction import Redaction
 from app.operations.retrieve import retrieve
@@ -21,7 +23,16 @@ from app.operations.retrieve import retrieve
 routes = APIRouter(tags=["retrieve"], responses=ASKED | SENT)
 
 Value = Annotated[str, StringConstraints(max_length=500), Storable]
-FilterName = Annotated[str, StringConstraints(pattern=r"^attributes\.[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=140)]
+
+
+def _known_filter(name: str) -> str:
+    attribute = re.fullmatch(r"attributes\.[A-Za-z0-9][A-Za-z0-9._@+-]*", name)
+    if name not in set(Filter) and not (attribute and len(name) <= 140):
+        raise ValueError(f"Not a filter. There are {', '.join(sorted(Filter))} and attributes.<name>.")
+    return name
+
+
+FilterName = Annotated[str, AfterValidator(_known_filter)]
 Reference = Annotated[str, StringConstraints(max_length=200), Storable]
 """What the question belongs to, in the words of whoever asks: kept in the trace."""
 

@@ -1,10 +1,14 @@
 """From a question to its hits: step 2 of an answer. Asks the models and the index, and no database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from app.domain.access import Reach
 from app.domain.answer import Mode, Query
-from app.domain.evidence import Hit, IndexQuery
+from app.domain.corpus import ChunkId
+from app.domain.demands import demanded, facets_asked, phrases
+from app.domain.evidence import Hit, Hits, IndexQuery, ranked
 from app.domain.ranking import fused, relevant
 from app.domain.stopwatch import Stopwatch
 from app.ports import Ports
@@ -14,24 +18,51 @@ def search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequen
     """Fused hits within the reach, best first. An empty reach, or a question without terms, asks no index."""
     if not reach:
         return ()
-    dense = ports.embedder.embed_queries([query.text])[0] if query.mode is not Mode.LEXICAL else None
-    watch.lap("embed")
+    quoted = phrases(query.text)
     lexical = ports.analyzer.query(query.text) if query.mode is not Mode.DENSE else None
+    by_meaning = query.mode is not Mode.LEXICAL or (quoted and not lexical)
+    dense = ports.embedder.embed_queries([query.text])[0] if by_meaning else None
+    watch.lap("embed")
     if dense is None and not lexical:
         return ()
-    hits = ports.index.search(
-        IndexQuery(
-            dense=dense,
-            lexical=lexical or None,
-            boundaries=reach.boundaries,
-            valid_at=reach.valid_at,
-            known_at=reach.known_at,
-            facets=tuple(
-                tuple(f"{name}={value}" for value in values) for name, values in sorted(query.filters.items())
-            ),
-            depth=max(ports.ranking.depth, 2 * query.top_k),
-        )
+    asked = IndexQuery(
+        dense=dense,
+        lexical=lexical or None,
+        boundaries=reach.boundaries,
+        valid_at=reach.valid_at,
+        known_at=reach.known_at,
+        facets=facets_asked(query.filters),
+        demands=demanded(query.text, query.filters),
+        depth=max(ports.ranking.depth, 2 * query.top_k) * (_DEEPER_FOR_PHRASES if quoted else 1),
     )
+    hits = ports.index.search(asked)
+    if lexical:
+        hits = _with_names_meant(ports, query, asked, hits)
     watch.lap("search")
-    said = relevant(hits, min_cosine=ports.ranking.min_cosine)
+    said = relevant(hits, min_cosine=ports.ranking.min_cosine if not quoted else -1.0)
     return fused(said, ports.ranking, question=query.text)
+
+
+_DEEPER_FOR_PHRASES: Final = 10
+"""Whether a passage says a phrase is decided on its text, later: some of what the index finds does not."""
+
+
+def _with_names_meant(ports: Ports, query: Query, asked: IndexQuery, hits: Hits) -> Hits:
+    """The hits, and what has in its title or in a name what a word of the question, which none of them has, may mean.
+
+    A second search, for few questions: its scores are BM25's like those of the first, and are added to them.
+    """
+    meant = ports.analyzer.misspelled(query.text, found=frozenset(hits.terms))
+    if not meant:
+        return hits
+    named = ports.index.search(replace(asked, lexical=meant))
+    listed = {hit.chunk for hit in named.lexical}
+    worded = {hit.chunk: hit.score for hit in hits.lexical}
+    for hit in named.lexical:
+        worded[hit.chunk] = worded.get(hit.chunk, 0.0) + hit.score
+    near = {hit.chunk: hit.score for hit in (*hits.dense, *(hit for hit in named.dense if hit.chunk in listed))}
+    return replace(hits, dense=_ranked(near), lexical=_ranked(worded))
+
+
+def _ranked(scores: Mapping[ChunkId, float]) -> tuple[Hit, ...]:
+    return ranked((Hit(chunk=chunk, score=score) for chunk, score in scores.items()), len(scores))

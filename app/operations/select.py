@@ -9,6 +9,7 @@ from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reac
 from app.domain.answer import Query
 from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, quoted, shown_end
 from app.domain.corpus import StoredChunk
+from app.domain.demands import phrases, says
 from app.domain.evidence import Hit
 from app.domain.instants import Instant
 from app.domain.redaction import Excerpt
@@ -125,6 +126,7 @@ class _Selection:
 
     def __init__(self, ports: Ports, query: Query, now: Instant) -> None:
         self._ports, self._query, self._now = ports, query, now
+        self._phrases = phrases(query.text)
         self._heard = Heard()
         self._candidates: dict[int, _Candidate] = {}
         self._order: list[int] = []
@@ -196,6 +198,9 @@ class _Selection:
                 self._drops["redaction"] += 1
                 return
             passage = self._redacted(passage, categories, around)
+        if not all(says(passage.text, phrase) for phrase in self._phrases):
+            self._drops["phrase"] += 1
+            return
         ended = citation.valid_to <= self._now
         candidate = _Candidate(
             passage=passage,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from app.domain.corpus import VersionId, embedded_text, text_digest
+from app.domain.demands import marks_of
 from app.domain.errors import Unavailable
 from app.domain.evidence import IndexEntry, Placement, Vector, chunk_of
 from app.operations.generations import active
@@ -87,11 +88,18 @@ def index_versions(ports: Ports, versions: Sequence[VersionId]) -> list[Placemen
     texts = {chunk.id: embedded_text(chunk.title, chunk.section, chunk.text) for chunk in chunks}
     made = _embedded(ports, [texts[chunk.id] for chunk in chunks if chunk.vector is None])
     vectors = {chunk.id: chunk.vector or made[texts[chunk.id]] for chunk in chunks}
-    lexical = {id: ports.analyzer.passage(text) for id, text in texts.items()}
+    lexical = {each.id: ports.analyzer.passage(texts[each.id], names=(each.title, *each.section)) for each in chunks}
+    marks = {
+        each.id: marks_of(
+            each.text, title=each.title, section=each.section, language=ports.analyzer.language(each.text)
+        )
+        for each in chunks
+    }
     ports.index.upsert(
         [
-            IndexEntry(placement=each, dense=vectors[chunk_of(each.point)], lexical=lexical[chunk_of(each.point)])
+            IndexEntry(placement=each, dense=vectors[id], lexical=lexical[id], marks=marks[id])
             for each in placements
+            for id in [chunk_of(each.point)]
         ]
     )
     return placements

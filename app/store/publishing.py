@@ -25,6 +25,7 @@ from app.domain.corpus import (
     embedded_text,
     text_digest,
 )
+from app.domain.demands import facets_of
 from app.domain.errors import Conflict
 from app.domain.evidence import PERIODS_PER_VERSION, Placement, Vector, point_of
 from app.domain.generations import FIRST, GenerationId, GenerationState
@@ -694,9 +695,16 @@ def placements_of(session: Session, versions: Sequence[VersionId]) -> list[Place
     """
     ids = list(dict.fromkeys(versions))
     stored = {
-        version: (boundary, attributes)
-        for version, boundary, attributes in session.execute(
-            select(col(VersionRow.id), col(VersionBoundaryRow.boundary_id), col(VersionRow.attributes))
+        version: (boundary, facets_of(attributes, uri=uri, media_type=media_type))
+        for version, boundary, attributes, media_type, uri in session.execute(
+            select(
+                col(VersionRow.id),
+                col(VersionBoundaryRow.boundary_id),
+                col(VersionRow.attributes),
+                col(VersionRow.media_type),
+                col(DocumentRow.uri),
+            )
+            .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
             .outerjoin(
                 VersionBoundaryRow,
                 (col(VersionBoundaryRow.version_id) == col(VersionRow.id)) & holds(VersionBoundaryRow),
@@ -746,11 +754,10 @@ def _placed(
     chunks: Sequence[ChunkId],
     times: Sequence["_Times"],
     boundary: int | None,
-    attributes: Mapping[str, Sequence[str]],
+    facets: tuple[str, ...],
     *,
     hidden: bool,
 ) -> Iterator[Placement]:
-    facets = tuple(f"attributes.{name}={value}" for name, values in sorted(attributes.items()) for value in values)
     for chunk in chunks:
         for each in times:
             seen = _NEVER if hidden else each

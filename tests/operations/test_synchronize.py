@@ -6,7 +6,7 @@ of them, and the changes, could meet can be drawn, shrunk and run again.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -100,10 +100,17 @@ class LengthEmbedder:
 class OneTermAnalyzer:
     fingerprint = "one term"
 
-    def passage(self, text: str) -> Lexical:
+    def passage(self, text: str, *, names: Sequence[str] = ()) -> Lexical:
         return Lexical(terms=(len(text),), weights=(1.0,))
 
-    query = passage
+    def query(self, text: str) -> Lexical:
+        return self.passage(text)
+
+    def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
+        return Lexical(terms=(), weights=())
+
+    def language(self, text: str) -> str | None:
+        return None
 
 
 class WordTokenizer:

@@ -594,12 +594,19 @@ def test_boundary_is_todays_whatever_instant_is_asked_for(shelf: Shelf) -> None:
     assert (listed(shelf, INTERNAL), listed(shelf, RESTRICTED)) == ([], [("policy.md", 1)])
 
 
-def test_placements_carry_the_attributes_that_questions_filter_by(shelf: Shelf) -> None:
-    said = Metadata(uri="policy.md", attributes={"region": ("EU", "US"), "kind": ("überall 🌍",)})
+def test_placements_carry_what_questions_filter_by(shelf: Shelf) -> None:
+    said = Metadata(uri="policies/policy.md", attributes={"region": ("EU", "US"), "kind": ("überall 🌍",)})
     staged = shelf.stage(metadata=said)
     shelf.publish(staged)
     (placement,) = shelf.placements(staged.version)
-    assert placement.facets == ("attributes.kind=überall 🌍", "attributes.region=EU", "attributes.region=US")
+    assert placement.facets == (
+        "attributes.kind=überall 🌍",
+        "attributes.region=EU",
+        "attributes.region=US",
+        "uri=policies",
+        "uri=policies/policy.md",
+        "media_type=text/markdown",
+    )
 
 
 def test_version_that_does_not_exist_has_no_placements(shelf: Shelf) -> None:

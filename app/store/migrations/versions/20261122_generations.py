@@ -5,7 +5,7 @@ import sqlmodel
 from alembic import op
 
 revision = "20261122_generations"
-down_revision = "20261122_recourse"
+down_revision = "20261122_evaluation"
 branch_labels = None
 depends_on = None
 
