@@ -29,7 +29,7 @@ def search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequen
             facets=tuple(
                 tuple(f"{name}={value}" for value in values) for name, values in sorted(query.filters.items())
             ),
-            depth=max(ports.ranking.depth, 2 * query.top_k),
+            depth=ports.ranking.depth,
         )
     )
     watch.lap("search")
