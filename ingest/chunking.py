@@ -5,11 +5,11 @@ The whole text is tokenized once; everything after that is arithmetic on token o
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.corpus import Box, Chunk, Element, ElementKind, Parsed, Span, embedded_text
+from app.domain.corpus import Chunk, Element, ElementKind, Parsed, Span, boxes_by_page, embedded_text
 from app.ports import Tokenizer
 
 TARGET_TOKENS: Final = 160
@@ -206,21 +206,6 @@ def _chunk(units: Sequence[_Unit], elements: Sequence[Element], starts: _Starts)
         span=span,
         tokens=starts.within(span.start, span.end),
         page=next((element.page for element in touched if element.page is not None), None),
-        boxes=_by_page(box for element in touched for box in element.boxes),
+        boxes=boxes_by_page(box for element in touched for box in element.boxes),
         section=body.section,
     )
-
-
-def _by_page(boxes: Iterable[Box]) -> tuple[Box, ...]:
-    """One box a page, around all that are on it, in the order of pages."""
-    around: dict[int, Box] = {}
-    for box in boxes:
-        had = around.get(box.page, box)
-        around[box.page] = Box(
-            page=box.page,
-            x0=min(had.x0, box.x0),
-            y0=min(had.y0, box.y0),
-            x1=max(had.x1, box.x1),
-            y1=max(had.y1, box.y1),
-        )
-    return tuple(around[page] for page in sorted(around))

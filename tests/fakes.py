@@ -113,3 +113,17 @@ def _best(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
     for hit in ranked(listed, len(listed)):
         chunks.setdefault(hit.chunk, hit)
     return tuple(chunks.values())[:depth]
+
+
+class ReferenceReranker:
+    """The `Reranker` port by the share of the question's words that a text has. Remembers what it was given to read."""
+
+    fingerprint = "shared words"
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        self.read.extend(texts)
+        asked = set(query.lower().split())
+        return [len(asked & set(text.lower().split())) / len(asked) for text in texts]

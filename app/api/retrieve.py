@@ -68,6 +68,16 @@ class RetrieveBody(Wire):
         default_factory=dict, max_length=20
     )
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    rerank: bool = Field(
+        default=True,
+        description="Let the reranker, if one is configured, read the first hits; false is faster, and ranks by fusion "
+        "alone.",
+    )
+    expand: bool = Field(
+        default=True,
+        description="Fill what `max_tokens` leaves: passages grow, the best first, by the text before and after them "
+        "in their section, and those that meet become one. Without `max_tokens` none grows.",
+    )
     workflow: Reference | None = None
     decision: Reference | None = None
 
@@ -91,6 +101,8 @@ class RetrieveBody(Wire):
             known_at=self.known_at,
             filters={name: tuple(values) for name, values in self.filters.items()},
             mode=Mode(self.mode),
+            rerank=self.rerank,
+            expand=self.expand,
             workflow=self.workflow,
             decision=self.decision,
         )

@@ -38,6 +38,10 @@ class Query:
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`attributes.region` -> values, any of which may match; every name must."""
     mode: Mode = Mode.HYBRID
+    rerank: bool = True
+    """Whether the reranker reads the first hits, if one is configured."""
+    expand: bool = True
+    """Whether passages grow by what is around them, as far as `max_tokens` leaves room."""
     workflow: str | None = None
     decision: str | None = None
     again: "Again | None" = None

@@ -62,6 +62,21 @@ class Box:
     y1: float
 
 
+def boxes_by_page(boxes: Iterable[Box]) -> tuple[Box, ...]:
+    """One box a page, around all that are on it, in the order of pages."""
+    around: dict[int, Box] = {}
+    for box in boxes:
+        had = around.get(box.page, box)
+        around[box.page] = Box(
+            page=box.page,
+            x0=min(had.x0, box.x0),
+            y0=min(had.y0, box.y0),
+            x1=max(had.x1, box.x1),
+            y1=max(had.y1, box.y1),
+        )
+    return tuple(around[page] for page in sorted(around))
+
+
 class ElementKind(StrEnum):
     TITLE = "title"
     PARAGRAPH = "paragraph"

@@ -170,6 +170,8 @@ def _asked(query: Query) -> dict[str, Any]:
         "known_at": query.known_at,
         "filters": {name: list(values) for name, values in query.filters.items()},
         "mode": query.mode,
+        "rerank": query.rerank,
+        "expand": query.expand,
         "workflow": query.workflow,
         "decision": query.decision,
     } | ({"escalation": query.again.escalation, "asked_before": query.again.first} if query.again else {})
@@ -191,6 +193,8 @@ def asked_in(trace: Trace) -> Query:
         known_at=request["known_at"],
         filters={name: tuple(values) for name, values in request["filters"].items()},
         mode=Mode(request["mode"]),
+        rerank=request.get("rerank", True),
+        expand=request.get("expand", False),
         workflow=request["workflow"],
         decision=request["decision"],
     )

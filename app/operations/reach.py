@@ -4,6 +4,8 @@ from sqlalchemy.orm import Session
 
 from app.domain.access import BoundaryId, Reach, Ruling
 from app.domain.answer import Query
+from app.domain.corpus import StoredChunk
+from app.domain.instants import Instant
 from app.operations import authorize
 from app.operations.identify import Standing
 from app.ports import Ports
@@ -48,6 +50,15 @@ def as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, 
     )
     again = reach_of(ports, session, standing, query, asked)
     return again if asked.allowed else again & ()
+
+
+def closed(chunk: StoredChunk | None, reach: Reach, *, now: Instant) -> str | None:
+    """Why a hit may not be read, by what SQL holds of it; None if it may. In one word, for auditors."""
+    if chunk is None:
+        return "lifecycle"
+    if chunk.boundary_id not in reach.boundaries:
+        return "boundary"
+    return "lifecycle" if chunk.begins > now and chunk.boundary_id not in reach.curated else None
 
 
 def systems_of_record(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:

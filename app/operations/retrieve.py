@@ -18,6 +18,7 @@ from app.operations.generations import answering
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.inspect import inspect
 from app.operations.reach import reach_of, systems_of_record
+from app.operations.rerank import rerank
 from app.operations.search import search
 from app.operations.select import select
 from app.ports import Ports
@@ -94,6 +95,7 @@ def find(
 
     # 2. search
     hits = search(ports, query, reach, watch)
+    hits = rerank(ports, credentials, query, reach, hits, now=standing.now, watch=watch)
 
     # 3. select, 4. confirm, 5. cite
     selected = select(ports, credentials, query, reach, hits, now=standing.now, records=records)

@@ -33,7 +33,7 @@ def search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequen
         known_at=reach.known_at,
         facets=facets_asked(query.filters),
         demands=demanded(query.text, query.filters),
-        depth=max(ports.ranking.depth, 2 * query.top_k) * (_DEEPER_FOR_PHRASES if quoted else 1),
+        depth=ports.ranking.depth * (_DEEPER_FOR_PHRASES if quoted else 1),
     )
     hits = ports.index.search(asked)
     if lexical:

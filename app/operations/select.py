@@ -8,15 +8,17 @@ from typing import Final
 from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.answer import Query
 from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, quoted, shown_end
-from app.domain.corpus import StoredChunk
+from app.domain.corpus import ChunkId, StoredChunk
 from app.domain.demands import phrases, says
 from app.domain.evidence import Hit
 from app.domain.instants import Instant
+from app.domain.ranking import Turns
 from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.operations import authorize, discharge
 from app.operations.identify import Credentials, identify
-from app.operations.reach import as_of_now
+from app.operations.reach import as_of_now, closed
+from app.operations.widen import Chosen, widened
 from app.ports import Ports
 from app.store import corpus
 from app.store.database import reading
@@ -63,7 +65,8 @@ def select(
     Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow.
     """
     selection = _Selection(ports, query, now)
-    current = reach
+    turns, confirmed = Turns(ports.ranking.document_decay), dict[ChunkId, _Candidate]()
+    current, following = reach, iter([*hits[1:], None])
     for some in _batched(hits, query.top_k + SPARE):
         with reading(ports.engine) as session:
             standing = identify(ports, session, credentials)
@@ -75,20 +78,42 @@ def select(
             wanted = [id for id, chunk in stored.items() if _redacted_in(current, chunk.boundary_id)]
             around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
         for hit in some:
-            if not selection.full:
-                selection.offer(hit, stored.get(hit.chunk), current, collections, around.get(hit.chunk))
+            if selection.full:
+                break
+            chunk = stored.get(hit.chunk)
+            candidate = selection.confirmed(hit, chunk, current, collections, around.get(hit.chunk))
+            if candidate is not None:
+                confirmed[hit.chunk] = candidate
+                turns.enter(hit, candidate.passage.citation.document)
+            for turn in turns.due(next(following)):
+                if not selection.full:
+                    selection.offer(confirmed[turn.chunk].scored(turn.score))
         if selection.full:
             break
     ruled = bool(records) or selection.of_record
     boundaries = {candidate.boundary_id for candidate in selection.taken}
+    chosen: Sequence[Chosen] = [
+        Chosen(
+            passage=passage,
+            chunk=candidate.chunk,
+            hidden=_redacted_in(current, candidate.boundary_id),
+            alone=discharge.quote_alone(authorize.obligations_on(current, [candidate.boundary_id])),
+            tokens=tokens,
+        )
+        for passage, candidate, tokens in zip(
+            selection.passages(ruled=ruled), selection.taken, selection.tokens, strict=True
+        )
+    ]
+    if query.expand and query.max_tokens is not None:
+        chosen = widened(ports, chosen, max_tokens=query.max_tokens, header_tokens=selection.header_tokens)
     return Selected(
-        passages=tuple(selection.passages(ruled=ruled)),
+        passages=tuple(each.passage for each in chosen),
         obligations=authorize.obligations_on(current, boundaries),
         policies=frozenset(policy for id in boundaries for policy in current.grounds.rulings[id].policies),
         drops=selection.drops,
         ruled=ruled,
         header_tokens=selection.header_tokens,
-        passage_tokens=tuple(selection.tokens),
+        passage_tokens=tuple(each.tokens for each in chosen),
     )
 
 
@@ -105,6 +130,7 @@ class _Candidate:
 
     passage: Passage
     """Its rank is not known yet; its score is that of the best of those it speaks for."""
+    chunk: ChunkId
     boundary_id: BoundaryId
     authority: tuple[bool, bool, Instant, Instant]
     """Of a system of record, still in force, then the newer; of two alike the higher speaks for both."""
@@ -116,6 +142,9 @@ class _Candidate:
     @property
     def of_record(self) -> bool:
         return self.authority[0]
+
+    def scored(self, score: float) -> "_Candidate":
+        return replace(self, passage=replace(self.passage, score=score))
 
 
 class _Selection:
@@ -161,30 +190,26 @@ class _Selection:
             }
             yield replace(candidate.passage, rank=rank, flags=tuple(flag for flag, raised in flags.items() if raised))
 
-    def offer(
+    def confirmed(
         self,
         hit: Hit,
         chunk: StoredChunk | None,
         reach: Reach,
         collections: Mapping[str, Collection],
         around: Excerpt | None,
-    ) -> None:
-        """Consider the hit, or count why not. `around` is what it stands in, if some of it is not to be shown."""
-        if chunk is None:
-            self._drops["lifecycle"] += 1
-            return
-        if chunk.boundary_id not in reach.boundaries:
-            self._drops["boundary"] += 1
-            return
+    ) -> _Candidate | None:
+        """What may be shown of the hit; else it is counted why not. `around` is what it stands in, if some of it is
+        not to be shown."""
+        why_not = closed(chunk, reach, now=self._now)
+        if chunk is None or why_not is not None:
+            self._drops[why_not or "lifecycle"] += 1
+            return None
         curated = chunk.boundary_id in reach.curated
-        if chunk.begins > self._now and not curated:
-            self._drops["lifecycle"] += 1
-            return
         try:
             citation = cited(chunk, pepper=self._ports.pepper, ends=shown_end(chunk, now=self._now, curated=curated))
         except IntegrityError:
             self._drops["integrity"] += 1
-            return
+            return None
         collection = collections[chunk.collection]
         passage = Passage(
             rank=0,
@@ -196,20 +221,20 @@ class _Selection:
         if categories := _redacted_in(reach, chunk.boundary_id):
             if around is None or around.of(chunk.span) != chunk.text:
                 self._drops["redaction"] += 1
-                return
+                return None
             passage = self._redacted(passage, categories, around)
         if not all(says(passage.text, phrase) for phrase in self._phrases):
             self._drops["phrase"] += 1
-            return
+            return None
         ended = citation.valid_to <= self._now
-        candidate = _Candidate(
+        return _Candidate(
             passage=passage,
+            chunk=chunk.id,
             boundary_id=chunk.boundary_id,
             authority=(collection.system_of_record, not ended, citation.valid_from, citation.recorded_at),
             superseded=ended and not chunk.latest,
             stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
         )
-        self._hold_against_others(candidate)
 
     def _redacted(self, passage: Passage, categories: frozenset[str], around: Excerpt) -> Passage:
         citation = passage.citation
@@ -220,7 +245,7 @@ class _Selection:
             redactions=discharge.found(self._ports, categories, around, within=citation.span),
         )
 
-    def _hold_against_others(self, new: _Candidate) -> None:
+    def offer(self, new: _Candidate) -> None:
         """Add it, or let the one with more authority speak for those that say the same, at the better rank."""
         alike = [at for at in self._heard.hear(new.passage.citation.quote) if at in self._candidates]
         if not alike:

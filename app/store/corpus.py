@@ -27,6 +27,7 @@ from app.domain.errors import Unavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
 from app.domain.redaction import Excerpt
+from app.domain.windows import Part
 from app.store.boundaries import boundary_of
 from app.store.database import in_pieces
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
@@ -420,6 +421,49 @@ def surroundings(session: Session, chunks: Sequence[ChunkId], *, chars: int) -> 
         .where(col(ChunkRow.id).in_(chunks))
     )
     return {ChunkId(id): Excerpt(text=text, start=start) for id, start, text in rows}
+
+
+_Anchor = aliased(ChunkRow, name="anchor")
+
+
+def neighbours(session: Session, chunks: Sequence[ChunkId], *, within: int, chars: int) -> list[Part]:
+    """These chunks and those up to `within` places before and after them in their versions, in no particular order.
+
+    Each once, with so much of the text before and after it. One query.
+    """
+    start = case((col(ChunkRow.start) > chars, col(ChunkRow.start) - chars), else_=0).label("around_start")
+    near = (
+        select(col(_Anchor.id))
+        .where(
+            col(_Anchor.id).in_(chunks),
+            col(_Anchor.version_id) == col(ChunkRow.version_id),
+            col(_Anchor.ordinal) >= col(ChunkRow.ordinal) - within,
+            col(_Anchor.ordinal) <= col(ChunkRow.ordinal) + within,
+        )
+        .exists()
+    )
+    of_these = select(col(_Anchor.version_id)).where(col(_Anchor.id).in_(chunks))
+    rows = session.execute(
+        select(ChunkRow, start, func.substr(col(TextRow.text), start + 1, col(ChunkRow.end) + chars - start))
+        .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
+        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+        .where(col(ChunkRow.version_id).in_(of_these), near)
+    )
+    return [
+        Part(
+            chunk=ChunkId(row.id or 0),
+            version=VersionId(row.version_id),
+            ordinal=row.ordinal,
+            tokens=row.tokens,
+            span=Span(start=row.start, end=row.end),
+            digest=Digest(row.digest),
+            page=row.page,
+            boxes=boxes_from_json(row.boxes),
+            section=tuple(row.section),
+            around=Excerpt(text=text, start=start),
+        )
+        for row, start, text in rows
+    ]
 
 
 _Boundary = aliased(BoundaryRow, name="boundary")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.corpus import ChunkId
 from app.domain.evidence import Hit, Hits, ranked
-from app.domain.ranking import Fusion, Ranking, dense_weight, fused, relevant, reweighed
+from app.domain.ranking import Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
 
 cosines = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
 words = st.one_of(st.floats(0.001, 40), st.sampled_from([0.5, 0.5 + 1e-9, 1.0]))
@@ -132,3 +132,27 @@ def test_what_no_reranker_read_comes_after_what_it_read_and_in_its_order(
     assert [hit.chunk for hit in rest] == [hit.chunk for hit in found[len(found) // 2 :]]
     assert all(hit.score <= other.score for hit in rest for other in mixed if other.chunk in first)
     assert reweighed(found, first, weight=0) == ranked(found, len(found))
+
+
+@given(
+    found=lists(st.floats(0, 1)),
+    documents=st.lists(st.sampled_from("abc"), min_size=12, max_size=12),
+    decay=st.floats(0, 1),
+)
+def test_turns_keep_the_best_and_the_order_of_documents_whenever_they_are_asked(
+    found: tuple[Hit, ...], documents: list[str], decay: float
+) -> None:
+    def document(hit: Hit) -> str:
+        return documents[hit.chunk - 1]
+
+    eager, patient = Turns(decay), Turns(decay)
+    taken: list[Hit] = []
+    for hit, following in zip(found, (*found[1:], None), strict=False):
+        eager.enter(hit, document(hit))
+        taken.extend(eager.due(following))
+        patient.enter(hit, document(hit))
+    assert taken == list(patient.due(None))
+    assert {hit.chunk for hit in taken} == {hit.chunk for hit in found}
+    assert tuple(taken) == ranked(taken, len(taken))
+    assert list(dict.fromkeys(map(document, taken))) == list(dict.fromkeys(map(document, found)))
+    assert taken[:1] == list(found[:1])
