@@ -554,6 +554,30 @@ def retrieve(
 
 
 @app.command()
+def answer(
+    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    person: Person = None,
+    purpose: Annotated[str | None, typer.Option(help="What for: a registered purpose.")] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="TIME", help="What held then, as in 2024-06-15.")] = None,
+    known_at: Annotated[str | None, typer.Option(metavar="TIME", help="What was known then.")] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="Only in this one; may be repeated.")] = None,
+    sentences: Annotated[int, typer.Option(min=1, max=10, help="Sentences at the most.")] = 3,
+    generate: Annotated[
+        bool | None, typer.Option("--generate/--extract", help="Have the model write it, or not; else as configured.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question and get sentences. Each stands in a document that may be read; else that is said."""
+    from app.cli.answer import answer
+    from app.cli.connect import load_settings
+
+    asked: dict[str, Any] = {"query": question, "max_sentences": sentences}
+    stated = {"purpose": purpose, "as_of": as_of, "known_at": known_at, "collections": collection or None}
+    asked |= {name: value for name, value in (stated | {"generate": generate}).items() if value is not None}
+    answer(load_settings(), asked, _ref(person), as_json=as_json)
+
+
+@app.command()
 def diff(
     document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Its uri, or its id: doc_...")],
     old: Annotated[str, typer.Argument(metavar="FROM", help="A version's number, or when it was in force.")],

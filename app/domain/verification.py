@@ -4,12 +4,14 @@ Rules and vectors, and no model of inference: a claim that puts the right words 
 cause and effect, a condition left out) may pass, and one that says the same in other words may not.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from app.domain.claims import Claim, Modality, Quantity
+from app.domain.claims import Claim, Modality, Quantity, stem, stems
+from app.domain.phrasing import STOP_WORDS
 
 SUPPORTS: Final = 0.55
 """From here on evidence says what a claim says, if nothing in it is otherwise: half words shared, half cosine."""
@@ -50,15 +52,16 @@ class Finding:
 
 
 def verified(
-    claim: Claim, statements: Sequence[Statement], cosines: Sequence[float], *, cited: frozenset[int]
+    text: str, claim: Claim, statements: Sequence[Statement], cosines: Sequence[float], *, cited: frozenset[int]
 ) -> Finding:
-    """What the statements say of the claim; `cosines` are how near each is to it. What the claim cites comes first."""
+    """What the statements say of a claim in a text; `cosines` are how near each is to it. What it cites comes first."""
     nearness = [
         round(0.5 * max(0.0, cosine) + 0.5 * shared(claim, statement), 4)
         for statement, cosine in zip(statements, cosines, strict=True)
     ]
     by_nearness = sorted(range(len(statements)), key=lambda at: (-nearness[at], at))
-    supporting = [at for at in by_nearness if nearness[at] >= SUPPORTS and _holds(claim, statements[at])]
+    known = _opens_with_what_is_known(claim.span.of(text), statements)
+    supporting = [at for at in by_nearness if known and nearness[at] >= SUPPORTS and _holds(claim, statements[at])]
     own = [at for at in supporting if statements[at].passage in cited]
     if supporting:
         at = (own or supporting)[0]
@@ -73,6 +76,23 @@ def verified(
 
 def _found(verdict: Verdict, statement: Statement, score: float) -> Finding:
     return Finding(verdict=verdict, passage=statement.passage, place=statement.place, score=score)
+
+
+def _opens_with_what_is_known(said: str, statements: Sequence[Statement]) -> bool:
+    """Whether the first word, which is capital and may be a name, is one that the evidence has, or one of no matter."""
+    found = _FIRST_WORD.match(said)
+    word = found[1].casefold() if found else ""
+    return (
+        word in STOP_WORDS or word in _OPENING or any(stem(word) in stems(each.text) for each in statements) or not word
+    )
+
+
+_FIRST_WORD: Final = re.compile(r"[^\w]*([^\W\d_][\w'’-]*)")
+_OPENERS: Final = """
+    according additionally also answer currently furthermore generally hence however moreover namely otherwise overall
+    please similarly specifically therefore thus yes yet ja laut gemäß zudem außerdem daher jedoch
+"""
+_OPENING: Final = frozenset(_OPENERS.split())
 
 
 def shared(claim: Claim, statement: Statement) -> float:

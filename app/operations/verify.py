@@ -38,7 +38,7 @@ class Evidence:
         said = claim.span.of(text)
         self._embed([said, *(each.text for each in near)])
         nearness = [round(cosine(self._vectors[said], self._vectors[each.text]), 4) for each in near]
-        return verified(claim, near, nearness, cited=cited)
+        return verified(text, claim, near, nearness, cited=cited)
 
     def _embed(self, texts: Sequence[str]) -> None:
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]

@@ -17,7 +17,7 @@ HEAVY = ("torch", "cedarpy", "sqlalchemy", "fastapi", "sentence_transformers", "
 def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> None:
     shown = muniment("--help", folder=tmp_path)
     assert shown.returncode == 0
-    for command in ("serve", "worker", "ingest", "retrieve", "diff", "policy", "apply", "doctor", "demo"):
+    for command in ("serve", "worker", "ingest", "retrieve", "answer", "diff", "policy", "apply", "doctor", "demo"):
         assert f" {command} " in shown.stdout
 
     loads = f"import sys, app.main; print([name for name in {HEAVY!r} if name in sys.modules])"
@@ -31,6 +31,8 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
         ((), "Usage: muniment"),
         (("retreive", "x"), "No such command"),
         (("retrieve",), "QUESTION"),
+        (("answer",), "QUESTION"),
+        (("answer", "x", "--sentences", "11"), "'--sentences'"),
         (("retrieve", "x", "--as", "ana"), "Name a person: user:ID."),
         (("retrieve", "x", "--as", "group:legal"), "Name a person: user:ID."),
         (("retrieve", "x", "--top-k", "0"), "'--top-k'"),
