@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install demo serve test check bench
+# Datasets in the layout of BEIR that `make eval` measures where they are, and where it keeps what it made of them.
+EVAL_DATASETS ?= ../shared/data/scifact
+EVAL_HOME ?= .muniment-eval
+
+.PHONY: install demo serve test check bench eval
 
 install: $(INSTALLED)
 
@@ -33,3 +37,12 @@ check: install
 bench: install
 	$(BIN)/python -m bench
 
+eval: install
+	@missed=0; \
+	$(BIN)/muniment eval --golden fixtures/golden/questions.yaml || missed=1; \
+	for dataset in $(EVAL_DATASETS); do \
+		test -d $$dataset || { echo "$$dataset is not there, so it is not measured."; continue; }; \
+		case $$dataset in *scifact) target="--target ndcg@10=0.735";; *) target="";; esac; \
+		$(BIN)/muniment eval --dataset $$dataset --guard $$target --home $(EVAL_HOME)/$$(basename $$dataset) || missed=1; \
+	done; \
+	exit $$missed

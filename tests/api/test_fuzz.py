@@ -61,6 +61,9 @@ def run(
         yield run
 
 
+_EVALUATING = ("questions", "evaluations", "unanswered", "unfound")
+
+
 def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
     """What the path parameters of each route may be for it to find something."""
     document = run.request("GET", "/v1/documents?collection=open", "user:olga").json()["documents"][0]["document_id"]
@@ -89,6 +92,7 @@ def _ids(run: Running, who: str) -> dict[str, dict[str, Any]]:
         "/v1/traces": {"id": answer["trace_id"]},
         "/v1/collections/{name}/documents": {"name": "victims"},
         "/v1/collections/{name}/reviews": {"name": "victims"},
+        **{f"/v1/collections/{{name}}/{what}": {"name": "victims", "id": "made-up"} for what in _EVALUATING},
         "/v1/collections": {"name": "made-up"},
         "/v1/principals/{kind}/{id}": {"kind": "user", "id": "made-up", "key_id": "key_none"},
         "/v1/purposes": {"id": "made-up"},

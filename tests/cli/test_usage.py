@@ -53,6 +53,11 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
         (("policy", "tables", __file__), "Say why, with --reason."),
         (("serve", "--port", "0"), "'--port'"),
         (("worker", "--name", "a b"), "A plain name."),
+        (("eval",), "Say one of --dataset, --golden and --collection."),
+        (("eval", "--dataset", ".", "--collection", "c"), "Say one of"),
+        (("eval", "--dataset", ".", "--target", "ndcg@10"), "Write a measure and a number"),
+        (("eval", "--dataset", ".", "--target", "luck=0.5"), "Write a measure and a number"),
+        (("eval", "unanswered"), "--collection"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_is_right(

@@ -1,0 +1,153 @@
+"""`muniment eval`: what it reads, and a small dataset put through the whole product."""
+
+import gzip
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from app.cli.console import Failed
+from app.cli.datasets import (
+    Configuration,
+    chosen,
+    read_configurations,
+    read_dataset,
+    read_golden,
+    standard_configurations,
+)
+from app.domain.answer import Mode
+from app.domain.evaluation import Bar, svg
+from app.domain.ranking import Fusion, Ranking
+from tests.cli.running import muniment
+
+CORPUS = [
+    {"_id": "bees", "title": "Bees", "text": "Forty thousand bees live in the hive in July."},
+    {"_id": "wasps", "title": "", "text": "Wasps build their nests of paper."},
+    {"_id": 7, "title": "Ants have no text", "text": ""},
+]
+QUERIES = [
+    {"_id": "q1", "text": "How many bees are in a hive?"},
+    {"_id": "q2", "text": "What are wasps' nests made of?"},
+]
+QRELS = "query-id\tcorpus-id\tscore\nq1\tbees\t1\nq2\twasps\t2\nq2\tbees\t0\n"
+
+
+def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    lines = "\n".join(map(json.dumps, CORPUS)) if corpus is None else corpus
+    (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, QUERIES)) + "\n\n")
+    (folder / "qrels" / "test.tsv").write_text(qrels)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "qrels", [QRELS, QRELS.partition("\n")[2], "q1\t0\tbees\t1\nq2\t0\twasps\t2\nq2\t0\tbees\t0\n"]
+)
+def test_a_dataset_is_read_with_and_without_a_header_and_in_trecs_form(tmp_path: Path, qrels: str) -> None:
+    dataset = read_dataset(laid(tmp_path / "small", qrels=qrels))
+    assert [each.id for each in dataset.corpus] == ["bees", "wasps", "7"]
+    assert dataset.judged == {"q1": {"bees": 1.0}, "q2": {"wasps": 2.0, "bees": 0.0}}
+    assert (dataset.name, dataset.queries["q1"]) == ("small", QUERIES[0]["text"])
+    assert list(read_dataset(tmp_path / "small", limit=1).queries) == ["q1"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ({"qrels": "q1\tbees\t1\nq1 bees 1\n"}, "test.tsv, line 2: write query, document and score"),
+        ({"qrels": "q1\tbees\t1\nq9\tbees\t1\n"}, "test.tsv, line 2: there is no query q9."),
+        ({"qrels": "q1\tmoths\t1\n"}, "test.tsv, line 1: there is no document moths."),
+        ({"qrels": "q1\tbees\t0\n"}, "has no question that any document answers"),
+        ({"corpus": '{"_id": "a", "text": "x"}\n\nnot json'}, "corpus.jsonl.gz, line 3: it is no JSON object."),
+        ({"corpus": '{"_id": "a"}'}, "corpus.jsonl.gz, line 1: text is wanted, as a text."),
+        ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}'}, "line 2: a is there twice."),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_is_told_with_file_and_line(
+    tmp_path: Path, broken: dict[str, str], says: str
+) -> None:
+    with pytest.raises(Failed) as failed:
+        read_dataset(laid(tmp_path / "small", **broken))
+    assert says in str(failed.value)
+
+
+def test_a_file_that_is_not_there_or_not_packed_is_told(tmp_path: Path) -> None:
+    folder = laid(tmp_path / "small")
+    (folder / "corpus.jsonl.gz").write_bytes(b"not packed")
+    with pytest.raises(Failed, match="cannot be read as UTF-8 packed by gzip"):
+        read_dataset(folder)
+    (folder / "corpus.jsonl.gz").unlink()
+    with pytest.raises(Failed, match=r"has no corpus\.jsonl, packed by gzip or not"):
+        read_dataset(folder)
+
+
+def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
+    (tmp_path / "ways.yaml").write_text(
+        "configurations:\n- {name: as it is}\n- {name: words, mode: lexical, depth: 7}\n- {name: bare, rerank: false}\n"
+    )
+    wanted = [
+        Configuration(name="as it is", ranking=Ranking()),
+        Configuration(name="words", ranking=Ranking(depth=7), mode=Mode.LEXICAL),
+        Configuration(name="bare", ranking=Ranking(), rerank=False),
+    ]
+    assert read_configurations(tmp_path / "ways.yaml") == wanted
+    (tmp_path / "ways.toml").write_text(f'[[configurations]]\nname = "x"\nfusion = "{[*Fusion][-1]}"\n')
+    [made] = read_configurations(tmp_path / "ways.toml")
+    assert made.ranking.fusion is [*Fusion][-1]
+    standard = standard_configurations(Ranking(), reranks=True)
+    assert [each.name for each in standard][:3] == ["hybrid", "dense", "lexical"]
+    assert len(standard) == 3 + len(Fusion) - 1 + 1
+    assert [each.name for each in chosen(standard, ["dense", "hybrid"])] == ["dense", "hybrid"]
+    with pytest.raises(Failed, match="There is no configuration 'psychic'"):
+        chosen(standard, ["psychic"])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("configurations: [", "cannot be read as YAML"),
+        ("configurations: {}", "has `configurations`, a list"),
+        ("configurations: [{name: x, psychic: 1}]", "psychic cannot be chosen. There are: name, mode, rerank, fusion"),
+        ("configurations: [{name: x, depth: deep}]", "x: depth: "),
+        ("configurations: [{depth: 3}]", "a configuration: name: "),
+        ("configurations: [{name: x}, {name: x}]", "two configurations have one name"),
+    ],
+)
+def test_what_is_wrong_with_configurations_is_told(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "ways.yaml").write_text(content)
+    with pytest.raises(Failed) as failed:
+        read_configurations(tmp_path / "ways.yaml")
+    assert says in str(failed.value)
+
+
+def test_golden_questions_of_another_form_are_told(tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text("- {id: a, who: 'user:x', question: 'Why?'}\n- {id: b}\n")
+    with pytest.raises(Failed, match="question 2 is not of that form"):
+        read_golden(tmp_path / "q.yaml")
+
+
+def test_a_drawing_is_xml_whatever_things_are_called() -> None:
+    drawn = svg('A & B <"c">\x00\x1b', [Bar(label="x" * 40, value=1.7, note="<&>"), Bar(label="\x07", value=-1.0)])
+    root = ElementTree.fromstring(drawn)
+    widths = [each.get("width") for each in root.iter("{http://www.w3.org/2000/svg}rect") if each.get("class") == "bar"]
+    assert widths == ["420.0", "0.0"], "a bar stays within its ground"
+    assert "prefers-color-scheme:dark" in drawn
+
+
+def test_a_dataset_goes_through_the_product_and_ways_to_rank_are_compared(tmp_path: Path) -> None:
+    laid(tmp_path / "small")
+    target = ("--target", "ndcg@10=1.0", "--guard", "--svg", "drawn.svg", "--home", "kept")
+    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    account = json.loads(done.stdout)
+    assert [each["name"] for each in account["configurations"]][:3] == ["hybrid", "dense", "lexical"]
+    assert account["configurations"][0]["measures"]["ndcg@10"] == 1.0
+    assert account["configurations"][1]["against_first"]["ndcg@10"]["p"] == 1.0
+    assert all(each["met"] for each in account["targets"])
+    assert ElementTree.parse(tmp_path / "drawn.svg").getroot().tag.endswith("svg")
+    other = laid(tmp_path / "other", corpus="\n".join(map(json.dumps, CORPUS[:2])))
+    refused = muniment("eval", "--dataset", str(other), "--home", "kept", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "holds another corpus" in refused.stderr
