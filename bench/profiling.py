@@ -97,9 +97,8 @@ def _tell_functions(ports: Ports, credentials: Credentials, questions: Sequence[
             retrieve(ports, credentials, Query(text=question))
     found = pstats.Stats(profile).get_stats_profile()
     longest = sorted(found.func_profiles.items(), key=lambda item: -item[1].tottime)[:_SHOWN]
-    print(
-        "\n## Functions, by their own time under cProfile\n\n| function | own time | calls a retrieve |\n|---|---:|---:|"
-    )
+    print("\n## Functions, by their own time under cProfile\n")
+    print("| function | own time | calls a retrieve |\n|---|---:|---:|")
     for name, each in longest:
         calls = int(str(each.ncalls).split("/")[0]) / len(questions)
         print(f"| `{Path(each.file_name).name}:{name}` | {each.tottime / found.total_tt:.1%} | {calls:g} |")

@@ -624,6 +624,32 @@ def test_no_digit_by_arrays_depends_on_hidden_points(tmp_path: Path) -> None:
         assert [among.search(query) for query in long_queries(50)] == before
 
 
+def test_arrays_keep_to_the_instants_that_are_asked_for(tmp_path: Path) -> None:
+    periods = [(BEGINNING, FOREVER), (BEGINNING, Instant(20)), (Instant(10), Instant(20)), (Instant(20), FOREVER)]
+    terms = Lexical(terms=(4,), weights=(1.0,))
+    reference = ReferenceIndex()
+    with quick_index(tmp_path) as index:
+        for each in (index, reference):
+            each.upsert([entry(point(chunk), lexical=terms) for chunk in range(1, 17)])
+            each.move(
+                [
+                    replace(
+                        placed(point(1 + 4 * valid + known)),
+                        valid_from=periods[valid][0],
+                        valid_to=periods[valid][1],
+                        recorded_from=periods[known][0],
+                        recorded_to=periods[known][1],
+                    )
+                    for valid in range(4)
+                    for known in range(4)
+                ]
+            )
+        for valid_at in (9, 10, 19, 20):
+            for known_at in (9, 10, 19, 20):
+                at = replace(asked(1, lexical=terms), valid_at=Instant(valid_at), known_at=Instant(known_at))
+                assert index.search(at) == reference.search(at)
+
+
 def among_all(query: IndexQuery) -> IndexQuery:
     return replace(query, boundaries=frozenset({BoundaryId(1), BoundaryId(2), BoundaryId(70_000)}))
 
