@@ -29,7 +29,7 @@ from app.adapters.index_process import ProcessIndex
 from app.bootstrap import open_ports
 from app.settings import Settings
 from bench.prepared import READER, as_files, lay_down
-from bench.serving import Caller, served
+from bench.serving import Caller, Server, served
 from bench.wording import Writer, own_sentences
 
 LEAST_AGAINST_CHROMADB: Final = 5.0
@@ -115,11 +115,12 @@ def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, quest
         rivals = [opened.enter_context(rival(name, python, folder)) for name in names]
         for each in rivals:
             out.print(f"{each.name} was filled in {each.filled_s:.0f} s.")
-        caller = opened.enter_context(server.connect(server.key_of(READER)))
-        for _ in range(_WARM_UP):
-            _governed_ms(caller, writer.question())
+        key = server.key_of(READER)
+        _ask_some(server, key, writer)
         assert isinstance(ports.index, ProcessIndex)
         quick = _became_quick(ports.index) if chunks >= 100_000 else ports.index.quick()
+        _ask_some(server, key, writer)
+        caller = opened.enter_context(server.connect(key))  # anew: a server closes what is idle
         out.print(f"The index searches {'its arrays' if quick else 'with the engine alone'}.")
         asked = [writer.question() for _ in range(questions)]
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
@@ -137,6 +138,12 @@ def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, quest
                 spent_ms[each.name].append(ms)
                 recalled[each.name].append(len(best & set(points)) / _LIMIT)
     return _tell(spent_ms, recalled, chunks, len(seen) / chunks, out)
+
+
+def _ask_some(server: Server, key: str, writer: Writer) -> None:
+    with server.connect(key) as caller:
+        for _ in range(_WARM_UP):
+            _governed_ms(caller, writer.question())
 
 
 def _governed_ms(caller: Caller, question: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -57,8 +58,9 @@ FACETS = ("region=EU", "region=US", "kind=policy")
 class IndexProcess:
     """A real index process of our own, and the ways to end it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, budget_ms: float = 60_000.0) -> None:
         self.home = home
+        self.budget_ms = budget_ms
         self.address = index_address(home)
         self.authkey = secrets.token_bytes(32)
         self._running: subprocess.Popen[str] | None = None
@@ -69,7 +71,7 @@ class IndexProcess:
         command = [sys.executable, "-m", "app.adapters.index_process", "--liveness-fd", str(read)]
         command += ["--folder", str(self.home / "index"), "--address", str(self.address)]
         self._running = subprocess.Popen(
-            [*command, "--dimension", str(DIMENSION)],
+            [*command, "--dimension", str(DIMENSION), "--budget-ms", str(self.budget_ms)],
             env=os.environ | {AUTHKEY_VARIABLE: self.authkey.hex()},
             pass_fds=[read],
             stderr=subprocess.PIPE,
@@ -595,7 +597,151 @@ def test_a_rewriting_that_was_killed_leaves_what_was_there(tmp_path: Path, chang
         assert sorted(each.name for each in folder.iterdir()) == ["lock", "shard"]
 
 
+# --- the arrays that it is searched by once the engine takes too long
+
+
+def test_arrays_and_engine_give_the_same_hits_to_the_last_digit(tmp_path: Path) -> None:
+    written = [*many_entries(1, 1, 800, seed=1), *many_entries(2, 5001, 800, seed=2)]
+    with edge_index(tmp_path / "engine") as engine, quick_index(tmp_path / "arrays") as arrays:
+        for index in (engine, arrays):
+            for start in range(0, len(written), 250):
+                index.upsert(random.Random(start).sample(written, k=250))
+            index.remove([each.placement.point for each in random.Random(3).sample(written, k=300)])
+            index.move([placed(each.placement.point, 2) for each in random.Random(4).sample(written, k=300)])
+            index.upsert(written[:200])
+            index.optimize()  # type: ignore[attr-defined]
+        for depth in (1, 10, 1000):
+            for query in [each for asked_for in long_queries(depth) for each in (asked_for, among_all(asked_for))]:
+                assert arrays.search(query) == engine.search(query)
+
+
+def test_no_digit_by_arrays_depends_on_hidden_points(tmp_path: Path) -> None:
+    visible, hidden = many_entries(1, 1, 400, seed=1), many_entries(2, 1001, 1600, seed=2)
+    with quick_index(tmp_path / "alone") as alone, quick_index(tmp_path / "among") as among:
+        alone.upsert(visible)
+        before = [alone.search(query) for query in long_queries(50)]
+        among.upsert(random.Random(3).sample(visible + hidden, k=2000))
+
+        assert [among.search(query) for query in long_queries(50)] == before
+        among.remove([each.placement.point for each in random.Random(4).sample(hidden, k=900)])
+        assert [among.search(query) for query in long_queries(50)] == before
+
+
+def test_arrays_keep_to_the_instants_that_are_asked_for(tmp_path: Path) -> None:
+    periods = [(BEGINNING, FOREVER), (BEGINNING, Instant(20)), (Instant(10), Instant(20)), (Instant(20), FOREVER)]
+    terms = Lexical(terms=(4,), weights=(1.0,))
+    reference = ReferenceIndex()
+    with quick_index(tmp_path) as index:
+        for each in (index, reference):
+            each.upsert([entry(point(chunk), lexical=terms) for chunk in range(1, 17)])
+            each.move(
+                [
+                    replace(
+                        placed(point(1 + 4 * valid + known)),
+                        valid_from=periods[valid][0],
+                        valid_to=periods[valid][1],
+                        recorded_from=periods[known][0],
+                        recorded_to=periods[known][1],
+                    )
+                    for valid in range(4)
+                    for known in range(4)
+                ]
+            )
+        for valid_at in (9, 10, 19, 20):
+            for known_at in (9, 10, 19, 20):
+                at = replace(asked(1, lexical=terms), valid_at=Instant(valid_at), known_at=Instant(known_at))
+                assert index.search(at) == reference.search(at)
+
+
+def among_all(query: IndexQuery) -> IndexQuery:
+    return replace(query, boundaries=frozenset({BoundaryId(1), BoundaryId(2), BoundaryId(70_000)}))
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    written=st.lists(writes, min_size=2, max_size=5),
+    meanwhile=st.lists(writes, max_size=6),
+    questions=st.lists(queries, min_size=1, max_size=4),
+)
+def test_what_is_written_while_arrays_are_laid_out_is_in_them(
+    written: list[Write], meanwhile: list[Write], questions: list[IndexQuery]
+) -> None:
+    reference = ReferenceIndex()
+    with tempfile.TemporaryDirectory() as home, EdgeIndex(Path(home), DIMENSION, budget_ms=0.0) as index:
+        for write in written:
+            apply(index, write)
+            apply(reference, write)
+        for _ in range(16):
+            index.search(asked(1))
+        for write in meanwhile:  # a point at a time, so that each write falls into the middle
+            index.quicken(at_most=1)
+            apply(index, write)
+            apply(reference, write)
+            assert [index.search(each) for each in questions] == [reference.search(each) for each in questions]
+        while index.quicken(at_most=1):
+            pass
+
+        assert index.quick
+        assert [index.search(each) for each in questions] == [reference.search(each) for each in questions]
+
+
+def test_within_its_budget_the_engine_goes_on_alone(tmp_path: Path) -> None:
+    with EdgeIndex(tmp_path / "index", DIMENSION, budget_ms=60_000.0) as index:
+        index.upsert([entry(point(1))])
+        for _ in range(40):
+            index.search(asked(1))
+
+        assert not index.quicken()
+        assert not index.quick
+
+
+def test_arrays_are_given_up_when_little_is_left(tmp_path: Path) -> None:
+    with EdgeIndex(tmp_path / "index", DIMENSION, budget_ms=0.0) as index:
+        index.upsert([entry(point(chunk)) for chunk in range(1, 101)])
+        quickened(index)
+        index.remove([point(chunk) for chunk in range(1, 61)])
+        index.quicken()
+
+        assert not index.quick
+        assert len(index.search(asked(1, depth=100)).dense) == 40
+
+
+def test_arrays_that_give_other_hits_than_the_engine_are_never_searched(tmp_path: Path) -> None:
+    with EdgeIndex(tmp_path / "index", DIMENSION, budget_ms=0.0) as index:
+        index.upsert(many_entries(1, 1, 50, seed=1))
+        for query in long_queries(10) * 3:
+            index.search(query)
+        assert index.quicken(at_most=10)  # some are laid out: one of them is now lost
+        assert index._laying_out is not None
+        index._laying_out.columns.remove([point(1)])
+        index._laying_out.columns.remove([point(2)])
+        while index.quicken():
+            pass
+
+        assert not index.quick
+        assert len(index.search(asked(1, depth=100)).dense) == 50
+
+
 # --- the process
+
+
+def test_process_quickens_by_itself_once_searches_take_longer_than_its_budget(tmp_path: Path) -> None:
+    process = IndexProcess(tmp_path, budget_ms=1e-6)
+    process.start()
+    client = process.client()
+    client.upsert(many_entries(1, 1, 60, seed=5))
+    before = [client.search(query) for query in long_queries(20)]
+    assert not client.quick()
+    for _ in range(16):
+        client.search(asked(1))
+    deadline = time.monotonic() + 20
+    while not client.quick() and time.monotonic() < deadline:
+        pass
+
+    assert client.quick()
+    assert [client.search(query) for query in long_queries(20)] == before
+    client.close()
+    process.stop()
 
 
 @pytest.fixture
