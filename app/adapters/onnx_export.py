@@ -24,8 +24,8 @@ from typing import Any, Final, Literal
 from app.adapters.model_files import (
     Quantization,
     file_digest,
+    model_folder,
     onnx_file,
-    settings_digest,
     stay_offline,
     weights_digest,
 )
@@ -65,8 +65,19 @@ def graph_of(folder: Path, *, kind: Kind, made: Path, quantization: Quantization
     return None if note["digest"] is None else kept / _GRAPH
 
 
+def is_made(model: str | None, kind: Kind, *, made: Path, quantization: Quantization = "none") -> bool:
+    """Whether `graph_of` would write nothing. Raises `Unavailable` if the model is not there."""
+    folder = model_folder(model)
+    if not any(folder.glob("*.safetensors")) and onnx_file(folder):
+        return True
+    return (made / _key(folder, kind, quantization) / _NOTE).is_file()
+
+
 def _key(folder: Path, kind: Kind, quantization: Quantization) -> str:
-    parts = (_FORMAT, kind, quantization, weights_digest(folder), settings_digest(folder), version("torch"))
+    """Names all that the graph is made of. What is made of its numbers afterwards is not in it."""
+    read = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    settings = [file_digest(path) if path.is_file() else "" for path in read]
+    parts = (_FORMAT, kind, quantization, weights_digest(folder), *settings, version("torch"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
