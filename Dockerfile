@@ -7,7 +7,8 @@ COPY requirements.lock pyproject.toml README.md ./
 RUN pip install --no-cache-dir --requirement requirements.lock
 COPY app app
 COPY ingest ingest
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --create-home muniment && \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && \
+    python -m app.adapters.onnx_export installed && useradd --create-home muniment && \
     install -d -o muniment /var/lib/muniment
 USER muniment
 ENV MUNIMENT_HOME=/var/lib/muniment

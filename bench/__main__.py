@@ -21,7 +21,7 @@ from rich.table import Table
 
 from app.bootstrap import open_ports
 from app.settings import Settings
-from bench import asking, ingesting, parsing
+from bench import asking, embedding, ingesting, parsing
 from bench.prepared import CURATOR, READER, lay_down
 from bench.serving import Server, Taken, served
 from bench.wording import Writer, own_sentences
@@ -84,6 +84,8 @@ def measure(folder: Path, extent: Extent, out: Console, targets: Targets) -> Non
     sentences = own_sentences()
     writer = Writer(sentences, seed=time.time_ns())
     targets.missed += parsing.tell(parsing.reading(writer, paragraphs=extent.documents, times=extent.rounds), out)
+    embedded = embedding.embedding(writer, folder / "models", questions=extent.questions, rounds=extent.rounds)
+    _tell_embedding(out, embedded, targets)
     with ExitStack() as opened:
         server = opened.enter_context(served(folder, folder / "home"))
         ports = opened.enter_context(open_ports(Settings(home=folder / "home")))
@@ -110,6 +112,24 @@ def measure(folder: Path, extent: Extent, out: Console, targets: Targets) -> Non
             for question in questions[:20]:
                 caller.ask("POST", "/v1/retrieve", {"query": question})
         _tell_memory(out, server.taken(shared=True), peak[0], targets)
+
+
+def _tell_embedding(out: Console, found: embedding.Embedding, targets: Targets) -> None:
+    table = _table("Embedding one question, one thread on both sides", "p50 ms")
+    table.add_row("SentenceTransformer.encode", f"{found.encode_ms:.2f}")
+    table.add_row("embed_queries", f"{found.ours_ms:.2f}")
+    table.add_section()
+    verdict = targets.verdict("embedding of one question", found.ratio <= embedding.MOST_OF_ENCODE)
+    table.add_row(f"ratio (at most {embedding.MOST_OF_ENCODE:g}): {verdict}", f"{found.ratio:.2f}")
+    out.print(table)
+    table = _table(f"Callers at once, {found.threads} threads", "questions/s", "questions/s of CPU time")
+    table.add_row("one", f"{median(found.one_caller):.0f}", f"{found.one_a_cpu_s:.0f}")
+    table.add_row("eight", f"{median(found.eight_callers):.0f}", f"{found.eight_a_cpu_s:.0f}")
+    table.add_section()
+    verdict = targets.verdict("eight callers", found.gain >= embedding.LEAST_OF_EIGHT)
+    cpu = found.eight_a_cpu_s / found.one_a_cpu_s
+    table.add_row(f"ratio (at least {embedding.LEAST_OF_EIGHT:g}): {verdict}", f"{found.gain:.2f}", f"{cpu:.2f}")
+    out.print(table)
 
 
 def _tell_retrieval(out: Console, found: asking.Retrieval, targets: Targets) -> None:

