@@ -191,16 +191,13 @@ class Columns:
         `depth` chunks, if there are, and all that tie with the last."""
         reached = list(self._reached(query))
         population = sum(int(np.count_nonzero(block.lexical & mask)) for block, mask in reached)
-        having = [[block.postings.having(term) for term in lexical.terms] for block, _ in reached]
-        carried = [
-            sum(int(np.count_nonzero(mask[own[n][0]])) for (_, mask), own in zip(reached, having, strict=True))
-            for n in range(len(lexical.terms))
-        ]
+        having = [[_within(mask, *block.postings.having(term)) for term in lexical.terms] for block, mask in reached]
+        carried = [sum(len(own[n][0]) for own in having) for n in range(len(lexical.terms))]
         factors = [
             weight * idf(population, frequency) if frequency else 0.0
             for weight, frequency in zip(lexical.weights, carried, strict=True)
         ]
-        scored = [_summed(len(block), own, factors) * mask for (block, mask), own in zip(reached, having, strict=True)]
+        scored = [_summed(len(block), own, factors) for (block, _), own in zip(reached, having, strict=True)]
         found = [np.flatnonzero(scores) for scores in scored]
         cut = _cut(
             np.concatenate([block.points[rows] for (block, _), rows in zip(reached, found, strict=True)] or [_NONE]),
@@ -315,6 +312,12 @@ def _summed(size: int, having: Sequence[_Posted], factors: Sequence[float]) -> N
     for (rows, weights), factor in zip(having, factors, strict=True):
         scores[rows] += weights * np.float64(factor)
     return scores
+
+
+def _within(mask: NDArray[np.bool_], rows: NDArray[np.int32], weights: NDArray[np.float32]) -> _Posted:
+    """Of those that have a term, those that match."""
+    kept = mask[rows]
+    return rows[kept], weights[kept]
 
 
 def _weights_at(rows: NDArray[np.int32], weights: NDArray[np.float32], wanted: _Ints) -> NDArray[np.float32]:
