@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+RIVALS := .venv-rivals
 
 # Datasets in the layout of BEIR that `make eval` measures where they are, and where it keeps what it made of them.
 EVAL_DATASETS ?= ../shared/data/scifact
@@ -35,8 +36,16 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
-bench: install
+bench: install $(RIVALS)/installed
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.against --python $(RIVALS)/bin/python
+
+# What Muniment is measured against, apart from it: none of its libraries meet ours.
+$(RIVALS)/installed: bench/rivals/requirements.txt
+	test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/rivals/requirements.txt
+	touch $@
 
 eval: install
 	@missed=0; \

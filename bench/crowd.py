@@ -139,14 +139,16 @@ class Crowd:
                 lexical=Lexical(terms=tuple(self.terms[own].tolist()), weights=tuple(self.weights[own].tolist())),
             )
 
-    def nearest(self, question: NDArray[np.float32], visible: float, depth: int) -> list[float]:
-        """The cosines of the best `depth` of what is visible: every one of it computed, by numpy, in float64."""
-        seen = np.flatnonzero(self.boundaries < round(visible * BOUNDARIES))
-        best = np.empty(0)
-        for start in range(0, len(seen), _AT_ONCE):
-            cosines = self.vectors[seen[start : start + _AT_ONCE]].astype(np.float64) @ question.astype(np.float64)
-            best = np.sort(np.concatenate([best, cosines]))[::-1][:depth]
-        return [float(cosine) for cosine in best]
+    def nearest(self, questions: NDArray[np.float32], visible: float, depth: int) -> NDArray[np.float64]:
+        """For each question the cosines of the best `depth` of what is visible, best first: all of them computed, by
+        numpy, in float64."""
+        best = np.empty((len(questions), 0))
+        for start in range(0, self.size, _AT_ONCE):
+            seen = self.boundaries[start : start + _AT_ONCE] < round(visible * BOUNDARIES)
+            vectors = self.vectors[start : start + _AT_ONCE][seen].astype(np.float64)
+            cosines = np.concatenate([best, questions.astype(np.float64) @ vectors.T], axis=1)
+            best = -np.sort(-cosines, axis=1)[:, :depth]
+        return best
 
 
 def query(question: NDArray[np.float32] | None, lexical: Lexical | None, visible: float, depth: int) -> IndexQuery:

@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -92,17 +94,15 @@ def _filled_s(folder: Path, crowd: Crowd) -> float:
 
 
 def _measured(index: EdgeIndex, crowd: Crowd, real: Real, questions: int) -> tuple[list[Found], float]:
-    exact = {
-        (visible, n): crowd.nearest(real.questions[n], visible, 10) for visible in VISIBLE for n in range(questions)
-    }
-    engine = {visible: _asked(index.search, crowd, real, visible, questions, exact) for visible in VISIBLE}
+    exact = {visible: crowd.nearest(real.questions[:questions], visible, 10) for visible in VISIBLE}
+    engine = {visible: _asked(index.search, crowd, real, visible, exact[visible]) for visible in VISIBLE}
     start = time.monotonic()
     while index.quicken():
         pass
     laid_out_s = time.monotonic() - start
     if not index.quick:
         raise RuntimeError("the arrays were refused: see the log")
-    arrays = {visible: _asked(index.search, crowd, real, visible, questions, exact) for visible in VISIBLE}
+    arrays = {visible: _asked(index.search, crowd, real, visible, exact[visible]) for visible in VISIBLE}
     return [
         Found(
             size=crowd.size,
@@ -122,17 +122,15 @@ def _asked(
     crowd: Crowd,
     real: Real,
     visible: float,
-    questions: int,
-    exact: dict[tuple[float, int], list[float]],
+    exact: NDArray[np.float64],
 ) -> tuple[list[float], float]:
     """Milliseconds of each search, and the mean recall of the ten best by cosine. A tie with the tenth counts."""
     spent_ms, recalled = [], []
-    for n in range(questions):
+    for n, best in enumerate(exact):
         asked = query(real.questions[n], real.asked[n], visible, DEPTH)
         start = time.perf_counter()
         hits = search(asked)
         spent_ms.append((time.perf_counter() - start) * 1000)
-        best = exact[visible, n]
         found = [hit.chunk - 1 for hit in hits.dense[: len(best)]]
         cosines = crowd.vectors[sorted(found)].astype("f8") @ real.questions[n].astype("f8")
         recalled.append(sum(cosine >= best[-1] - _NEAR for cosine in cosines) / len(best))

@@ -276,12 +276,11 @@ class Words:
     def __init__(self, lexical: Lexical, reached: Sequence[tuple[_Block, NDArray[np.bool_]]]) -> None:
         self._terms = lexical.terms
         self._reached = reached
-        self._having = [[block.postings.having(term) for term in lexical.terms] for block, _ in reached]
-        population = sum(int(np.count_nonzero(block.lexical & mask)) for block, mask in reached)
-        carried = [
-            sum(int(np.count_nonzero(mask[own[n][0]])) for (_, mask), own in zip(reached, self._having, strict=True))
-            for n in range(len(lexical.terms))
+        self._having = [
+            [_within(mask, *block.postings.having(term)) for term in lexical.terms] for block, mask in reached
         ]
+        population = sum(int(np.count_nonzero(block.lexical & mask)) for block, mask in reached)
+        carried = [sum(len(own[n][0]) for own in self._having) for n in range(len(lexical.terms))]
         self._factors = [
             weight * idf(population, frequency) if frequency else 0.0
             for weight, frequency in zip(lexical.weights, carried, strict=True)
@@ -290,8 +289,7 @@ class Words:
     def best(self, depth: int) -> list[PointId]:
         """The points of more than `depth` chunks, if there are, and all that tie with the last."""
         scored = [
-            _summed(len(block), own, self._factors) * mask
-            for (block, mask), own in zip(self._reached, self._having, strict=True)
+            _summed(len(block), own, self._factors) for (block, _), own in zip(self._reached, self._having, strict=True)
         ]
         rows = [np.flatnonzero(scores) for scores in scored]
         points = [block.points[found] for (block, _), found in zip(self._reached, rows, strict=True)]
@@ -332,6 +330,12 @@ def _summed(size: int, having: Sequence[_Posted], factors: Sequence[float]) -> N
     for (rows, weights), factor in zip(having, factors, strict=True):
         scores[rows] += weights * np.float64(factor)
     return scores
+
+
+def _within(mask: NDArray[np.bool_], rows: NDArray[np.int32], weights: NDArray[np.float32]) -> _Posted:
+    """Of those that have a term, those that match."""
+    kept = mask[rows]
+    return rows[kept], weights[kept]
 
 
 def _weights_at(rows: NDArray[np.int32], weights: NDArray[np.float32], wanted: _Ints) -> NDArray[np.float32]:

@@ -329,7 +329,8 @@ def _index(settings: Settings, *, serving: bool) -> Finding:
         current = next(each for each in held_generations(settings) if each.state is GenerationState.ACTIVE)
         address = settings.home / "run" / f"{index_name(current.id)}.address"
         with closing(ProcessIndex(Path(address.read_text()), secret.read_bytes(), timeout_s=5.0)) as index:
-            return Finding(part="index", state="ok", detail=f"Embedded, with {index.size()} points.")
+            how = "in arrays" if index.quick() else "by the engine alone"
+            return Finding(part="index", state="ok", detail=f"Embedded, with {index.size()} points, searched {how}.")
     except (MunimentError, OSError):
         mend = "Wait a moment: it is started again when it ends. If it stays so, stop and start the server."
         return Finding(part="index", state="wrong", detail="Embedded, and does not answer.", mend=mend)
