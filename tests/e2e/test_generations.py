@@ -81,9 +81,9 @@ def fingerprints(served: Muniment) -> dict[str, int]:
     engine = open_engine(served.database_url)
     with reading(engine) as session:
         fingerprint = col(EmbeddingRow.fingerprint)
-        found = dict(session.execute(select(fingerprint, func.count()).group_by(fingerprint)).tuples())
+        rows = session.execute(select(fingerprint, func.count()).group_by(fingerprint)).all()
     engine.dispose()
-    return found
+    return {name: many for name, many in rows}  # noqa: C416 (rows are no pairs to dict)
 
 
 def cited(served: Muniment, query: str) -> set[str]:
