@@ -32,6 +32,7 @@ from app.domain.provenance import Activity, Transformation
 from app.domain.similarity import Signature
 from app.operations.attach import attach
 from app.operations.clear import clear_away
+from app.operations.generations import active
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Detector, Ports
 from app.store import boundaries, corpus, duplicates, erasing, jobs, provenance, publishing, registry, succession
@@ -63,6 +64,7 @@ def stage_batch(
     ports: Ports, parser: Parser, readers: Executor, batch: str, *, detectors: Sequence[Detector] = DETECTORS
 ) -> None:
     """Gate, parse, label and chunk each document; store it where nobody sees it. A bad document fails alone."""
+    ports = active(ports)
     with reading(ports.engine) as session:
         submissions = jobs.submissions_of(session, batch)
         staged = publishing.staged_jobs(session, [each.job for each in submissions])
@@ -75,6 +77,7 @@ def stage_batch(
 
 def embed_batch(ports: Ports, batch: str) -> None:
     """Vectors for every staged chunk, from the cache where this model has seen the text before."""
+    ports = active(ports)
     _advance(ports, batch, Stage.EMBED)
     started, fingerprint = ports.now(), ports.embedder.fingerprint
     with reading(ports.engine) as session:
@@ -89,9 +92,12 @@ def embed_batch(ports: Ports, batch: str) -> None:
 
 
 def index_batch(ports: Ports, batch: str) -> None:
-    """Every staged chunk into the index, where no question reaches it yet."""
+    """Every staged chunk into the index, where no question reaches it yet.
+
+    Into the one that answers: whichever takes its place is told of what is staged then.
+    """
     _advance(ports, batch, Stage.INDEX)
-    index_settled(ports, _staged_versions(ports, batch))
+    index_settled(active(ports), _staged_versions(ports, batch))
 
 
 def publish_batch(ports: Ports, batch: str) -> None:

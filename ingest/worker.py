@@ -32,7 +32,6 @@ from app.domain.instants import Instant
 from app.operations import escalate
 from app.operations.clear import clear_away
 from app.operations.erase import carry_on
-from app.operations.generations import active
 from app.operations.notify import deliver_due
 from app.operations.rebuild import build_some, look_ahead, remove_retired, renew_if_changed
 from app.operations.retain import run_due
@@ -136,12 +135,9 @@ class Worker:
         self._telling = ThreadPoolExecutor(1, thread_name_prefix="telling")
         self._told: Future[None] | None = None
         steps: list[tuple[str, Step]] = [
-            (
-                "stage",
-                lambda batch: pipeline.stage_batch(active(ports), parser, self._readers, batch, detectors=detectors),
-            ),
-            ("embed", lambda batch: pipeline.embed_batch(active(ports), batch)),
-            ("index", lambda batch: pipeline.index_batch(active(ports), batch)),
+            ("stage", lambda batch: pipeline.stage_batch(ports, parser, self._readers, batch, detectors=detectors)),
+            ("embed", lambda batch: pipeline.embed_batch(ports, batch)),
+            ("index", lambda batch: pipeline.index_batch(ports, batch)),
             ("publish", lambda batch: pipeline.publish_batch(ports, batch)),
             ("place", lambda batch: pipeline.place_batch(ports, batch)),
         ]

@@ -24,7 +24,7 @@ def tiny_model(folder: Path, *, dimension: int = 32, max_tokens: int = 256, seed
         num_attention_heads=2,
         intermediate_size=2 * dimension,
     )
-    BertModel(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    BertModel(config).save_pretrained(folder)
     _edit(folder / "1_Pooling" / "config.json", word_embedding_dimension=dimension)
     _edit(folder / "sentence_bert_config.json", max_seq_length=max_tokens)
     return folder

@@ -426,7 +426,7 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}", "/v1/holds", "/v1/erasures/era_none"]
     paths += ["/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
     paths += ["/v1/identities/directory", "/v1/escalations", "/v1/escalations/latencies", "/v1/grants", "/v1/notices"]
-    paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries"]
+    paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries", "/v1/index"]
     paths += ["/v1/break-glass", "/v1/policies", "/v1/policies/active", "/v1/policies/tests"]
     paths += [f"/v1/traces/{house.trace}/explanation", "/v1/principals/user/ana/keys"]
     homes = {each["collection"] for each in house.run.request("GET", "/v1/documents", who).json()["documents"]}

@@ -230,12 +230,12 @@ def muniment(folder: Path, **environment: str) -> Iterator[Muniment]:
 
 
 @contextmanager
-def suspended(process: psutil.Process | None) -> Iterator[None]:
+def suspended(process: psutil.Process | None) -> Iterator[psutil.Process]:
     """Stopped as by Ctrl-Z while inside: it holds what it holds and does nothing. It may be killed meanwhile."""
     assert process
     process.suspend()
     try:
-        yield
+        yield process
     finally:
         with suppress(psutil.NoSuchProcess):
             process.resume()

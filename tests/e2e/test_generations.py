@@ -2,18 +2,19 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from sqlalchemy import func, select
 from sqlmodel import col
 
 from app.store.database import open_engine, reading
-from app.store.tables import EmbeddingRow
+from app.store.tables import EmbeddingRow, GenerationRow
 from tests.e2e.conftest import OWNER, READER, lay_down
-from tests.e2e.processes import Muniment, eventually, muniment
+from tests.e2e.processes import Muniment, eventually, muniment, suspended
 from tests.tiny_models import tiny_model
 
 SENTENCE = "The heron number {n} of pond {n} eats {n} frogs before noon."
@@ -29,7 +30,7 @@ def asked_all_along(served: Muniment, question: str, uri: str) -> Iterator[list[
 
     def ask() -> None:
         with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
-            while not over.is_set():
+            while not over.wait(0.1):
                 response = client.post(f"{served.url}/v1/retrieve", json={"query": question, "top_k": 20})
                 if response.status_code != 200:
                     failures.append(response.text)
@@ -58,14 +59,31 @@ def states(served: Muniment) -> dict[int, str]:
     return {id: each["state"] for id, each in index(served).items()}
 
 
+def index_process(served: Muniment) -> psutil.Process | None:
+    assert served.supervisor
+    for child in psutil.Process(served.supervisor.pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if str(served.home / "index-2") in child.cmdline():
+                return child
+    return None
+
+
+def claimed(served: Muniment) -> bool:
+    engine = open_engine(served.database_url)
+    with reading(engine) as session:
+        found = session.scalars(select(col(GenerationRow.builder)).where(col(GenerationRow.builder).is_not(None))).all()
+    engine.dispose()
+    return bool(found)
+
+
 def fingerprints(served: Muniment) -> dict[str, int]:
     """How many vectors are kept of each model."""
     engine = open_engine(served.database_url)
     with reading(engine) as session:
         fingerprint = col(EmbeddingRow.fingerprint)
-        found = dict(session.execute(select(fingerprint, func.count()).group_by(fingerprint)))
+        rows = session.execute(select(fingerprint, func.count()).group_by(fingerprint)).all()
     engine.dispose()
-    return found
+    return {name: many for name, many in rows}  # noqa: C416 (rows are no pairs to dict)
 
 
 def cited(served: Muniment, query: str) -> set[str]:
@@ -74,12 +92,12 @@ def cited(served: Muniment, query: str) -> set[str]:
 
 
 def test_another_model_takes_over_at_once_and_nothing_is_missed_or_left(tmp_path: Path) -> None:
-    model = tiny_model(tmp_path / "model")
-    with muniment(tmp_path) as served:
+    old, new = tiny_model(tmp_path / "old", dimension=16), tiny_model(tmp_path / "new", dimension=32)
+    with muniment(tmp_path, MUNIMENT_EMBEDDING__MODEL=str(old)) as served:
         served.start()
         served.wait_until_ready()
         lay_down(served)
-        for number in range(12):
+        for number in range(6):
             served.publish(OWNER, "papers", SENTENCE.format(n=number + 100), uri=f"pond-{number}")
         erased = served.publish(OWNER, "papers", "The bittern sings of secrets.", uri="bittern")
         withdrawn = served.publish(OWNER, "papers", "The crane is withdrawn.", uri="crane")
@@ -87,12 +105,14 @@ def test_another_model_takes_over_at_once_and_nothing_is_missed_or_left(tmp_path
         assert served.stop() == 0
         (first,) = fingerprints(served)
 
-        served.environment = {"MUNIMENT_EMBEDDING__MODEL": str(model)}
+        served.environment = {"MUNIMENT_EMBEDDING__MODEL": str(new)}
         served.start()
         served.wait_until_ready()
         with asked_all_along(served, "How many frogs does heron number 103 eat?", "pond-3"):
-            served.kill("worker")
-            eventually(lambda: served.process("worker"), "the worker is started again")
+            with suspended(eventually(lambda: index_process(served), "an index process for the new generation")) as it:
+                eventually(lambda: claimed(served), "a worker that tells the new index")
+                served.kill("worker")
+                it.kill()
             served.publish(OWNER, "papers", "The egret arrived meanwhile.", uri="egret")
             served.succeed(OWNER, "POST", f"/v1/documents/{withdrawn}/withdraw", {"reason": "over"})
             served.succeed(OWNER, "POST", f"/v1/documents/{erased}/erase", {"reason": "asked"})

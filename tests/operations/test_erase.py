@@ -465,6 +465,7 @@ NOT_CONTENT = {
     "reviews": {"by"},
     "label_rules": {"*"},
     "workers": {"*"},
+    "generations": {"*"},
     "foreign_principals": {"*"},
     "source_settings": {"*"},
     "source_run_unchanged": {"*"},
