@@ -16,6 +16,7 @@ SHORTEST: Final = 5
 _LONGEST: Final = 24
 
 _SOUNDS: Final = (
+    (re.compile("ght"), "t"),
     (re.compile("ph"), "f"),
     (re.compile("(?<=.)h"), ""),
     (re.compile("ae|ä"), "a"),
