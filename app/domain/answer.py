@@ -35,7 +35,7 @@ class Query:
     as_of: Instant | None = None
     known_at: Instant | None = None
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """`attributes.region` -> values, any of which may match; every name must."""
+    """`attributes.region`, `title`, ... (see `demands.Field`) -> values, any of which may match; every name must."""
     mode: Mode = Mode.HYBRID
     workflow: str | None = None
     decision: str | None = None
