@@ -32,7 +32,7 @@ _SOUNDS: Final = (
 _ALPHABETS: Final = ("abefghiklmnoprstuvx", "абвгдежзийклмнопрстуфхцчшщъыьэюя", "αβγδεζηθικλμνξοπρσςτυφχψω")
 """Letters that a sound may have."""
 _CAPITALIZED: Final = re.compile(r"(?<=[\w,;(])[ \t(]+([A-ZÀ-Þ][\w'-]*[a-zß-ÿ][\w'-]*)")
-_SEVERAL_CAPITALIZED: Final = re.compile(r"[A-ZÀ-Þ][\w'-]*[a-zß-ÿ](?:[ \t]+[A-ZÀ-Þ][\w'-]*[a-zß-ÿ])+")
+_SEVERAL_CAPITALIZED: Final = re.compile(r"(?<!\w)[A-ZÀ-Þ][\w'-]*[a-zß-ÿ](?:[ \t]+[A-ZÀ-Þ][\w'-]*[a-zß-ÿ])+")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 
 
