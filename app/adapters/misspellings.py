@@ -16,6 +16,7 @@ SHORTEST: Final = 5
 _LONGEST: Final = 24
 
 _SOUNDS: Final = (
+    (re.compile("ght"), "t"),
     (re.compile("ph"), "f"),
     (re.compile("(?<=.)h"), ""),
     (re.compile("ae|ä"), "a"),
@@ -31,7 +32,7 @@ _SOUNDS: Final = (
 _ALPHABETS: Final = ("abefghiklmnoprstuvx", "абвгдежзийклмнопрстуфхцчшщъыьэюя", "αβγδεζηθικλμνξοπρσςτυφχψω")
 """Letters that a sound may have."""
 _CAPITALIZED: Final = re.compile(r"(?<=[\w,;(])[ \t(]+([A-ZÀ-Þ][\w'-]*[a-zß-ÿ][\w'-]*)")
-_SEVERAL_CAPITALIZED: Final = re.compile(r"[A-ZÀ-Þ][\w'-]*[a-zß-ÿ](?:[ \t]+[A-ZÀ-Þ][\w'-]*[a-zß-ÿ])+")
+_SEVERAL_CAPITALIZED: Final = re.compile(r"(?<!\w)[A-ZÀ-Þ][\w'-]*[a-zß-ÿ](?:[ \t]+[A-ZÀ-Þ][\w'-]*[a-zß-ÿ])+")
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 
 

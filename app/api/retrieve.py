@@ -54,7 +54,8 @@ class RetrieveBody(Wire):
         }
     )
     query: Annotated[str, StringConstraints(min_length=1, max_length=4000), Storable] = Field(
-        examples=["Can we share this customer dataset with our partner for analysis?"]
+        examples=["Can we share this customer dataset with our partner for analysis?"],
+        description="What stands in quotation marks, every passage says word for word.",
     )
     purpose: Name | None = Field(default=None, examples=["customer-support"])
     client: Name | None = Field(default=None, description="Whose data it is about, if that matters to the rules.")
@@ -65,7 +66,11 @@ class RetrieveBody(Wire):
     as_of: InstantIn | None = None
     known_at: InstantIn | None = None
     filters: dict[FilterName, Annotated[list[Value], Field(min_length=1, max_length=100)]] = Field(
-        default_factory=dict, max_length=20
+        default_factory=dict,
+        max_length=20,
+        examples=[{"attributes.region": ["EU"], "title": ["retention policy"], "uri": ["policies/travel"]}],
+        description="A passage has one value of each: `title` and `section` (words of them), `uri` (the document, or "
+        "all below), `language` (ISO 639, of the passage), `media_type`, and `attributes.<name>`.",
     )
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     rerank: bool = Field(

@@ -36,7 +36,7 @@ class Query:
     as_of: Instant | None = None
     known_at: Instant | None = None
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """`attributes.region` -> values, any of which may match; every name must."""
+    """`attributes.region`, `title`, ... (see `demands.Field`) -> values, any of which may match; every name must."""
     mode: Mode = Mode.HYBRID
     rerank: bool = True
     """Whether the reranker reads the first hits, if one is configured."""
