@@ -41,7 +41,7 @@ class Ranking:
     """Hits taken from each of dense and lexical before fusion. More changed nothing: both score what either found."""
     min_cosine: float = 0.2
     """Below this, and without a shared term, a passage has nothing to do with the question (all-MiniLM-L6-v2)."""
-    document_decay: float = 0.9
+    document_decay: float = 0.97
     """What each further passage of one document counts for, of what the one before it did; 1 counts them alike."""
     rerank_candidates: int = 20
     """Of how many hits a reranker reads the text: it costs time for each."""

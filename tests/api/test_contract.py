@@ -701,6 +701,8 @@ FULL = {
     "known_at": None,
     "filters": {"attributes.region": ["EU", "UK"]},
     "mode": "hybrid",
+    "rerank": True,
+    "expand": True,
     "workflow": "case-17",
     "decision": "share-dataset-042",
 }

@@ -121,8 +121,8 @@ def test_passage_does_not_grow_by_what_another_says_already(town: Running) -> No
 def test_long_document_leaves_room_for_another_and_keeps_the_first_place(town: Running) -> None:
     question = "What was built in the year of the flood and is closed on Sundays?"
     town.publish("user:olga", "town", paragraph("mill"), uri="mill", title="A guide to the mill")
-    alike = [each["citation"]["uri"] for each in undecayed(town).retrieve("user:ana", question, top_k=4)["passages"]]
-    spread = town.retrieve("user:ana", question, top_k=4)["passages"]
+    alike = [each["citation"]["uri"] for each in worth(town, 1.0).retrieve("user:ana", question, top_k=4)["passages"]]
+    spread = worth(town, 0.8).retrieve("user:ana", question, top_k=4)["passages"]
     uris = [each["citation"]["uri"] for each in spread]
     assert uris[0] == alike[0]
     assert set(uris) == {"town", "mill"}
@@ -130,8 +130,9 @@ def test_long_document_leaves_room_for_another_and_keeps_the_first_place(town: R
     assert [each["score"] for each in spread] == sorted((each["score"] for each in spread), reverse=True)
 
 
-def undecayed(run: Running) -> Running:
-    return with_ports(run, ranking=replace(run.ports.ranking, document_decay=1.0))
+def worth(run: Running, decay: float) -> Running:
+    """The same institution, where each further passage of a document is worth so much of the one before."""
+    return with_ports(run, ranking=replace(run.ports.ranking, document_decay=decay))
 
 
 # -- a reranker -------------------------------------------------------------------------------------------------------
