@@ -10,6 +10,7 @@ from app.domain.metrics import MEASURES
 from app.settings import Settings
 
 _PAGE = 200
+_SHORT = ("nDCG@10", "R@5", "R@10", "R@50", "MRR@10", "hit@3")
 
 
 def evaluate_collection(
@@ -30,8 +31,8 @@ def evaluate_collection(
 def _tell(collection: str, made: Json) -> None:
     say(f"{collection}: {len(made['results'])} golden questions, kept as {made['id']}.", style="bold")
     say()
-    parts = [("all", made["whole"]), *made["slices"].items(), *made["principals"].items()]
-    columns = ("", "of", *MEASURES, "p95 ms")
+    parts = [("all questions", made["whole"]), *made["slices"].items(), *made["principals"].items()]
+    columns = ("", "of", *_SHORT, "p95 ms")
     out().print(table(columns, [_row(name, each) for name, each in parts], whole=""))
     whole = made["whole"]
     if whole["unanswerable"]:
