@@ -37,6 +37,7 @@ from app.api import (
     scim,
     simulation,
     sources,
+    suggest,
     webhooks,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
@@ -68,7 +69,7 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    knowledge = (retrieve, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
+    knowledge = (retrieve, suggest, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
     fetching = (sources, push, identities, jobs)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
     for each in (*knowledge, *fetching, reading, *governing, authzen, health):
