@@ -40,6 +40,7 @@ from app.api import (
     scim,
     simulation,
     sources,
+    suggest,
     webhooks,
 )
 from app.api.problems import TITLES, Problem, handle_problems, problem
@@ -73,10 +74,11 @@ def create_app(ports: Ports) -> FastAPI:
         redirect_slashes=False,  # it would lead to whatever the Host header says, and keys along
     )
     app.state.ports = ports
-    knowledge = (retrieve, answer, documents, history, duplicates, provenance, labelling, holds, erasure, retention)
-    fetching = (sources, push, identities, jobs, golden)
+    asking = (retrieve, answer, suggest, reading)
+    knowledge = (documents, history, duplicates, provenance, labelling, holds, erasure, retention, golden)
+    fetching = (sources, push, identities, jobs)
     governing = (control, keys, scim, registers, policies, simulation, break_glass, escalations, webhooks)
-    for each in (*knowledge, *fetching, reading, *governing, authzen, generations, health):
+    for each in (*asking, *knowledge, *fetching, *governing, authzen, generations, health):
         app.include_router(each.routes)
     handle_problems(app, ports)
     app.add_middleware(_Measured)

@@ -1,10 +1,11 @@
 """Reading documents, versions, texts and chunks. Only published versions are ever returned."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, false, func, select, true
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, false, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -166,11 +167,7 @@ def latest_versions(
     if collection is not None:
         within.append(col(DocumentRow.collection) == collection)
     if containing:
-        pattern = f"%{_escaped(containing.lower())}%"
-        within.append(
-            func.lower(col(VersionRow.title)).like(pattern, escape="\\")
-            | func.lower(col(DocumentRow.uri)).like(pattern, escape="\\")
-        )
+        within.append(_named(containing))
     if after is not None:
         name, uri = after
         within.append(
@@ -189,6 +186,123 @@ def latest_versions(
         query.where(col(DocumentRow.id).in_(select(page.c.id))).order_by(
             col(DocumentRow.collection), col(DocumentRow.uri), col(VersionRow.number).desc()
         ),
+    )
+
+
+def _named(containing: str) -> ColumnElement[bool]:
+    """Whether this is part of a document's title or uri."""
+    pattern = f"%{_escaped(containing.lower())}%"
+    return func.lower(col(VersionRow.title)).like(pattern, escape="\\") | func.lower(col(DocumentRow.uri)).like(
+        pattern, escape="\\"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogued:
+    """How a document in force is listed."""
+
+    document: DocumentId
+    collection: str
+    uri: str
+    title: str
+    boundary_id: BoundaryId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many documents in force are alike in all of this."""
+
+    collection: str
+    boundary_id: BoundaryId
+    media_type: str
+    attributes: Mapping[str, Sequence[str]]
+    documents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What is in force at an instant within boundaries: ahead of now, of those that are `curated` alone."""
+
+    boundaries: frozenset[BoundaryId]
+    curated: frozenset[BoundaryId]
+    valid_at: Instant
+    known_at: Instant | None
+    now: Instant
+    collection: str | None = None
+
+
+def catalogued(
+    session: Session, wanted: InForce, patterns: Iterable[Sequence[str]], *, first: str, limit: int
+) -> list[Catalogued]:
+    """Documents whose title or uri has, of each group of patterns, one: those whose title is like `first` before
+    others, the shorter title first. Patterns are of LIKE, in lower case, with `\\` to escape."""
+    title, uri = func.lower(col(VersionRow.title)), func.lower(col(DocumentRow.uri))
+    within = [
+        or_(*(text.like(pattern, escape="\\") for pattern in group for text in (title, uri))) for group in patterns
+    ]
+    starting = case((title.like(first, escape="\\"), 0), else_=1)
+    rows = session.execute(
+        _in_force(wanted)
+        .with_only_columns(
+            col(DocumentRow.public_id),
+            col(DocumentRow.collection),
+            col(DocumentRow.uri),
+            col(VersionRow.title),
+            col(VersionBoundaryRow.boundary_id),
+        )
+        .where(*within)
+        .order_by(starting, func.length(col(VersionRow.title)), col(DocumentRow.collection), col(DocumentRow.uri))
+        .limit(limit)
+    )
+    return [
+        Catalogued(
+            document=DocumentId(id), collection=collection, uri=uri, title=title, boundary_id=BoundaryId(boundary)
+        )
+        for id, collection, uri, title, boundary in rows
+    ]
+
+
+def tallies(session: Session, wanted: InForce, *, containing: str | None) -> list[Tally]:
+    """What is in force, counted; with a part of its title or uri if one is given."""
+    described = cast(col(VersionRow.attributes), Text)
+    alike = (col(DocumentRow.collection), col(VersionBoundaryRow.boundary_id), col(VersionRow.media_type), described)
+    query = _in_force(wanted).with_only_columns(*alike, func.count()).group_by(*alike)
+    if containing:
+        query = query.where(_named(containing))
+    return [
+        Tally(
+            collection=collection,
+            boundary_id=BoundaryId(boundary),
+            media_type=media_type,
+            attributes=json.loads(attributes),
+            documents=documents,
+        )
+        for collection, boundary, media_type, attributes, documents in session.execute(query)
+    ]
+
+
+def _in_force(wanted: InForce) -> Select[VersionRow]:
+    """INVARIANT: what `Lifecycle.CURRENT` means of a version, and what of it readers may see, in SQL."""
+    within = [
+        col(VersionRow.number).is_not(None),
+        col(VersionBoundaryRow.boundary_id).in_(wanted.boundaries),
+        col(PeriodRow.valid_from) <= wanted.valid_at,
+        col(PeriodRow.valid_to) > wanted.valid_at,
+        ~_WITHDRAWN,
+        or_(col(_Today.valid_from) <= wanted.now, col(VersionBoundaryRow.boundary_id).in_(wanted.curated)),
+    ]
+    if wanted.collection is not None:
+        within.append(col(DocumentRow.collection) == wanted.collection)
+    return (
+        select(VersionRow)
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .join(PeriodRow, and_(col(PeriodRow.version_id) == col(VersionRow.id), holds(PeriodRow, wanted.known_at)))
+        .join(_Today, and_(col(_Today.version_id) == col(VersionRow.id), holds(_Today)))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .where(*within)
     )
 
 

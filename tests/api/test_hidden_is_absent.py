@@ -424,6 +424,7 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     paths += [f"/v1/documents?limit=200&state={each}" for each in ("superseded", "expired", "embargoed", "withdrawn")]
     paths += [f"/v1/jobs/{id}{tail}" for id in house.jobs.values() for tail in ("", "/events")]
     paths += [f"/v1/citations/{house.citation}", f"/v1/traces/{house.trace}", "/v1/holds", "/v1/erasures/era_none"]
+    paths += ["/v1/suggest?q=a", "/v1/facets"]
     paths += ["/v1/jurisdictions", "/v1/transfers", "/v1/consents"]
     paths += ["/v1/identities/directory", "/v1/escalations", "/v1/escalations/latencies", "/v1/grants", "/v1/notices"]
     paths += ["/v1/webhooks", "/v1/webhooks/none/deliveries", "/v1/index"]
