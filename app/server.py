@@ -127,7 +127,7 @@ class _Documented(FastAPI):
             [
                 (Problem, "serialization"),
                 (retrieve.AnswerOut, "serialization"),
-                (answer.SentenceOut, "serialization"),
+                (answer.ReplyOut, "serialization"),
                 (escalations.EscalationOut, "serialization"),
                 (documents.TextDocument, "validation"),
             ],

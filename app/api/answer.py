@@ -47,7 +47,7 @@ class SentenceOut(BaseModel):
     )
 
 
-class WordsOut(BaseModel):
+class InWordsOut(BaseModel):
     text: str
     kind: Literal["extractive", "generated", "none"]
     sentences: list[SentenceOut]
@@ -95,7 +95,7 @@ class ReplyOut(AnswerOut):
     model_config = ConfigDict(
         json_schema_extra={"example": {**AnswerOut.model_config["json_schema_extra"]["example"], "answer": _EXAMPLE}}  # type: ignore[dict-item, index]
     )
-    answer: WordsOut
+    answer: InWordsOut
 
 
 @routes.post(
@@ -166,8 +166,8 @@ def sentence_out(sentence: Sentence) -> SentenceOut:
     )
 
 
-def _words(said: Said) -> WordsOut:
-    return WordsOut(
+def _words(said: Said) -> InWordsOut:
+    return InWordsOut(
         text=said.text,
         kind=said.kind.value,
         sentences=[sentence_out(each) for each in said.sentences],
