@@ -78,8 +78,16 @@ class Statement:
 
 def statement(sentence: str, *heading: str) -> Statement:
     """One sentence, read, under its title and sections."""
-    read = claim(sentence, Span(start=0, end=len(sentence)))
-    return Statement(claim=read, text=sentence, heading=_heading(heading))
+    return Statement(claim=_read(sentence), text=sentence, heading=_heading(heading))
+
+
+def _read(sentence: str) -> Claim:
+    """What it claims, without why, and what happens then."""
+    why = _WHY.search(sentence)
+    return claim(sentence, Span(start=0, end=why.start() if why else len(sentence)))
+
+
+_WHY: Final = re.compile(r",?\s(?:because|and then|weil|und dann|und danach)\s", re.IGNORECASE)
 
 
 def conflicts(question: str, passages: Sequence[Passage]) -> tuple[Contradiction, ...]:
@@ -132,8 +140,7 @@ class _Told:
     @property
     def statement(self) -> Statement:
         if self._statement is None:
-            read = claim(self.text, Span(start=0, end=len(self.text)))
-            self._statement = Statement(claim=read, text=self.text, heading=self._heading)
+            self._statement = Statement(claim=_read(self.text), text=self.text, heading=self._heading)
         return self._statement
 
 

@@ -8,6 +8,12 @@ from app.domain.corpus import Span
 
 CONTRADICTORY = [
     (
+        "For how many years do we keep a closed file?",
+        "Closed files are kept for 10 years, because late damage often comes to light after eight or nine.",
+        "Closed files are kept for 7 years and then destroyed, on paper and in every system.",
+        "number",
+    ),
+    (
         "How long do I have to file a claim?",
         "Claims must be filed within 30 days of the loss.",
         "A claim has to be submitted within 60 days of the loss.",
