@@ -15,7 +15,7 @@ from app.operations import rebuild
 routes = APIRouter(tags=["operation"], responses=ASKED)
 
 
-class ProgressOut(BaseModel):
+class BuildOut(BaseModel):
     done: int = Field(description="Chunks.")
     total: int
 
@@ -31,7 +31,7 @@ class GenerationOut(BaseModel):
     made_at: str
     active_from: str | None
     active_to: str | None
-    progress: ProgressOut | None = Field(description="Of the one that is being built.")
+    progress: BuildOut | None = Field(description="Of the one that is being built.")
     cut_off: int = Field(description="Chunks longer than its model reads: their ends count for nothing in vectors.")
 
 
@@ -71,6 +71,6 @@ def _out(built: rebuild.Built) -> GenerationOut:
         made_at=iso(each.made_at),
         active_from=iso(each.active_from) if each.active_from is not None else None,
         active_to=iso(each.active_to) if each.active_to is not None else None,
-        progress=ProgressOut(done=built.progress.done, total=built.progress.total) if built.progress else None,
+        progress=BuildOut(done=built.progress.done, total=built.progress.total) if built.progress else None,
         cut_off=each.cut_off,
     )

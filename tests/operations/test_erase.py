@@ -508,6 +508,7 @@ NOT_CONTENT = {
     "deliveries": {"*"},
     "traces": {"*"},
     "evaluations": {"*"},
+    "generations": {"*"},
 }
 """Ids, digests, people, and what was asked: no text of a document. `*` is every column."""
 
