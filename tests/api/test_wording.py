@@ -168,7 +168,7 @@ def test_a_phrase_in_quotation_marks_is_in_every_passage(
         ({"media_type": ["Text/Markdown"], "uri": ["partners/other"]}, {"partners/other"}),
         ({"media_type": ["application/pdf"]}, set()),
     ],
-    ids=str,
+    ids=lambda each: str(each if isinstance(each, dict) else sorted(each)),
 )
 def test_filters_narrow_to_what_has_one_value_of_each(
     office: Running, filters: dict[str, list[str]], uris: set[str]

@@ -16,7 +16,7 @@ from app.supervisor import ready
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
-REQUEST, OWN, DIFFERENCE, _JOBS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+REQUEST, OWN, DIFFERENCE, *_ = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 ADMIN_KEY = "an administrator's key for the README's first request"
 START_PATIENCE_S = 90
 

@@ -508,7 +508,6 @@ NOT_CONTENT = {
     "deliveries": {"*"},
     "traces": {"*"},
     "evaluations": {"*"},
-    "generations": {"*"},
 }
 """Ids, digests, people, and what was asked: no text of a document. `*` is every column."""
 
