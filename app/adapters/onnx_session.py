@@ -156,7 +156,9 @@ class OnnxSession:
             for each, numbers in zip(batch, self._outputs([each.tokens for each in batch]), strict=True):
                 each.result = numbers
         except ONNX_ERRORS:
-            return  # each that asked sees that it has no result
+            if len(batch) > 1:  # one that cannot be run takes nobody else's with it; who asked sees that it is missing
+                for each in batch:
+                    self._run_together([each])
 
     def _outputs(self, texts: Sequence[Encoding]) -> Iterator[Numbers]:
         longest = max(len(tokens.ids) for tokens in texts)

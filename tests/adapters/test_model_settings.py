@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.adapters.model_files import Chosen, Engine, model_dimension
@@ -87,6 +89,24 @@ def test_no_more_is_read_than_was_chosen_and_chunks_leave_room_for_the_prompt(mo
     assert LocalTokenizer(model).max_tokens == 64 - 2 - prompt
     assert embedder.embed_passages(["a " * 50]) == embedder.embed_passages(["a " * (14 - prompt)])
     assert embedder.fingerprint != LocalEmbedder(model, made=made).fingerprint
+
+
+def test_a_text_that_cannot_be_run_takes_nobody_elses_with_it(made: Path, tmp_path: Path) -> None:
+    folder = tiny_embedder(tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["zzqx"])  # of which the model has no vector
+    tokenizer.save(str(folder / "tokenizer.json"))
+    embedder = LocalEmbedder(str(folder), made=made)
+
+    def answered(question: str) -> bool:
+        try:
+            return len(embedder.embed_queries([question])) == 1
+        except Unavailable:
+            return False
+
+    questions = ["zzqx" if number % 8 == 0 else f"word {number % 8}" for number in range(400)]
+    with ThreadPoolExecutor(8) as callers:
+        assert list(callers.map(answered, questions)) == [question != "zzqx" for question in questions]
 
 
 def test_a_graph_whose_making_was_killed_is_not_there_and_is_made_by_the_next(model: str, made: Path) -> None:
