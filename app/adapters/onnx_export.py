@@ -127,11 +127,7 @@ def _alone(made: Path) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     if (sys.argv[1:] if arguments is None else list(arguments)) == ["installed"]:
-        if (graph := graph_of(model_folder(None), kind="embedder", made=_INSTALLED)) is None:
-            return 1
-        for folder in (_INSTALLED, graph.parent):
-            folder.chmod(0o755)  # whoever may run the program may read it
-        return 0
+        return _install()
     options = argparse.ArgumentParser(prog="app.adapters.onnx_export", description="A model's weights as a graph.")
     options.add_argument("kind", choices=("embedder", "reranker"))
     options.add_argument("folder", type=Path)
@@ -150,6 +146,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (chosen.into / _NOTE).write_text(json.dumps(note))
     _flush(chosen.into / _NOTE)
     _flush(chosen.into)
+    return 0
+
+
+def _install() -> int:
+    try:
+        graph = graph_of(model_folder(None), kind="embedder", made=_INSTALLED)
+    except Unavailable as error:
+        print(error.detail, file=sys.stderr)
+        return 1
+    if graph is None:
+        print("ONNX Runtime does not run the packaged model here, so torch will: slower.", file=sys.stderr)
+        return 1
+    for folder in (_INSTALLED, graph.parent):
+        folder.chmod(0o755)  # whoever may run the program may read it
     return 0
 
 
