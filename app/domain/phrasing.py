@@ -47,7 +47,6 @@ MODALS: Final = {
     **dict.fromkeys(_list("optional voluntary freiwillig unnötig entbehrlich"), "optional"),
 }
 """What a word says of what it stands with; `required` and its like count only beside one that is no auxiliary."""
-AUXILIARY_FIRST: Final = _set("must shall may can cannot muss müssen darf dürfen soll sollen kann können")
 FORBID_WHEN_NEGATED: Final = _set("must shall should soll sollen sollte sollten")
 """Modals whose negation forbids; that of the others of their kind waives."""
 

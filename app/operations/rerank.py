@@ -1,4 +1,4 @@
-"""The first hits read together with the question: a step between search and selection, if a reranker is configured."""
+"""The first hits read together with the question: where selection (step 3) begins, if a reranker is configured."""
 
 from collections.abc import Sequence
 

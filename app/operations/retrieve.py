@@ -95,14 +95,13 @@ def find(
 
     # 2. search
     hits = search(ports, query, reach, watch)
-    hits = rerank(ports, credentials, query, reach, hits, now=standing.now, watch=watch)
 
     # 3. select, 4. confirm, 5. cite
+    hits = rerank(ports, credentials, query, reach, hits, now=standing.now, watch=watch)
     selected = select(ports, credentials, query, reach, hits, now=standing.now, records=records)
     watch.lap("confirm")
 
-    # 7. discharge: cited by the context itself, redacted before they were counted, told of by what attests
-    # 6. inspect what is left to show
+    # 6. inspect what is to be shown: no more than an obligation allows, and what the answer is to rest on
     shown = selected.passages[: discharge.most_passages(selected.obligations)]
     kept = keep(shown)
     drops = {**selected.drops, **({"weak": len(shown) - len(kept)} if len(shown) > len(kept) else {})}
@@ -110,6 +109,7 @@ def find(
     passages = inspected.passages
     watch.lap("inspect")
 
+    # 7. discharge: so many at the most, redacted before they were counted, cited by the context, told by what attests
     label, text = joined(passages), context(passages)
     answer = Answer(
         trace_id=trace_id,
