@@ -113,7 +113,8 @@ class EdgeIndex:
         if points:
             with self._kept_alike() as columns:
                 self._write([edge.UpdateOperation.upsert_points(list(points.values()))], len(points))
-                columns.upsert(taken)
+                if columns is not None:
+                    columns.upsert(taken)
 
     def move(self, placements: Sequence[Placement]) -> None:
         wanted = {placement.point: placement for placement in placements}
@@ -127,7 +128,8 @@ class EdgeIndex:
         if operations:
             with self._kept_alike() as columns:
                 self._write(operations, len(present), copied=False)
-                columns.move(placements)
+                if columns is not None:
+                    columns.move(placements)
 
     def _moving(self, wanted: Mapping[PointId, Placement], present: frozenset[int]) -> list[edge.UpdateOperation]:
         # By ids, one operation for all points that end up alike: by filter, kills have been seen to lose it.
@@ -144,7 +146,8 @@ class EdgeIndex:
         if points:
             with self._kept_alike() as columns:
                 self._write([edge.UpdateOperation.delete_points([int(point) for point in set(points)])], len(points))
-                columns.remove(points)
+                if columns is not None:
+                    columns.remove(points)
 
     def purge(self, points: Sequence[PointId]) -> Purged:
         there, begun = self.begin_purge(points)
@@ -162,7 +165,8 @@ class EdgeIndex:
         there = len(self.held(points))
         self.remove(points)
         with self._kept_alike() as columns:
-            columns.purge()
+            if columns is not None:
+                columns.purge()
         self._end_rewriting()
         with _engine_errors():
             self._rewriting = _Rewriting(shard=_made_shard(self._folder / "shard.new", self._dimension))
@@ -298,11 +302,11 @@ class EdgeIndex:
         return median(ms for _, ms in self._taken) > self._budget_ms
 
     @contextmanager
-    def _kept_alike(self) -> Iterator[Columns]:
-        """The arrays, to do what is done to the shard. If that fails they are given up: they may not be alike."""
+    def _kept_alike(self) -> Iterator[Columns | None]:
+        """The arrays, if any, to do what is done to the shard. If that fails they are given up: they may not be alike."""
         columns = self._columns or (self._laying_out.columns if self._laying_out is not None else None)
         try:
-            yield columns or Columns(self._folder, self._dimension)
+            yield columns
         except BaseException:
             self._columns = self._laying_out = None
             raise
