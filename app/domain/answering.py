@@ -147,7 +147,7 @@ _ASKS: Final = (
     (Wanted.NAME, r"\bwho(?:m|se)?\b|\bwer\b|\bwen\b|\bwem\b"),
     (
         Wanted.RULE,
-        r"(?:^|[,.;] ?)\W*(?:may|can|must|should|do|does|am|are|is|was|will|darf|kann|muss|soll)\b",
+        r"(?:^|[,.;])[^\w,.;]*(?:may|can|must|should|do|does|am|are|is|was|will|darf|kann|muss|soll)\b",
     ),
 )
 _QUESTIONS: Final = tuple((wanted, re.compile(pattern, re.IGNORECASE)) for wanted, pattern in _ASKS)

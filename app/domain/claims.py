@@ -117,9 +117,9 @@ def sentences(text: str) -> tuple[Span, ...]:
 
 _END: Final = re.compile(
     r"(?P<stop>[.!?…][\"'”’»)\]]*)\s+(?=[\"'“‘«„(\[]*[^\W_a-zäöüß])"
-    r"|[^\S\n]*\n\s*\n\s*"
+    r"|(?<![^\S\n])[^\S\n]*\n\s*\n\s*"
     r"|(?<=:)[^\S\n]*\n\s*"
-    r"|[^\S\n]*\n[^\S\n]*(?=[-*•–·|]|\(?\w{1,3}[.)]\s)"
+    r"|(?<![^\S\n])[^\S\n]*\n[^\S\n]*(?=[-*•–·|]|\(?\w{1,3}[.)]\s)"
     r"|(?<![,;])(?P<line>\n)(?=[A-ZÄÖÜ])"
 )
 _SHORT_LINE: Final = 40
@@ -389,7 +389,7 @@ class _Reading:
         value = _value_of(token.text) if token.kind == "number" else float(phrasing.NUMBERS.get(token.low, 1))
         after = at + 1
         while (times := phrasing.MULTIPLIERS.get(self._low(after))) is not None:
-            value *= times
+            value = min(value * times, _LARGEST)
             after += 1
         return value, after
 
@@ -418,7 +418,7 @@ class _Reading:
         place += self._low(place) in ("of", "day")
         if (month := phrasing.MONTHS.get(self._low(place))) and self._tokens[place].text[0].isupper():
             year, after = self._year(place + 1)
-            return self._date(year, month, int(low), first=at, after=after)
+            return self._date(year, month, int(min(low, _LARGEST)), first=at, after=after)
         if ordinal:
             return None
         following = self._low(after)
@@ -505,7 +505,7 @@ class _Reading:
         following = self._tokens[at + 1] if at + 1 < len(self._tokens) else None
         if following is None or following.kind != "number" or not following.text.isdecimal():
             return None
-        number = int(following.text)
+        number = int(_value_of(following.text))
         if number > 31:
             return self._date(number, month, 0, first=at, after=at + 2) if 1900 <= number <= 2100 else None
         after = at + 2
@@ -519,7 +519,7 @@ class _Reading:
     def _year(self, at: int) -> tuple[int, int]:
         """The year that stands at a token and the token after it; 0 if none does."""
         word = self._low(at)
-        if word.isdecimal() and word.isascii() and 1900 <= int(word) <= 2100:
+        if len(word) == 4 and word.isdecimal() and word.isascii() and 1900 <= int(word) <= 2100:
             return int(word), at + 1
         return 0, at
 
@@ -570,7 +570,17 @@ def _modality(said: Modality, *, denied: bool, forbids: bool) -> Modality:
 
 
 def _value_of(text: str) -> float:
-    """`5,000`, `5.000`, `5.000,50`, `2.5`, `2,5`: three digits after a sign are thousands, unless nothing precedes."""
+    """`5,000`, `5.000`, `5.000,50`, `2.5`, `2,5`: three digits after a sign are thousands, unless nothing precedes.
+
+    Nothing is more than `_LARGEST`: what is compared is finite, whatever a document says.
+    """
+    return min(_number(text), _LARGEST)
+
+
+_LARGEST: Final = 1e18
+
+
+def _number(text: str) -> float:
     digits = re.sub(r"['’\u00a0\u202f\u2009 ]", "", text)
     signs = [char for char in digits if char in ".,"]
     if not signs:

@@ -88,6 +88,20 @@ def demanded(question: str, filters: Mapping[str, Sequence[str]]) -> tuple[Deman
     return tuple(groups)
 
 
+def meets(filters: Mapping[str, Sequence[str]], *, title: str, section: Iterable[str], language: str | None) -> bool:
+    """Whether a passage has, as it is shown, one value of each filter that marks decide: others may share its marks."""
+    has = {
+        Field.TITLE: frozenset(_words(title)),
+        Field.SECTION: frozenset(word for heading in section for word in _words(heading)),
+        Field.LANGUAGE: frozenset(_words(language or "")),
+    }
+    return all(
+        any(words and has[field].issuperset(words) for words in map(_words, filters[field]))
+        for field in _BY_MARKS
+        if field in filters
+    )
+
+
 def facets_of(attributes: Mapping[str, Sequence[str]], *, uri: str, media_type: str) -> tuple[str, ...]:
     """What the index is told that filters may ask for exactly. A uri is found by itself and by all that it lies in."""
     return (

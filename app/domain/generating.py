@@ -47,7 +47,7 @@ def asked(question: str, context: str) -> str:
     return f"{context}\n\nQuestion: {question}"
 
 
-_MARK: Final = re.compile(r"\s*[\[【]\s*(?:passages?\s*)?(\d{1,3}(?:\s*[,;-]\s*\d{1,3})*)\s*[\]】]")
+_MARK: Final = re.compile(r"(?<!\s)\s*[\[【]\s*(?:passages?\s*)?(\d{1,3}(?:\s*[,;-]\s*\d{1,3})*)\s*[\]】]")
 _AFTER_STOP: Final = re.compile(r"([.!?…][\"'”’]*)((?:\s*[\[【][\d\s,;-]{1,20}[\]】])+)")
 
 

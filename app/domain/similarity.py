@@ -32,7 +32,7 @@ _SLOT_BYTES: Final = 4
 # Scripts that put no space between words: each sign is taken for a word.
 _UNSPACED: Final = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
-_NUMBER = re.compile(r"(?:[^\w\s.,;:!?'\"()\[\]-]\s?|(?<!\S)-)?\w*\d(?:[\w.,:/-]*\w)?%?")
+_NUMBER = re.compile(r"(?:[^\w\s.,;:!?'\"()\[\]-]\s?|(?<!\S)-)?(?<!\w)\w*\d(?:[\w.,:/-]*\w)?%?")
 """With the sign before it, and all that is written together with it."""
 _NAME = re.compile(r"(?<![.!?:;\n]\s)(?<=\s)[^\W\d_a-z]\w*")
 """What may begin with a capital letter, not at the start of a sentence."""

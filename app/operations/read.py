@@ -127,7 +127,8 @@ def documents(
             if not some:
                 break
             for _, several in groupby(some, key=lambda version: version.document.id):
-                shown = next((each for each in view.visible(several) if each.lifecycle is wanted), None)
+                open_to = (each for each in view.visible(several) if each.lifecycle is wanted)
+                shown = next((each for each in open_to if view.is_named(each, containing)), None)
                 if shown is not None:
                     found.append(shown)
             place = _place(some[-1])
@@ -532,6 +533,13 @@ class _View:
             for name, several in version.attributes.items()
         }
         return replace(version, title=title, attributes=attributes)
+
+    def is_named(self, shown: Shown, containing: str | None) -> bool:
+        """Whether this is still part of the title as it is shown, or of the uri, where something is blacked out."""
+        if not containing or not discharge.categories_redacted(self.owed(shown)):
+            return True
+        part, version = containing.lower(), shown.version
+        return part in version.title.lower() or part in version.document.uri.lower()
 
     def owed(self, shown: Shown) -> tuple[Obligation, ...]:
         """What must be done when content of a version is shown."""

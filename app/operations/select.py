@@ -9,7 +9,7 @@ from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reac
 from app.domain.answer import Query
 from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, quoted, shown_end
 from app.domain.corpus import ChunkId, StoredChunk
-from app.domain.demands import phrases, says
+from app.domain.demands import ATTRIBUTE, Field, meets, phrases, says
 from app.domain.evidence import Hit
 from app.domain.instants import Instant
 from app.domain.ranking import Turns
@@ -223,6 +223,12 @@ class _Selection:
                 self._drops["redaction"] += 1
                 return None
             passage = self._redacted(passage, categories, around)
+            if self._asks_for_what_is_hidden(categories):
+                self._drops["filter"] += 1
+                return None
+        if not self._meets_filters(passage, chunk):
+            self._drops["filter"] += 1
+            return None
         if not all(says(passage.text, phrase) for phrase in self._phrases):
             self._drops["phrase"] += 1
             return None
@@ -235,6 +241,19 @@ class _Selection:
             superseded=ended and not chunk.latest,
             stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
         )
+
+    def _asks_for_what_is_hidden(self, categories: frozenset[str]) -> bool:
+        """Whether a filter names an attribute that would be blacked out: then its match would confirm it."""
+        asked = ((name, value) for name, several in self._query.filters.items() for value in several)
+        values = (value for name, value in asked if name.startswith(ATTRIBUTE))
+        return any(discharge.without(self._ports, categories, value) != value for value in values)
+
+    def _meets_filters(self, passage: Passage, chunk: StoredChunk) -> bool:
+        """The index decides by marks, which others may share, and by what may be blacked out."""
+        asked = self._query.filters
+        citation = passage.citation
+        language = self._ports.analyzer.language(chunk.text) if Field.LANGUAGE in asked else None
+        return meets(asked, title=citation.title, section=citation.section, language=language)
 
     def _redacted(self, passage: Passage, categories: frozenset[str], around: Excerpt) -> Passage:
         citation = passage.citation

@@ -11,6 +11,7 @@ from sqlmodel import col
 from app.adapters.cedar_policy import default_policies
 from app.domain.access import Grant, GrantKind, PrincipalRef
 from app.domain.corpus import text_digest
+from app.domain.demands import demanded
 from app.domain.instants import Instant
 from app.operations.identify import Credentials
 from app.operations.read import Place, texts
@@ -310,3 +311,38 @@ def test_checks_say_what_a_grant_waives_and_opens_and_until_when(shop: Running) 
     assert re.search(rf"A grant opens refunds {until}", check(answer, "boundary")["reason"])
     waived = check(answer, "jurisdiction")["reason"]
     assert re.search(rf"A grant waives sharing-with-partner for this question {until}", waived)
+
+
+def test_no_filter_and_no_search_confirms_what_is_blacked_out(shop: Running) -> None:
+    text = f"# Complaint of {MAIL}\n\n{TEXT}"
+    more = {"attributes": {"sender": [MAIL], "region": ["EU"]}}
+    shop.publish("user:olga", "refunds", text, uri="kettle", title=f"Kettle of {MAIL}", **more)
+    guesses: list[dict[str, list[str]]] = [
+        {"title": ["ben vos"]},
+        {"title": ["example.org"]},
+        {"section": ["ben"]},
+        {"attributes.sender": [MAIL]},
+        {"language": [_sharing_the_mark_of("ben vos")]},
+    ]
+    assert [shop.found("user:ana", QUESTION, filters=each) for each in guesses] == [["kettle"]] * 4 + [[]]
+    assert listed(shop, "ben.vos") == ["kettle"]
+
+    oblige(shop, "redact:pii")
+    assert [shop.found("user:ana", QUESTION, filters=each) for each in guesses] == [[]] * 5
+    assert shop.found("user:ana", f'{QUESTION} "{MAIL}"') == []
+    assert listed(shop, "ben.vos") == listed(shop, "example") == []
+    for shown in ({"title": ["kettle"]}, {"section": ["complaint"]}, {"attributes.region": ["EU"]}):
+        assert shop.found("user:ana", QUESTION, filters=shown) == ["kettle"]
+    assert shop.found("user:ana", QUESTION, filters={"language": ["en"]}) == ["kettle"]
+    assert listed(shop, "kettle of") == ["kettle"]
+
+
+def listed(run: Running, part: str) -> list[str]:
+    found = run.request("GET", "/v1/documents", "user:ana", params={"q": part}).json()["documents"]
+    return [each["uri"] for each in found]
+
+
+def _sharing_the_mark_of(two_words: str) -> str:
+    """A language that nothing is in, whose mark is that of these words in a row."""
+    wanted = demanded(f'"{two_words}"', {})
+    return next(each for each in (f"x{n}" for n in range(10**7)) if demanded("", {"language": [each]}) == wanted)
