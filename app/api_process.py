@@ -11,10 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import uvicorn
 
 from app.bootstrap import open_ports
+from app.domain.errors import MunimentError
 from app.server import create_app
 from app.settings import Settings
 from app.watch import on_end_of_parent
@@ -36,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="API: %(levelname)s %(message)s")
     on_end_of_parent(chosen.liveness_fd, _stop)
-    with open_ports(Settings(), index_patience_s=_INDEX_PATIENCE_S, index_timeout_s=_INDEX_PATIENCE_S) as ports:
+    with ExitStack() as opened:
+        opening = open_ports(Settings(), index_patience_s=_INDEX_PATIENCE_S, index_timeout_s=_INDEX_PATIENCE_S)
+        try:
+            ports = opened.enter_context(opening)
+        except MunimentError as error:
+            logging.error("%s", error.detail)  # whoever chose the settings reads it
+            return 1
         app = create_app(ports)
         gc.collect()
         gc.freeze()  # what is loaded now stays: scanning it held up requests

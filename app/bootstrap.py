@@ -189,12 +189,15 @@ def initialise(settings: Settings) -> str | None:
     """
     from app.adapters.cedar_policy import default_policies
     from app.adapters.fsspec_blobs import FsspecBlobs
+    from app.adapters.model_files import model_folder
 
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
     token_verifier(settings.oidc)
     generator(settings.generation)
     check_public_url(settings)
+    if settings.rerank.model is not None:
+        _ = model_folder(settings.rerank.model)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)

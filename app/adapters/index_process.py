@@ -312,6 +312,8 @@ class _Desk:
     def quicken(self) -> bool:
         """A step of `EdgeIndex.quicken`; whether there is another."""
         with self._lock:
+            if self._closed:
+                return False
             try:
                 return self._index.quicken()
             except IndexUnavailable as error:

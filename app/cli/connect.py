@@ -18,6 +18,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = "MUNIMENT_" + "__".join(str(part) for part in first["loc"]).upper()
+        if first["type"] == "extra_forbidden":
+            raise Failed(f"{name}, from the environment or {TOML}, is no setting. The README has a table.") from None
         raise Failed(f"{name} cannot be used, from the environment or {TOML}: {first['msg']}.") from None
     except ValueError:
         raise Failed(f"The settings cannot be read: look for a mistake in {TOML} or in MUNIMENT_* values.") from None

@@ -33,6 +33,7 @@ from app.bootstrap import (
     check_public_url,
     chosen_model,
     cores,
+    generator,
     graphs,
     held_generations,
     index_name,
@@ -129,6 +130,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _index(settings, serving=serving)
     yield _model(settings)
     yield _reranker(settings)
+    yield _generator(settings)
     yield _sandbox()
     yield _readers()
     yield _git()
@@ -422,6 +424,32 @@ def _reranker(settings: Settings) -> Finding:
         f"{_run_by(loaded.engine, said.engine, made=made)}, {_at_once(said.threads)}."
     )
     return _run_well("RERANK", said.engine, said.threads, Finding(part=part, state="ok", detail=detail), loaded, made)
+
+
+def _generator(settings: Settings) -> Finding:
+    """Whether there is somebody at its address; nothing is written for it."""
+    part, said = "generator", settings.generation
+    if said.url is None:
+        detail, mend = "None is set: answers are sentences of the passages.", ""
+        if said.model is not None:
+            mend = "Set MUNIMENT_GENERATION__URL, too: without it, MUNIMENT_GENERATION__MODEL means nothing."
+        return Finding(part=part, state="warned" if said.model is not None else "idle", detail=detail, mend=mend)
+    try:
+        generator(said)
+    except Invalid as error:
+        mend = "Correct the setting: no server starts with it."
+        return Finding(part=part, state="wrong", detail=error.detail, mend=mend)
+    key = said.api_key.get_secret_value() if said.api_key else None
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        answer = httpx.get(f"{said.url.rstrip('/')}/models", headers=headers, timeout=5.0, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        mend = "Start it, or correct MUNIMENT_GENERATION__URL. Meanwhile, answers are sentences of the passages."
+        return Finding(part=part, state="wrong", detail="The model cannot be reached.", mend=mend)
+    if answer.status_code in (401, 403):
+        mend = "Correct MUNIMENT_GENERATION__API_KEY. Meanwhile, answers are sentences of the passages."
+        return Finding(part=part, state="wrong", detail=f"It answers with status {answer.status_code}.", mend=mend)
+    return Finding(part=part, state="ok", detail=f"Somebody answers where {said.model} is to be.")
 
 
 def _run_by(engine: Runs, wanted: Runs, *, made: bool) -> str:

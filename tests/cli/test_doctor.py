@@ -11,7 +11,7 @@ from app.adapters.cedar_policy import default_policies
 from app.bootstrap import initialise, secret
 from app.cli.doctor import Finding, configured, findings
 from app.domain.access import AUDITORS
-from app.domain.errors import Invalid
+from app.domain.errors import Invalid, Unavailable
 from app.domain.instants import Instant
 from app.domain.recourse import Webhook
 from app.settings import RecourseSettings, Settings, WebhooksSettings
@@ -93,6 +93,9 @@ def test_settings_that_cannot_be_used_are_what_is_wrong(tmp_path: Path) -> None:
     assert looked.returncode == 1
     assert [(each["part"], each["state"]) for each in report["parts"]] == [("settings", "wrong")]
     assert "MUNIMENT_ADMIN_KEY" in report["parts"][0]["detail"]
+    looked = muniment("doctor", folder=tmp_path, MUNIMENT_EMBEDDING__MODLE="x")
+    assert "MUNIMENT_EMBEDDING__MODLE" in looked.stdout
+    assert "is no setting" in " ".join(looked.stdout.split())
 
 
 @pytest.fixture
@@ -188,6 +191,27 @@ def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -
     assert list(_wrong(unranked)) == ["reranker"]
     longer = Settings(home=started.home, embedding={"dimension": 385})
     assert "MUNIMENT_EMBEDDING__DIMENSION" in _wrong(longer)["model"]
+
+
+def test_a_model_that_writes_answers_is_well_if_somebody_is_there(started: Settings) -> None:
+    def at(**generation: str) -> dict[str, str]:
+        return _wrong(Settings(home=started.home, generation=generation))
+
+    with pages(lambda path: (200 if path == "/v1/models" else 404, {}, b"{}")) as url:
+        assert at(url=f"{url}/v1", model="m") == {}
+    with pages(lambda _: (401, {}, b"{}")) as url:
+        assert "MUNIMENT_GENERATION__API_KEY" in at(url=f"{url}/v1", model="m")["generator"]
+    assert "MUNIMENT_GENERATION__URL" in at(url="http://127.0.0.1:9/v1", model="m")["generator"]
+    assert "no server starts" in at(url="http://127.0.0.1:9/v1")["generator"]
+    unaddressed = Settings(home=started.home, generation={"model": "m"})
+    (told,) = [each for each in findings(unaddressed) if each.part == "generator"]
+    assert (told.state, "MUNIMENT_GENERATION__URL" in told.mend) == ("warned", True)
+
+
+def test_a_reranker_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="neither a folder nor"):
+        initialise(Settings(home=tmp_path / "home", rerank={"model": str(tmp_path / "nothing")}))
+    assert not (tmp_path / "home").exists()
 
 
 def test_an_index_server_that_is_not_there_is_wrong(started: Settings) -> None:
