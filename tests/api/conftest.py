@@ -17,8 +17,9 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture(scope="session")
-def embedder() -> LocalEmbedder:
-    return LocalEmbedder(threads=2)
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> LocalEmbedder:
+    """On the graph that `make install` made, as the product runs it: torch is another 7 seconds in each process."""
+    return LocalEmbedder(threads=2, made=tmp_path_factory.mktemp("graphs"))
 
 
 @pytest.fixture(scope="session")
