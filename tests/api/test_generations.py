@@ -127,7 +127,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
         NEW: tiny_model(folder / "new", dimension=32, max_tokens=24),
     }
     return {
-        name: Model(embedder=LocalEmbedder(str(place)), tokenizer=LocalTokenizer(str(place)))
+        name: Model(embedder=LocalEmbedder(str(place), made=folder), tokenizer=LocalTokenizer(str(place)))
         for name, place in made.items()
     }
 

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -144,15 +145,14 @@ def _posted(who: str, path: str, **body: Any) -> Asking:
 @pytest.fixture(params=["embedded", "qdrant-client"])
 def hidden(
     request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
     embedder: LocalEmbedder,
     tokenizer: LocalTokenizer,
     parser: Parser,
 ) -> Iterator[Hidden]:
     """A world in which everybody who asks may read something, and nothing is hidden yet."""
-    folder = tmp_path_factory.mktemp(request.param)
     chance = random.Random(f"{SEED} {request.param}")
-    with world_on(request.param, folder, embedder=embedder, tokenizer=tokenizer, parser=parser) as world:
+    with world_on(request.param, tmp_path, embedder=embedder, tokenizer=tokenizer, parser=parser) as world:
         run = world.running
         run.put_collection("shared", owners=["group:owners"], discoverable=True)
         run.put_collection("vault", owners=["group:owners"], discoverable=True, system_of_record=True)

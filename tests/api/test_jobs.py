@@ -16,12 +16,11 @@ from app.domain.errors import IndexUnavailable
 from app.domain.evidence import IndexEntry
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import Limits
-from app.server import create_app
 from app.store import jobs
 from app.store.database import reading, writing
 from app.store.tables import VersionRow
 from ingest import pipeline
-from tests.running import Running
+from tests.running import Running, app_on
 
 BROKEN = "%PDF-1.4 and nothing more"
 
@@ -75,7 +74,7 @@ def versions(run: Running) -> int:
 def with_ports(run: Running, **changed: Any) -> Iterator[Running]:
     """The same Muniment with other ports."""
     ports = replace(run.ports, **changed)
-    with TestClient(create_app(ports), raise_server_exceptions=False) as client:
+    with TestClient(app_on(ports), raise_server_exceptions=False) as client:
         yield replace(run, ports=ports, client=client)
 
 

@@ -13,11 +13,10 @@ from app.api.keys import ActionWord
 from app.domain.access import Action
 from app.domain.instants import Instant
 from app.operations.issue import write_down_uses
-from app.server import create_app
 from ingest.ports import Parser
 from tests.api.refusals import pointers, refusal
 from tests.api.started import started
-from tests.running import Running
+from tests.running import Running, app_on
 
 QUESTION = "When is a train booked?"
 DAY_MS = 86_400_000
@@ -113,7 +112,7 @@ def test_last_use_is_known_without_a_write_of_the_request(run: Running) -> None:
 def test_expired_key_is_refused_and_its_holder_told_that_it_expired(run: Running) -> None:
     issued = issue(run, "user:ana", days=1)
     clock = Ahead(run)
-    ahead = TestClient(create_app(replace(run.ports, now=clock.now)))
+    ahead = TestClient(app_on(replace(run.ports, now=clock.now)))
     assert lets_in(run, issued["key"], client=ahead)
     clock.ms = DAY_MS + 60_000
     headers = {"Authorization": f"Bearer {issued['key']}"}
@@ -139,7 +138,7 @@ def test_end_that_is_past_or_said_twice_is_refused(run: Running) -> None:
 
 
 def test_no_key_outlives_what_the_institution_allows(run: Running) -> None:
-    limited = replace(run, client=TestClient(create_app(replace(run.ports, max_key_days=10))))
+    limited = replace(run, client=TestClient(app_on(replace(run.ports, max_key_days=10))))
     response = limited.request("POST", "/v1/principals/user/ana/keys", "admin", json={"days": 11})
     assert pointers(refusal(run, response, 422, "invalid")) == ["/days"]
     unsaid = issue(limited, "user:ana")
@@ -162,7 +161,7 @@ def test_rotated_key_lives_beside_its_successor_and_no_longer(run: Running) -> N
     assert listed[new["id"]]["note"] == "kept"
     refusal(run, rotate(run, "user:ana", old["id"]), 409, "conflict")
     clock = Ahead(run, ms=61_000)
-    ahead = TestClient(create_app(replace(run.ports, now=clock.now)))
+    ahead = TestClient(app_on(replace(run.ports, now=clock.now)))
     assert not lets_in(run, old["key"], client=ahead)
     assert lets_in(run, new["key"], client=ahead)
 

@@ -7,8 +7,10 @@ then everything that is hidden from that person is changed; then the same reques
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
@@ -52,13 +54,15 @@ hidden_changes = st.lists(
 @pytest.fixture(scope="module", params=["embedded", "qdrant-client"])
 def world(
     request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+    quick_folder: Path,
     embedder: LocalEmbedder,
     tokenizer: LocalTokenizer,
     parser: Parser,
 ) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp(request.param)
-    with world_on(request.param, folder, embedder=embedder, tokenizer=tokenizer, parser=parser) as made:
+    with (
+        tempfile.TemporaryDirectory(prefix="world-", dir=quick_folder) as folder,
+        world_on(request.param, Path(folder), embedder=embedder, tokenizer=tokenizer, parser=parser) as made,
+    ):
         yield made
 
 

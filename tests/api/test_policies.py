@@ -14,9 +14,8 @@ from app.adapters.cedar_policy import CedarPolicyEngine, default_policies
 from app.adapters.edge_index import EdgeIndex
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.access import BOOTSTRAP_ADMINISTRATOR
-from app.server import create_app
 from ingest.ports import Parser
-from tests.running import Running, running
+from tests.running import Running, app_on, running
 
 ANA, BEN, CLEO = "user:ana", "user:ben", "user:cleo"
 CLOSED = '@id("closed") @check("boundary") @reason("Closed for stocktaking.") '
@@ -52,7 +51,7 @@ def house(
 @pytest.fixture
 def strict(house: Running) -> Iterator[Running]:
     """The same where one more administrator has to approve."""
-    with TestClient(create_app(replace(house.ports, policy_approvals=1)), raise_server_exceptions=False) as client:
+    with TestClient(app_on(replace(house.ports, policy_approvals=1)), raise_server_exceptions=False) as client:
         yield replace(house, client=client)
 
 
@@ -324,7 +323,7 @@ def test_a_set_is_not_put_in_force_under_tables_that_nobody_held_it_against(hous
     engine = _Meanwhile(
         lambda: sent(house, "PUT", "/v1/policies/tests", BEN, 200, tables={"open": OPEN}, reason="New.")
     )
-    with TestClient(create_app(replace(house.ports, policy_engine=engine)), raise_server_exceptions=False) as client:
+    with TestClient(app_on(replace(house.ports, policy_engine=engine)), raise_server_exceptions=False) as client:
         refused = activated(replace(house, client=client), id, status=409)
     assert "tables were changed just now" in refused["detail"]
     assert in_force(house) == default_policies()

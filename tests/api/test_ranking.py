@@ -142,10 +142,10 @@ def with_ports(run: Running, **changed: Any) -> Running:
     """The same institution with other ports, through HTTP."""
     from fastapi.testclient import TestClient
 
-    from app.server import create_app
+    from tests.running import app_on
 
     ports = replace(run.ports, **changed)
-    return replace(run, ports=ports, client=TestClient(create_app(ports)))
+    return replace(run, ports=ports, client=TestClient(app_on(ports)))
 
 
 class StaleIndex:

@@ -22,7 +22,6 @@ from app.domain.access import PrincipalRef
 from app.domain.instants import Instant
 from app.domain.recourse import HOUR_MS
 from app.operations import escalate, notify
-from app.server import create_app
 from app.store import directory, registry
 from app.store.database import recording
 from app.store.tables import GrantRow
@@ -30,7 +29,7 @@ from ingest.ports import Parser
 from ingest.web_client import post_to
 from tests.api.refusals import pointers, refusal
 from tests.api.started import started
-from tests.running import Running
+from tests.running import Running, app_on
 from tests.sites import site
 
 QUESTION = "Can I share this customer dataset with our partner for analysis?"
@@ -143,7 +142,7 @@ def shared(
 def furnished(run: Running) -> Desk:
     clock = Clock()
     run.ports = replace(run.ports, now=clock.now)
-    run.client = TestClient(create_app(run.ports), raise_server_exceptions=False)
+    run.client = TestClient(app_on(run.ports), raise_server_exceptions=False)
     for group in ("group:compliance", "group:legal", "group:dpo"):
         run.put_principal(group)
     about = {
@@ -483,7 +482,7 @@ def test_nobody_decides_who_is_taken_out_of_the_group_at_that_moment(desk: Desk)
                 directory.record_principal(session, replace(cora, groups=frozenset()), at=at, by=PrincipalRef("test"))
         return inside.now()
 
-    run.client = TestClient(create_app(replace(inside, now=read)), raise_server_exceptions=False)
+    run.client = TestClient(app_on(replace(inside, now=read)), raise_server_exceptions=False)
     refused = refusal(run, desk.decide("user:cora", made["id"]), 409, "conflict")
     assert "changed at the same moment" in refused["detail"]
     assert desk.get(made["href"], "user:ana")["state"] == "waiting"
@@ -741,7 +740,7 @@ def test_a_webhook_is_told_signed_and_of_ids_alone(desk: Desk) -> None:
         receiver.served["/hooks/desk"] = take
         run = desk.run
         run.ports = replace(run.ports, webhook_locations=(f"{receiver.url}/hooks",))
-        run.client = TestClient(create_app(run.ports), raise_server_exceptions=False)
+        run.client = TestClient(app_on(run.ports), raise_server_exceptions=False)
         body = {
             "url": f"{receiver.url}/hooks/desk",
             "recipients": ["group:compliance"],

@@ -8,12 +8,11 @@ from fastapi.testclient import TestClient
 
 from app.bootstrap import token_verifier
 from app.domain.instants import Instant
-from app.server import create_app
 from app.settings import OidcSettings
 from tests.api.refusals import refusal
 from tests.conftest import Clock
 from tests.issuer import AUDIENCE, TestIssuer
-from tests.running import Running
+from tests.running import Running, app_on
 
 QUESTION = "When is a train booked?"
 
@@ -56,5 +55,5 @@ class House:
 def trusting(run: Running, issuer: TestIssuer, clock: Clock, **settings: Any) -> House:
     tokens = token_verifier(OidcSettings(issuer=issuer.url, audience=AUDIENCE, **settings))
     ports = replace(run.ports, tokens=tokens, now=clock.now)
-    client = TestClient(create_app(ports), raise_server_exceptions=False)
+    client = TestClient(app_on(ports), raise_server_exceptions=False)
     return House(run=replace(run, ports=ports, client=client), issuer=issuer, clock=clock)

@@ -64,9 +64,11 @@ def _year(year: int) -> Instant:
 
 
 @pytest.fixture(scope="module")
-def parts() -> Iterator[tuple[LocalEmbedder, LocalTokenizer, SandboxedParser]]:
+def parts(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[LocalEmbedder, LocalTokenizer, SandboxedParser]]:
     with SandboxedParser() as parser:
-        yield LocalEmbedder(threads=2), LocalTokenizer(), parser
+        yield LocalEmbedder(threads=2, made=tmp_path_factory.mktemp("graphs")), LocalTokenizer(), parser
 
 
 @pytest.fixture
