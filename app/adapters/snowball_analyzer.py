@@ -112,6 +112,7 @@ class SnowballAnalyzer:
         self._lock = threading.Lock()  # a stemmer's C state is not to be shared
         self._read: dict[tuple[str, str | None], _Terms] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+        self._meant: dict[tuple[str, str | None], dict[int, float]] = {}
 
     def passage(self, text: str, *, names: Sequence[str] = ()) -> Lexical:
         tokens, more = _tokens(text)
@@ -186,17 +187,27 @@ class SnowballAnalyzer:
             if _is_spaceless(token):
                 yield token, {_term_id(sign): 1.0 for sign in ([token] if len(token) == 1 else _pairs(token))}
                 continue
-            weights: dict[str, float] = {}
-            with self._lock:
-                for language in LANGUAGES:
-                    for word, weight in self._words(token, language, stops=stops, parts=False):
-                        weights[word] = max(weight, weights.get(word, 0.0))
-                for part in _PARTS.findall(token):
-                    if not _is_noise(part, stops, alone=part == token):
-                        for word, weight in self._joined(part.casefold(), apart=spoken != ENGLISH):
-                            weights.setdefault(word, weight)
-            if weights:
-                yield token, {_term_id(word): weight for word, weight in weights.items()}
+            key = (token, spoken)
+            terms = self._meant.get(key)
+            if terms is None:
+                with self._lock:
+                    terms = self._meaning(token, stops, apart=spoken != ENGLISH)
+                if len(self._meant) < _MOST_REMEMBERED:
+                    self._meant[key] = terms
+            if terms:
+                yield token, terms
+
+    def _meaning(self, token: str, stops: frozenset[str], *, apart: bool) -> dict[int, float]:
+        """The terms of a question's token in every language, and what they weigh."""
+        weights: dict[str, float] = {}
+        for language in LANGUAGES:
+            for word, weight in self._words(token, language, stops=stops, parts=False):
+                weights[word] = max(weight, weights.get(word, 0.0))
+        for part in _PARTS.findall(token):
+            if not _is_noise(part, stops, alone=part == token):
+                for word, weight in self._joined(part.casefold(), apart=apart):
+                    weights.setdefault(word, weight)
+        return {_term_id(word): weight for word, weight in weights.items()}
 
     def _joined(self, word: str, *, apart: bool) -> Iterator[tuple[str, float]]:
         """A question's word as part of compounds, and the parts of a compound as words."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def quoted(passage: Passage) -> str:
     """
     citation = passage.citation
     text = passage.text
-    fence = '"' * max(3, _longest_run(text, '"') + 1)
+    fence = '"' * max(3, 1 + max(map(len, _QUOTES.findall(text)), default=0))
     page = f", page {citation.page}" if citation.page is not None else ""
     section = f", section {_source(' > '.join(citation.section))}" if citation.section else ""
     source = f"{_source(citation.title)} ({_source(citation.uri)}, version {citation.version}{page}{section})"
@@ -155,11 +156,13 @@ def quoted(passage: Passage) -> str:
 
 def _source(text: str) -> str:
     """Words of a source line as one short line that can neither open nor close a fence, nor turn the text around."""
-    plain = "".join(sign if unicodedata.category(sign)[0] not in "CZ" or sign == " " else " " for sign in text)
-    return " ".join(plain.replace('"', "'").split())[:_SOURCE_CHARS]
+    if not text.isprintable():  # which is what is neither of C nor of Z, and the plain space
+        text = "".join(sign if unicodedata.category(sign)[0] not in "CZ" or sign == " " else " " for sign in text)
+    return " ".join(text.replace('"', "'").split())[:_SOURCE_CHARS]
 
 
 _SOURCE_CHARS = 120
+_QUOTES: Final = re.compile('"+')
 
 
 def joined(passages: Sequence[Passage]) -> Label | None:
@@ -167,11 +170,3 @@ def joined(passages: Sequence[Passage]) -> Label | None:
     if not passages:
         return None
     return reduce(Label.join, (passage.label for passage in passages), UNLABELLED)
-
-
-def _longest_run(text: str, sign: str) -> int:
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == sign else 0
-        longest = max(longest, run)
-    return longest

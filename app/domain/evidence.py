@@ -139,5 +139,5 @@ class Hits:
 
 def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
     """The one order of hits, everywhere: rounded score descending, then chunk id; cut at `depth`."""
-    rounded = (Hit(chunk=hit.chunk, score=round(hit.score, SCORE_DIGITS)) for hit in hits)
-    return tuple(sorted(rounded, key=lambda hit: (-hit.score, hit.chunk))[:depth])
+    rounded = sorted((-round(hit.score, SCORE_DIGITS), hit.chunk) for hit in hits)
+    return tuple(Hit(chunk=chunk, score=-score) for score, chunk in rounded[:depth])

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.domain.access import BoundaryId, Collection, Obligation, PolicyId, Reach
+from app.domain.access import Boundary, BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.answer import Query
-from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, quoted, shown_end
+from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, shown_end
 from app.domain.corpus import ChunkId, StoredChunk
 from app.domain.demands import ATTRIBUTE, Field, meets, phrases, says
 from app.domain.evidence import Hit
@@ -18,7 +18,7 @@ from app.domain.similarity import Heard
 from app.operations import authorize, discharge
 from app.operations.identify import Credentials, identify
 from app.operations.reach import as_of_now, closed
-from app.operations.widen import Chosen, widened
+from app.operations.widen import Chosen, tokens_of, widened
 from app.ports import Ports
 from app.store import corpus
 from app.store.database import reading
@@ -216,7 +216,7 @@ class _Selection:
             score=hit.score,
             citation=citation,
             boundary=chunk.boundary.within(collection),
-            boundary_key=opaque("bnd", chunk.boundary.digest(), pepper=self._ports.pepper),
+            boundary_key=self._ports.memo.recall(("bnd", chunk.boundary), lambda: self._key_of(chunk.boundary)),
         )
         if categories := _redacted_in(reach, chunk.boundary_id):
             if around is None or around.of(chunk.span) != chunk.text:
@@ -254,6 +254,9 @@ class _Selection:
         citation = passage.citation
         language = self._ports.analyzer.language(chunk.text) if Field.LANGUAGE in asked else None
         return meets(asked, title=citation.title, section=citation.section, language=language)
+
+    def _key_of(self, boundary: Boundary) -> str:
+        return opaque("bnd", boundary.digest(), pepper=self._ports.pepper)
 
     def _redacted(self, passage: Passage, categories: frozenset[str], around: Excerpt) -> Passage:
         citation = passage.citation
@@ -309,7 +312,7 @@ class _Selection:
             self._take(self._candidates[at])
 
     def _tokens(self, candidate: _Candidate, rank: int) -> int:
-        return len(self._ports.tokenizer.offsets(quoted(replace(candidate.passage, rank=rank))))
+        return tokens_of(self._ports, replace(candidate.passage, rank=rank))
 
 
 def _batched(hits: Sequence[Hit], size: int) -> Iterator[Sequence[Hit]]:

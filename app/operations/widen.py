@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from typing import Final
 
 from app.domain.citation import Passage, quoted
 from app.domain.corpus import ChunkId, VersionId
@@ -40,6 +43,27 @@ def widened(ports: Ports, chosen: Sequence[Chosen], *, max_tokens: int, header_t
     with reading(ports.engine) as session:
         parts = corpus.neighbours(session, growing, within=WIDEST, chars=discharge.AROUND_CHARS)
     return _Growth(ports, chosen, parts, max_tokens - header_tokens).grown()
+
+
+def tokens_of(ports: Ports, passage: Passage) -> int:
+    """What the passage costs as it stands in the context. What follows its number is counted once for all questions
+    that it answers, and remembered as a digest and a number: nothing of a text that is erased is left in it."""
+    number, _, rest = quoted(passage).partition("\n")
+    return sum(
+        ports.memo.recall(
+            ("tokens", ports.generation, sha256(part.encode("utf-8", "surrogatepass")).digest()),
+            partial(_counted, ports, part),
+            weigh=lambda _: _WEIGHT_OF_A_NUMBER,
+        )
+        for part in (number, rest)
+    )
+
+
+_WEIGHT_OF_A_NUMBER: Final = 5
+
+
+def _counted(ports: Ports, text: str) -> int:
+    return len(ports.tokenizer.offsets(text))
 
 
 class _Growth:
@@ -117,7 +141,7 @@ class _Growth:
                 flags=tuple(dict.fromkeys(flags)),
                 redactions=discharge.found(self._ports, each.hidden, stitched(run), within=citation.span),
             )
-        return replace(each, passage=passage, tokens=len(self._ports.tokenizer.offsets(quoted(passage))))
+        return replace(each, passage=passage, tokens=tokens_of(self._ports, passage))
 
 
 def _beside(part: Part, step: int) -> tuple[VersionId, int]:

@@ -1,11 +1,12 @@
 """Interned boundaries: equal ones are one row with one small id."""
 
+import json
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Text, cast, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -79,6 +80,34 @@ def boundary_of(row: BoundaryRow | Row[*tuple[Any, ...]]) -> Boundary:
         jurisdictions=_set(tuple(row.jurisdictions)),
         purposes=_set(tuple(row.purposes)),
         consents=_set(tuple(row.consents)),
+    )
+
+
+AS_WRITTEN = (
+    col(BoundaryRow.collection),
+    col(BoundaryRow.level),
+    *(
+        cast(getattr(BoundaryRow, name), Text)
+        for name in ("categories", "readers", "denied", "jurisdictions", "purposes", "consents")
+    ),
+)
+"""A boundary's columns with their lists as they are written, for `boundary_as_written`."""
+
+
+@lru_cache(maxsize=_SHARED)
+def boundary_as_written(columns: tuple[str, ...]) -> Boundary:
+    """The boundary of such columns, read once: they are few, and each of the passages of an answer comes with one."""
+    collection, level, *lists = columns
+    categories, *names = (tuple(json.loads(each)) for each in lists)
+    readers, denied, jurisdictions, purposes, consents = map(_set, names)
+    return Boundary(
+        collection=sys.intern(collection),
+        label=_label(level, categories),
+        readers=readers,
+        denied=denied,
+        jurisdictions=jurisdictions,
+        purposes=purposes,
+        consents=consents,
     )
 
 

@@ -29,7 +29,7 @@ from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Cause
 from app.domain.redaction import Excerpt
 from app.domain.windows import Part
-from app.store.boundaries import boundary_of
+from app.store.boundaries import AS_WRITTEN, boundary_as_written, boundary_of
 from app.store.database import in_pieces
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
 from app.store.recorded import holds
@@ -501,8 +501,8 @@ def stored_chunks(
             title=row.title,
             number=row.number,
             version_digest=Digest(row.version_digest),
-            boundary_id=BoundaryId(row.boundary.id),
-            boundary=boundary_of(row.boundary),
+            boundary_id=BoundaryId(row.boundary_id),
+            boundary=boundary_as_written(tuple(map(str, row[-len(AS_WRITTEN) :]))),
             span=Span(start=row.start, end=row.end),
             text=row.text,
             digest=Digest(row.digest),
@@ -580,7 +580,6 @@ def neighbours(session: Session, chunks: Sequence[ChunkId], *, within: int, char
     ]
 
 
-_Boundary = aliased(BoundaryRow, name="boundary")
 _STORED_CHUNKS = (
     select(
         col(ChunkRow.id),
@@ -603,9 +602,10 @@ _STORED_CHUNKS = (
         col(PeriodRow.valid_to),
         col(PeriodRow.review_by),
         col(_Today.valid_from).label("begins"),
-        _Boundary,
+        col(BoundaryRow.id).label("boundary_id"),
         func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)).label("text"),
         _LATEST.label("latest"),
+        *AS_WRITTEN,
     )
     .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
     .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
@@ -623,7 +623,7 @@ _STORED_CHUNKS = (
         VersionBoundaryRow,
         and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
     )
-    .join(_Boundary, col(_Boundary.id) == col(VersionBoundaryRow.boundary_id))
+    .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
     .where(
         col(ChunkRow.id).in_(bindparam("chunks", expanding=True)),
         col(VersionRow.number).is_not(None),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import CTE, Row, and_, bindparam, exists, literal, outerjoin, select, update
 from sqlalchemy.orm import Session
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from app.domain.access import (
     ALL_STAFF,
@@ -46,9 +46,8 @@ def epochs_and_instant(session: Session) -> tuple[Epochs, Instant]:
 def key_by_digest(session: Session, digest: str) -> tuple[Key | None, Epochs, Instant]:
     """The key of that digest (None: nobody's today, or revoked), whether or not it has expired, with the epochs and
     the last recorded instant, in one query."""
-    row, *counters = session.execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
-    epochs = Epochs(**dict(zip(_COUNTED, counters, strict=False)))
-    return (_key(row) if row is not None else None), epochs, Instant(counters[-1])
+    row = session.execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
+    return (_key(row) if row.id is not None else None), _epochs(row), Instant(row.instant)
 
 
 def profile(session: Session, ref: PrincipalRef, *, at: Instant | None = None) -> Profile | None:
@@ -279,7 +278,7 @@ def _epochs(row: Row[*tuple[Any, ...]]) -> Epochs:
     return Epochs(**{name: getattr(row, name) for name in _COUNTED})
 
 
-def _key(row: KeyRow) -> Key:
+def _key(row: KeyRow | Row[*tuple[Any, ...]]) -> Key:
     return Key(
         id=row.id,
         principal=PrincipalRef(row.principal),
@@ -303,7 +302,7 @@ _COUNTERS = (*(col(getattr(EpochsRow, name)) for name in _COUNTED), col(EpochsRo
 _EPOCHS = select(*_COUNTERS)
 
 
-_KEY_AND_EPOCHS = select(KeyRow, *_COUNTERS).select_from(
+_KEY_AND_EPOCHS = select(SQLModel.metadata.tables["keys"], *_COUNTERS).select_from(
     outerjoin(EpochsRow, KeyRow, and_(col(KeyRow.digest) == bindparam("digest"), holds(KeyRow)))
 )
 

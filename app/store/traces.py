@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, literal_column, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, col
 
@@ -98,19 +98,24 @@ def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> N
         }
         for citation in sorted(cited, key=lambda citation: citation.id)
     ]
+    if not rows:
+        return
     insert_absent(session, CitationRow, rows)
     _note_citing(session, [citation.id for citation in cited], at=at)
 
 
 def _note_citing(session: Session, ids: Sequence[CitationId], *, at: Instant) -> None:
     """Let these have left today. Once a day each is written, and never while somebody else writes it: nobody waits."""
-    stale = session.scalars(
-        select(col(CitationRow.id))
-        .where(col(CitationRow.id).in_(ids), col(CitationRow.cited_at) < days_after(at, -1))
-        .with_for_update(skip_locked=True)
-    ).all()
+    stale = session.connection().scalars(_STALE, {"ids": list(ids), "before": days_after(at, -1)}).all()
     if stale:
         session.execute(update(CitationRow).where(col(CitationRow.id).in_(stale)).values(cited_at=at))
+
+
+_STALE = (
+    select(col(CitationRow.id))
+    .where(col(CitationRow.id).in_(bindparam("ids", expanding=True)), col(CitationRow.cited_at) < bindparam("before"))
+    .with_for_update(skip_locked=True)
+)
 
 
 def found_nothing(session: Session, *, since: Instant, limit: int) -> Iterator[tuple[PrincipalRef, Instant, Account]]:
