@@ -27,7 +27,7 @@ serve: install
 	$(BIN)/muniment serve
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ milliseconds on SQLite and some twenty on PostgreSQL, so ask for a fresh one rat
 PostgreSQL is a real server, started when the first test needs it and stopped at the end of the session. If it cannot
 start, the tests that need it fail: there is no skipping.
 
+    quick_path           as pytest's `tmp_path`, where nothing waits for a disk; of `quick_folder`, the session's
     clock                a `Clock`: pass `clock.now` where `Ports.now` or an instant is wanted
 """
 
@@ -45,8 +46,23 @@ PREPARED_AT: Final = parse_instant("2026-01-01")
 STARTED_AT: Final = parse_instant("2026-06-01")
 """What a `Clock` shows first."""
 
-_ENOUGH_BYTES: Final = 2**30
-"""Of memory, for the databases of a session; they take about a tenth."""
+_ENOUGH_BYTES: Final = 2**31
+"""Of memory, for the databases and indexes of a session; they take about half a gigabyte at most."""
+
+_LONGEST: Final = (
+    "e2e/test_kills.py",
+    "contracts/test_index_contract.py",
+    "api/test_hidden_changes.py",
+    "e2e/test_many_files.py",
+    "api/test_bad_input.py",
+    "e2e/test_revocation.py",
+    "e2e/test_generations.py",
+    "e2e/test_erasure.py",
+    "api/test_fuzz.py",
+    "api/test_non_interference.py",
+    "e2e/test_take_over.py",
+)
+"""Files that take longest, of all that processes share out: begun last, they would be waited for."""
 
 settings.register_profile("muniment", deadline=None)
 settings.load_profile("muniment")
@@ -65,6 +81,12 @@ def pytest_sessionstart() -> None:
         (flags,) = struct.unpack("16xh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, asked))
         if not flags & _IFF_UP:
             fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others in the order they have."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 class Clock:
@@ -174,14 +196,15 @@ def _postgresql_url(postgres: PostgresDatabases, _postgresql_template: str) -> I
 
 
 @pytest.fixture
-def _sqlite_folder(quick_folder: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sqlite-", dir=quick_folder) as folder:
+def quick_path(quick_folder: Path) -> Iterator[Path]:
+    """A folder of a test's own, where nothing waits for a disk; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir=quick_folder) as folder:
         yield Path(folder)
 
 
 @pytest.fixture
-def _sqlite_url(_sqlite_template: Path, _sqlite_folder: Path) -> str:
-    path = _sqlite_folder / "muniment.sqlite"
+def _sqlite_url(_sqlite_template: Path, quick_path: Path) -> str:
+    path = quick_path / "muniment.sqlite"
     shutil.copyfile(_sqlite_template, path)
     return f"sqlite:///{path}"
 
@@ -211,10 +234,10 @@ def postgresql_engine(_postgresql_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, _sqlite_folder: Path) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
     """The URL of a database that was never migrated."""
     if request.param == "sqlite":
-        yield f"sqlite:///{_sqlite_folder / 'empty.sqlite'}"
+        yield f"sqlite:///{quick_path / 'empty.sqlite'}"
         return
     postgres: PostgresDatabases = request.getfixturevalue("postgres")
     name = postgres.create()

@@ -1,7 +1,6 @@
 """Muniment running in process: once with the institution of fixtures/, and fresh for tests that change things."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +48,8 @@ def _prepared(quick_folder: Path) -> Path:
 
 
 @pytest.fixture
-def tmp_path(quick_folder: Path) -> Iterator[Path]:
-    """As pytest's, where nothing waits for a disk; gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="api-", dir=quick_folder) as folder:
-        yield Path(folder)
+def tmp_path(quick_path: Path) -> Path:
+    return quick_path
 
 
 @pytest.fixture

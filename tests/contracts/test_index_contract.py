@@ -155,12 +155,12 @@ ADAPTERS = [edge_index, quick_index, process_index, qdrant_index]
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
-def make_index(request: pytest.FixtureRequest) -> Iterator[Callable[[], Index]]:
+def make_index(request: pytest.FixtureRequest, quick_folder: Path) -> Iterator[Callable[[], Index]]:
     """Makes new, empty indexes of one kind."""
     with ExitStack() as stack:
 
         def made() -> Index:
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=quick_folder)))
             index: Index = stack.enter_context(request.param(home))
             return index
 
@@ -529,10 +529,10 @@ def test_a_shard_that_was_never_finished_is_made_again(tmp_path: Path) -> None:
     questions=st.lists(queries, min_size=1, max_size=4),
 )
 def test_what_is_written_while_the_files_are_rewritten_is_there_after(
-    written: list[Write], purged: list[PointId], meanwhile: list[Write], questions: list[IndexQuery]
+    quick_folder: Path, written: list[Write], purged: list[PointId], meanwhile: list[Write], questions: list[IndexQuery]
 ) -> None:
     reference = ReferenceIndex()
-    with tempfile.TemporaryDirectory() as home, EdgeIndex(Path(home), DIMENSION) as index:
+    with tempfile.TemporaryDirectory(dir=quick_folder) as home, EdgeIndex(Path(home), DIMENSION) as index:
         for write in written:
             apply(index, write)
             apply(reference, write)
@@ -664,10 +664,13 @@ def among_all(query: IndexQuery) -> IndexQuery:
     questions=st.lists(queries, min_size=1, max_size=4),
 )
 def test_what_is_written_while_arrays_are_laid_out_is_in_them(
-    written: list[Write], meanwhile: list[Write], questions: list[IndexQuery]
+    quick_folder: Path, written: list[Write], meanwhile: list[Write], questions: list[IndexQuery]
 ) -> None:
     reference = ReferenceIndex()
-    with tempfile.TemporaryDirectory() as home, EdgeIndex(Path(home), DIMENSION, budget_ms=0.0) as index:
+    with (
+        tempfile.TemporaryDirectory(dir=quick_folder) as home,
+        EdgeIndex(Path(home), DIMENSION, budget_ms=0.0) as index,
+    ):
         for write in written:
             apply(index, write)
             apply(reference, write)
