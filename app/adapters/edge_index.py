@@ -303,7 +303,7 @@ class EdgeIndex:
 
     @contextmanager
     def _kept_alike(self) -> Iterator[Columns | None]:
-        """The arrays, if any, to do what is done to the shard. If that fails they are given up: they may not be alike."""
+        """The arrays, if any, to do what is done to the shard; if that fails, given up: they may not be alike."""
         columns = self._columns or (self._laying_out.columns if self._laying_out is not None else None)
         try:
             yield columns
