@@ -105,11 +105,14 @@ def test_by_convex_a_hit_that_is_no_longer_there_moves_no_other_unless_it_was_th
     assert fused(left, question=SENTENCE) == tuple(hit for hit in before if hit.chunk not in gone)
 
 
+INCHES = 'Do a 5" pipe and a 6" hose fit the same valve?'
+
+
 def test_words_count_for_more_where_the_very_words_are_meant() -> None:
     ranking = Ranking(dense_weight=0.75, lean=0.25)
     for literal in ("SOX-404", "annual leave policy", 'what does "material breach" mean in our contracts', "R2D2"):
         assert dense_weight(literal, ranking) == 0.5
-    for sentence in (SENTENCE, "Is vitamin B12 linked to 3 kinds of anaemia?", "", "?! ?! ?! ?! ?!"):
+    for sentence in (SENTENCE, "Is vitamin B12 linked to 3 kinds of anaemia?", INCHES, "", "?! ?! ?! ?! ?!"):
         assert dense_weight(sentence, ranking) == 0.75
 
 

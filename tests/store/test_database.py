@@ -13,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, inspect, text
+from sqlalchemy import MetaData, insert, inspect, text
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
@@ -35,10 +35,12 @@ from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobId, JobState
 from app.domain.labels import Label, Level
 from app.domain.policies import preceding
+from app.domain.trace import TraceKind
 from app.operations.prepare import prepare
 from app.store import corpus, directory, duplicates, jobs, policies, registry
 from app.store.database import migrate, open_engine, reading, recording, writing
 from app.store.metadata import metadata_to_json
+from app.store.tables import TraceRow
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
 from tests.store.together import meet_at, prepare_together
 
@@ -162,7 +164,7 @@ def _fill_first_schema(connection: Connection) -> None:
         connection.execute(tables.tables[name].insert().values(row))
 
 
-def test_going_back_to_the_release_before_leaves_no_key_that_is_good_for_more(engine: Engine) -> None:
+def test_going_back_leaves_no_key_that_is_good_for_more_and_no_trace_of_an_unknown_kind(engine: Engine) -> None:
     """Nor anything that keeps it from coming forward again."""
     limits: list[dict[str, Any]] = [
         {},
@@ -177,7 +179,13 @@ def test_going_back_to_the_release_before_leaves_no_key_that_is_good_for_more(en
                 session, id=id, digest=digest, principal=BOOTSTRAP_ADMINISTRATOR, at=at, by=BY, **limit
             )
     with engine.begin() as connection:
+        told = {"at": STARTED_AT, "subject": "user:ana", "proof": "key", "outcome": "answered"}
+        for kind in (TraceKind.RETRIEVE, TraceKind.ANSWER, TraceKind.EVALUATION):
+            row = TraceRow(id=f"tr_{kind}", kind=kind, request={}, response={}, grounds={}, actor=None, **told)
+            connection.execute(insert(TraceRow).values(row.model_dump(exclude={"seq"})))
+    with engine.begin() as connection:
         command.downgrade(_alembic(connection), "20261122_originals")
+        assert connection.execute(text("SELECT id FROM traces")).scalars().all() == ["tr_retrieve"]  # of known kinds
         good = connection.execute(text(f"SELECT id FROM keys WHERE recorded_to = {FOREVER}")).scalars().all()
     assert good == ["key_0"]
     migrate(engine)

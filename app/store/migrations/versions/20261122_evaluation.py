@@ -52,7 +52,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_traces_empty", "traces")
-    op.execute("DELETE FROM traces WHERE kind = 'evaluation'")  # the release before knows no such kind
+    op.execute("DELETE FROM traces WHERE kind IN ('answer', 'evaluation')")  # the release before knows no such kinds
     op.drop_column("citations", "cited_at")
     op.drop_table("evaluations")
     op.drop_table("golden_questions")
