@@ -8,16 +8,20 @@ again must be answered as before: by each index adapter, in every mode. Nightly,
 import json
 import os
 import random
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.adapters.edge_index import EdgeIndex
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
+from app.server import create_app
 from ingest.ports import Parser
 from tests.api.worlds import QUESTIONS, SENTENCES, owner, timeless, world_on
+from tests.fakes import ReferenceReranker
 from tests.running import Running
 
 CHANGES: Final = int(os.environ.get("MUNIMENT_HIDDEN_CHANGES", "1000"))
@@ -25,7 +29,7 @@ CHANGES: Final = int(os.environ.get("MUNIMENT_HIDDEN_CHANGES", "1000"))
 SEED: Final = int(os.environ.get("MUNIMENT_HIDDEN_SEED", "5"))
 ASKED_AFTER_EACH: Final = 2
 TIDIED_EVERY: Final = 25
-ALL_ASKED_EVERY: Final = 250
+ALL_ASKED_EVERY: Final = 500
 
 ASKERS: Final = {
     "user:narrow": {"clearance": "public"},
@@ -36,6 +40,9 @@ OFTEN: Final = {"add": 30, "version": 20, "relabel": 30, "withdraw": 18, "erase"
 """How often what is done to it, of a hundred."""
 MOST_HIDDEN: Final = 30
 """Documents at a time: then some are erased before others are added."""
+
+
+_OF_THE_ASKING: Final = re.compile(r'"trace_id": "\w+"|"timings_ms": \{[^}]*\}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,9 @@ class Asking:
         sent: dict[str, Any] = {"content": self.body, "headers": {"Content-Type": "application/json"}}
         response = run.request(self.method, self.path, self.who, **(sent if self.body else {}))
         text = response.text
-        if self.method == "POST":
+        if response.headers["content-type"].startswith("text/event-stream"):
+            text = _OF_THE_ASKING.sub("", text)
+        elif self.method == "POST":
             said = json.loads(text)
             said.pop("trace_id", None)
             said.get("usage", {}).pop("timings_ms", None)
@@ -122,6 +131,13 @@ def askings() -> list[Asking]:
                 for more in ({}, {"collections": ["shared"], "top_k": 3}, {"max_tokens": 200}):
                     found.append(_posted(who, "/v1/retrieve", query=query, mode=mode, **more))
             found.append(_posted(who, "/v1/retrieve", query=query, filters={"attributes.region": ["EU"]}))
+            found.append(_posted(who, "/v1/retrieve", query=query, rerank=False))
+            found.append(_posted(who, "/v1/answer", query=query, stream=query == "Northlight"))
+        for query in PHRASES:
+            found.append(_posted(who, "/v1/retrieve", query=query, max_tokens=200, expand=False))
+            found.append(_posted(who, "/v1/answer", query=query, collections=["shared"], mode="lexical"))
+        for filters in FILTERS:
+            found.append(_posted(who, "/v1/retrieve", query="How long are files kept?", filters=filters))
         for path in PATHS:
             found.append(Asking(who=who, method="GET", path=path))
     return found
@@ -134,6 +150,29 @@ PATHS: Final = (
     "/v1/documents?limit=2",
     "/v1/documents?q=paper",
     "/v1/collections",
+    "/v1/suggest?q=nort",
+    "/v1/suggest?q=retnetion",
+    "/v1/suggest?q=a+paper",
+    "/v1/suggest?q=hidden",
+    "/v1/facets",
+    "/v1/facets?q=paper",
+    "/v1/facets?collection=vault",
+)
+
+PHRASES: Final = (
+    '"claim files" are kept',
+    'What is "under number"?',
+    '"Northlight"',
+    "Who is Nortlight?",
+)
+"""What is said word for word, and a misspelled name."""
+
+FILTERS: Final[tuple[dict[str, list[str]], ...]] = (
+    {"title": ["retention"]},
+    {"title": ["northlight"], "attributes.region": ["US"]},
+    {"uri": ["hidden"]},
+    {"language": ["en"]},
+    {"media_type": ["text/markdown"], "section": ["a paper"]},
 )
 
 
@@ -153,7 +192,8 @@ def hidden(
     folder = tmp_path_factory.mktemp(request.param)
     chance = random.Random(f"{SEED} {request.param}")
     with world_on(request.param, folder, embedder=embedder, tokenizer=tokenizer, parser=parser) as world:
-        run = world.running
+        ports = replace(world.running.ports, reranker=ReferenceReranker())
+        run = replace(world.running, ports=ports, client=TestClient(create_app(ports)))
         run.put_collection("shared", owners=["group:owners"], discoverable=True)
         run.put_collection("vault", owners=["group:owners"], discoverable=True, system_of_record=True)
         for who, profile in ASKERS.items():
