@@ -1,4 +1,4 @@
-"""What anybody may write into a document or a question takes time by its length, not by its square, and breaks nothing."""
+"""What anybody may write takes time by its length, not by its square, and breaks nothing."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SECONDS = 5.0
 
 
 @pytest.mark.parametrize(
-    "read, text",
+    ("read", "text"),
     [
         (sentences, " " * LENGTH + "x"),
         (sentences, "\r" * LENGTH),
