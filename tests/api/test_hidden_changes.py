@@ -31,7 +31,7 @@ ASKED_AFTER_EACH: Final = 2
 TIDIED_EVERY: Final = 25
 ALL_ASKED_EVERY: Final = 500
 
-ASKERS: Final = {
+ASKERS: Final[dict[str, dict[str, Any]]] = {
     "user:narrow": {"clearance": "public"},
     "user:west": {"groups": ["group:west"], "clearance": "internal", "jurisdictions": ["EU"]},
     "user:wide": {"groups": ["group:east"], "clearance": "restricted", "categories": ["pii"], "jurisdictions": ["US"]},
@@ -128,7 +128,7 @@ def askings() -> list[Asking]:
     for who in ASKERS:
         for query in (*QUESTIONS, "Northlight", "a paper on retention"):
             for mode in ("hybrid", "dense", "lexical"):
-                for more in ({}, {"collections": ["shared"], "top_k": 3}, {"max_tokens": 200}):
+                for more in NARROWED:
                     found.append(_posted(who, "/v1/retrieve", query=query, mode=mode, **more))
             found.append(_posted(who, "/v1/retrieve", query=query, filters={"attributes.region": ["EU"]}))
             found.append(_posted(who, "/v1/retrieve", query=query, rerank=False))
@@ -142,6 +142,8 @@ def askings() -> list[Asking]:
             found.append(Asking(who=who, method="GET", path=path))
     return found
 
+
+NARROWED: Final[tuple[dict[str, Any], ...]] = ({}, {"collections": ["shared"], "top_k": 3}, {"max_tokens": 200})
 
 PATHS: Final = (
     "/v1/documents",
