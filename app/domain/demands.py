@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 from zlib import crc32
@@ -56,12 +57,35 @@ def phrases(question: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase.strip() for phrase in found if _units(phrase)))
 
 
-def says(text: str, phrase: str) -> bool:
-    """Whether the text has the phrase, whole words of it: as written, but for case, white space and forms of signs."""
-    wanted = _plain(phrase).strip()
-    before = r"(?<!\w)" if wanted[:1].isalnum() and not _SPACELESS.match(wanted) else ""
-    after = r"(?!\w)" if wanted[-1:].isalnum() and not _SPACELESS.match(wanted[-1:]) else ""
-    return re.search(before + re.escape(wanted) + after, _plain(text)) is not None
+def says(text: str, *wanted: str) -> bool:
+    """Whether the text has each of the phrases, whole words of it: as written, but for case, white space and forms of
+    signs."""
+    plain = _plain(text)
+    return all(_stands_in(plain, _plain_phrase(phrase)) for phrase in wanted)
+
+
+def _stands_in(text: str, phrase: str) -> bool:
+    before, after = _needs_edge(phrase[:1]), _needs_edge(phrase[-1:])
+    at = text.find(phrase)
+    while at >= 0:
+        end = at + len(phrase)
+        if not (before and _in_word(text[max(at - 1, 0) : at])) and not (after and _in_word(text[end : end + 1])):
+            return True
+        at = text.find(phrase, at + 1)
+    return False
+
+
+def _needs_edge(sign: str) -> bool:
+    return sign.isalnum() and not _SPACELESS.match(sign)
+
+
+def _in_word(sign: str) -> bool:
+    return sign.isalnum() or sign == "_"
+
+
+@lru_cache(maxsize=4096)
+def _plain_phrase(phrase: str) -> str:
+    return _plain(phrase)
 
 
 def marks_of(text: str, *, title: str, section: Iterable[str], language: str | None) -> frozenset[Mark]:

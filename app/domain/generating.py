@@ -1,6 +1,8 @@
 """What a model elsewhere may be sent and asked, and how what it writes is taken apart. No model is called here."""
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -60,3 +62,28 @@ def without_marks(sentence: str) -> tuple[str, frozenset[int]]:
     """A sentence without its marks of citation, and the numbers that they name."""
     numbers = [int(each) for mark in _MARK.finditer(sentence) for each in re.findall(r"\d+", mark[1])]
     return " ".join(_MARK.sub("", sentence).split()), frozenset(numbers)
+
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_KEPT: Final = "\n\t\u200c\u200d"
+
+
+def readable(text: str) -> str:
+    """Text as a model wrote it, without what no reader sees: control and direction signs, halves of characters."""
+    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) not in _UNSEEN)
+
+
+_LINK: Final = re.compile(
+    r"!\[|<[/!a-z]|(?:\w+:)?//[^\s)\]>\"']+|\bwww\.[^\s)\]>\"']+|\b(?:mailto|data|javascript):[^\s)\]>]+"
+    r"|\]\((?!https?://)",
+    re.IGNORECASE,
+)
+
+
+def leads_elsewhere(sentence: str, shown: Sequence[str]) -> bool:
+    """Whether a sentence has a link, an image or markup that none of the passages has, as they are shown.
+
+    A page that draws one would tell its place what the address says: a passage may ask a model to write it there.
+    """
+    links = {found[0].rstrip(".,;:!?") for found in _LINK.finditer(sentence)}
+    return any(not any(link in text for text in shown) for link in links)

@@ -15,6 +15,7 @@ from app.domain.verification import Verdict
 from app.operations.attest import attest, attest_sentences
 from app.operations.extract import extract
 from app.operations.generate import sendable, withheld, written
+from app.operations.generations import active
 from app.operations.identify import Credentials
 from app.operations.retrieve import Found, find
 from app.ports import Generator, Ports
@@ -62,6 +63,7 @@ class Begun:
     """
 
     def __init__(self, ports: Ports, credentials: Credentials, query: Query, wish: Wish) -> None:
+        ports = active(ports)
         self._ports, self._credentials, self._query = ports, credentials, query
         self._weighing = _Weighing(ports, query, wish)
         self._dropped: dict[Verdict, int] = {}

@@ -8,7 +8,16 @@ from app.domain.answer import Query
 from app.domain.answering import MAX_PASSAGES, Candidate, Sentence
 from app.domain.citation import Passage, context, joined
 from app.domain.claims import sentences
-from app.domain.generating import INSTRUCTIONS, UNSUPPORTED_MARK, Unsupported, asked, tidied, without_marks
+from app.domain.generating import (
+    INSTRUCTIONS,
+    UNSUPPORTED_MARK,
+    Unsupported,
+    asked,
+    leads_elsewhere,
+    readable,
+    tidied,
+    without_marks,
+)
 from app.domain.verification import Verdict
 from app.operations import discharge
 from app.operations.extract import candidates_of
@@ -40,17 +49,20 @@ def withheld(ports: Ports, passages: Sequence[Passage], obligations: Sequence[Ob
 def written(
     ports: Ports, generator: Generator, query: Query, passages: Sequence[Passage], obligations: Sequence[Obligation]
 ) -> Iterator[Sentence]:
-    """Each sentence that the model writes, in order, as it may leave. One whose text is empty may not.
+    """Each sentence that the model writes, in order, as it may leave. One whose text is empty may not; one that leads
+    where no passage does never may.
 
     What supports a sentence is cited, whatever the model cited. Closing the iterator ends the model's writing.
     """
     drop = ports.generating.unsupported is Unsupported.DROP or discharge.verified_only(obligations)
     some = [each for passage in passages for each in candidates_of(ports, passage)]
-    evidence = Evidence(ports, some)
+    evidence, shown = Evidence(ports, some), [passage.text for passage in passages]
     pieces = generator.write(INSTRUCTIONS, asked(query.text, context(passages)))
     for sentence in _sentences(pieces):
         claim, cited = without_marks(sentence)
-        if claim:
+        if leads_elsewhere(sentence, shown):
+            yield Sentence(text="", citation=None, passage=None, score=0.0, verdict=Verdict.UNSUPPORTED)
+        elif claim:
             yield _verified(evidence, some, claim, cited, drop=drop)
 
 
@@ -79,7 +91,7 @@ def _sentences(pieces: Iterator[str]) -> Iterator[str]:
     """Whole sentences as soon as something follows them; the rest at the end."""
     text = ""
     for piece in pieces:
-        text = tidied(text + piece)
+        text = tidied(text + readable(piece))
         *whole, _ = [*sentences(text), None]
         for span in whole[:-1]:
             if span is not None:

@@ -229,7 +229,7 @@ class _Selection:
         if not self._meets_filters(passage, chunk):
             self._drops["filter"] += 1
             return None
-        if not all(says(passage.text, phrase) for phrase in self._phrases):
+        if not says(passage.text, *self._phrases):
             self._drops["phrase"] += 1
             return None
         ended = citation.valid_to <= self._now

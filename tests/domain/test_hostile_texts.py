@@ -1,0 +1,57 @@
+"""What anybody may write takes time by its length, not by its square, and breaks nothing."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.domain.answering import wanted
+from app.domain.claims import claims, sentences
+from app.domain.demands import says
+from app.domain.generating import without_marks
+from app.domain.similarity import particulars
+
+LENGTH = 100_000
+SECONDS = 5.0
+"""Ten times and more what it takes, and a tenth or less of what it took by the square."""
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (sentences, " " * LENGTH + "x"),
+        (sentences, "\r" * LENGTH),
+        (wanted, "." * LENGTH),
+        (wanted, "; " * (LENGTH // 2)),
+        (without_marks, "\n" * LENGTH + "x"),
+        (particulars, "a" * LENGTH),
+        (particulars, "語" * LENGTH),
+    ],
+)
+def test_time_grows_with_the_length(read: Callable[[str], object], text: str) -> None:
+    began = time.process_time()
+    read(text)
+    assert time.process_time() - began < SECONDS
+
+
+def test_many_phrases_are_looked_for_in_many_passages_at_once() -> None:
+    words = [f"w{number}x" for number in range(600)]
+    text = " ".join(words)
+    began = time.process_time()
+    assert all(says(text, *words) for _ in range(200))
+    assert not says(text, *words, "w600x")
+    assert time.process_time() - began < SECONDS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"It ends on {'9' * 330} January 2024.",
+        f"It ends in June {'9' * 4400}.",
+        f"It costs {'9' * 5000} euros in {'9' * 5000}.",
+        f"It lasts 9 {'billion ' * 40} January.",
+    ],
+)
+def test_numbers_of_any_length_are_read(text: str) -> None:
+    (claim,) = claims(text)
+    assert all(abs(bound) <= 1e24 for each in claim.quantities for bound in (each.low, each.high) if bound is not None)
