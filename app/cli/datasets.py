@@ -45,7 +45,8 @@ class Dataset:
 def read_dataset(folder: Path, *, limit: int | None = None) -> Dataset:
     """corpus.jsonl, queries.jsonl (each also .gz), and qrels/test.tsv or qrels.tsv; the first `limit` judged questions.
 
-    Raises `Failed`, naming file and line, for what is not of that form.
+    A judged document that the corpus lacks is one that nothing finds, as for trec_eval. Raises `Failed`, naming file
+    and line, for what is not of that form.
     """
     corpus: dict[str, Document] = {}
     for where, each in _objects(_one_of(folder, "corpus.jsonl")):
@@ -60,8 +61,6 @@ def read_dataset(folder: Path, *, limit: int | None = None) -> Dataset:
     for where, query, document, gain in _judgements(_one_of(folder, "qrels/test.tsv", "qrels.tsv")):
         if query not in queries:
             raise Failed(f"{where}: there is no query {query}.")
-        if document not in corpus:
-            raise Failed(f"{where}: there is no document {document}.")
         judged.setdefault(query, {})[document] = gain
     answerable = [query for query in queries if any(gain > 0 for gain in judged.get(query, {}).values())][:limit]
     if not answerable:
@@ -105,7 +104,9 @@ def _objects(path: Path) -> Iterator[tuple[str, Json]]:
 
 
 def _text(where: str, each: Json, name: str) -> str:
-    value = each.get(name, "" if name == "title" else None)
+    value = each.get(name)
+    if value is None and name == "title":
+        return ""
     if isinstance(value, int) and name == "_id":
         return str(value)
     if not isinstance(value, str) or (name == "_id" and not value):

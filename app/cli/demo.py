@@ -97,7 +97,7 @@ def telling_sentence(text: str, question: str) -> str:
     """The whole sentence that shares most words with the question, by their beginnings; the first of equals."""
     asked = _stems(question)
     parts = [" ".join(part.split()) for part in _SENTENCES.split(text) if part.strip()]
-    sentences = [part for part in parts if part.endswith((".", "!", "?"))] or parts
+    sentences = [part for part in parts if part.endswith((".", "!", "?")) and _stems(part)] or parts
     best = max(sentences, key=lambda each: len(asked & _stems(each)), default="")
     return textwrap.shorten(best, _LONGEST_SENTENCE, placeholder=" ...")
 

@@ -299,10 +299,13 @@ def _fill(desk: Desk, dataset: Dataset, home: Path) -> None:
     body = {"title": dataset.name, "owners": [_OWNER], "default_label": label, "default_readers": [_READER]}
     administrator.put(f"/v1/collections/{COLLECTION}", body)
     started = time.monotonic()
+    full = [each for each in dataset.corpus if each.text.strip() or each.title]
     with administrator.with_key(str(administrator.post(_keys_of(_OWNER))["key"])) as owner:
-        fates = taken_in(owner, [_submission(each) for each in dataset.corpus], waits=True)
+        fates = taken_in(owner, [_submission(each) for each in full], waits=True)
     _all_taken(fates)
     mark.write_text(json.dumps({"corpus": digest}) + "\n", encoding="utf-8")
+    if empty := len(dataset.corpus) - len(full):
+        note(f"{empty} of the dataset's documents are empty: no question finds them.")
     note(f"{len(fates)} documents went in within {time.monotonic() - started:.0f} s.")
 
 

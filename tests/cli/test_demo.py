@@ -33,6 +33,11 @@ def test_the_demo_shows_what_it_promises_and_touches_nothing_of_ones_own(tmp_pat
     assert "22 weeks" in asked.stdout
 
 
+def test_the_number_of_a_heading_is_no_sentence_that_tells() -> None:
+    text = "3. Other days\n\nMarriage gives two days. Moving house gives one."
+    assert demo.telling_sentence(text, "Can we share data?") == "Marriage gives two days."
+
+
 def test_a_folder_with_something_in_it_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     refused = muniment("demo", "--keep", tmp_path, folder=tmp_path)

@@ -45,7 +45,7 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
     report = json.loads(looked.stdout)
     assert looked.returncode == 1, "no database is there"
     assert report["healthy"] is False
-    measured = ("MUNIMENT_INGEST", "MUNIMENT_RANKING")
+    measured = ("MUNIMENT_INGEST", "MUNIMENT_RANKING", "MUNIMENT_ANSWER", "MUNIMENT_GENERATION")
     settings = {name: shown for name, shown in report["settings"].items() if not name.startswith(measured)}
     told = {name: shown for name, shown in settings.items() if shown not in ("not set", "nothing")}
     assert told == {
@@ -56,6 +56,7 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
         "MUNIMENT_INDEX__URL": "the embedded index",
         "MUNIMENT_INDEX__API_KEY": "********",
         "MUNIMENT_INDEX__COLLECTION": "muniment",
+        "MUNIMENT_INDEX__BUDGET_MS": "5",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
         "MUNIMENT_EMBEDDING__ENGINE": "onnx",
         "MUNIMENT_EMBEDDING__THREADS": "0",

@@ -25,6 +25,7 @@ CORPUS = [
     {"_id": "bees", "title": "Bees", "text": "Forty thousand bees live in the hive in July."},
     {"_id": "wasps", "title": "", "text": "Wasps build their nests of paper."},
     {"_id": 7, "title": "Ants have no text", "text": ""},
+    {"_id": "nothing", "title": "", "text": " "},
 ]
 QUERIES = [
     {"_id": "q1", "text": "How many bees are in a hive?"},
@@ -47,10 +48,18 @@ def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None) -> Path
 )
 def test_a_dataset_is_read_with_and_without_a_header_and_in_trecs_form(tmp_path: Path, qrels: str) -> None:
     dataset = read_dataset(laid(tmp_path / "small", qrels=qrels))
-    assert [each.id for each in dataset.corpus] == ["bees", "wasps", "7"]
+    assert [each.id for each in dataset.corpus] == ["bees", "wasps", "7", "nothing"]
     assert dataset.judged == {"q1": {"bees": 1.0}, "q2": {"wasps": 2.0, "bees": 0.0}}
     assert (dataset.name, dataset.queries["q1"]) == ("small", QUERIES[0]["text"])
     assert list(read_dataset(tmp_path / "small", limit=1).queries) == ["q1"]
+
+
+def test_a_judged_document_that_the_corpus_lacks_is_one_to_be_missed(tmp_path: Path) -> None:
+    dataset = read_dataset(
+        laid(tmp_path / "small", qrels="q1\tmoths\t1\n", corpus='{"_id": "a", "title": null, "text": "x"}')
+    )
+    assert dataset.judged == {"q1": {"moths": 1.0}}
+    assert dataset.corpus[0].title == ""
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,6 @@ def test_a_dataset_is_read_with_and_without_a_header_and_in_trecs_form(tmp_path:
     [
         ({"qrels": "q1\tbees\t1\nq1 bees 1\n"}, "test.tsv, line 2: write query, document and score"),
         ({"qrels": "q1\tbees\t1\nq9\tbees\t1\n"}, "test.tsv, line 2: there is no query q9."),
-        ({"qrels": "q1\tmoths\t1\n"}, "test.tsv, line 1: there is no document moths."),
         ({"qrels": "q1\tbees\t0\n"}, "has no question that any document answers"),
         ({"corpus": '{"_id": "a", "text": "x"}\n\nnot json'}, "corpus.jsonl.gz, line 3: it is no JSON object."),
         ({"corpus": '{"_id": "a"}'}, "corpus.jsonl.gz, line 1: text is wanted, as a text."),
