@@ -22,10 +22,9 @@ NOT_HERE: Final = "This is not in the documents you may read."
 """The refusal: the same words whether there is nothing, or nothing that may be read."""
 
 MIN_CONFIDENCE: Final = 0.3
-"""Five-fold cross-validated on what the coefficients were fitted on, this refuses 84 of 100 unanswerable and 9 of 100
-answerable questions of the fixtures; of the other policies 46 (of which several are answered by another document) and
-none. At 0.5 it is 92 and 25, and 69 and 4. Of 68 golden questions written apart from this and not fitted on,
-84 and 14 of 100; at 0.5, 97 and 22."""
+"""Cross-validated by document, this refuses 84 of 100 unanswerable and 5 of 100 answerable golden questions of the
+fixtures (27 of 32, 7 of 136); 65 and 6 of 100 of the harder ones in fixtures/golden/refusing.yaml. At 0.5 it is 91 and
+16, and 87 and 11. `python -m bench.refusing` prints the whole curve."""
 
 MAX_PASSAGES: Final = 8
 MAX_WEIGHED: Final = 16
@@ -331,8 +330,8 @@ def confidence(found: Evidence) -> float:
     return round(1 / (1 + math.exp(-total)), 4)
 
 
-_INTERCEPT: Final = -6.18
-_COEFFICIENTS: Final = (("cosine", 8.19), ("near", 2.33), ("anywhere", 1.8))
-"""Logistic regression with an L2 penalty of 0.02, both classes of equal weight, on 202 questions: the fixtures' golden
-ones that are answered and 50 about what their documents do not say, and 26 about fifteen other workplace policies, each
-asked with the document that answers it and without. All-MiniLM-L6-v2; for another model, fit again."""
+_INTERCEPT: Final = -6.03
+_COEFFICIENTS: Final = (("cosine", 7.91), ("near", 2.25), ("anywhere", 1.88))
+"""As `python -m bench.refusing` fits: logistic regression with an L2 penalty of 0.02 on standardized features, both
+classes of equal weight, on 270 questions about the fixtures, 87 of them unanswerable. All-MiniLM-L6-v2; for another
+model, fit again."""
