@@ -146,6 +146,10 @@ class Analyzer(Protocol):
 
     def query(self, text: str) -> Lexical: ...
 
+    def asked(self, text: str) -> tuple[tuple[str, Lexical], ...]:
+        """The words of a question that say something, in order, each with the terms of which a passage may have one."""
+        ...
+
     def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
         """What the names of passages are found by that the question's words may mean, of those words that may be
         misspelled: none of their terms is `found`."""

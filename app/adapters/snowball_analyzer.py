@@ -140,6 +140,9 @@ class SnowballAnalyzer:
                 weights[term] = max(weight, weights.get(term, 0.0))
         return _lexical(weights)
 
+    def asked(self, text: str) -> tuple[tuple[str, Lexical], ...]:
+        return tuple((token, _lexical(terms)) for token, terms in self._asked(_tokens(text)[0]))
+
     def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
         tokens, _ = _tokens(text)
         said = list(self._asked(tokens))

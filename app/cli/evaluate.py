@@ -115,7 +115,7 @@ def evaluate_dataset(folder: Path, choices: Choices) -> bool:
     dataset = read_dataset(folder, limit=choices.limit)
     listed = read_configurations(choices.configurations) if choices.configurations else None
     drawing = choices.drawing.absolute() if choices.drawing else None
-    with _own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
+    with own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
         _fill(desk, dataset, home)
         key = str(desk.administrator().post(_keys_of(_READER))["key"])
         with open_ports(Settings(home=home)) as ports:
@@ -139,7 +139,7 @@ def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, d
     drawing = choices.drawing.absolute() if choices.drawing else None
     world = read_institution(institution or FIXTURES / "institution.yaml")
     corpora = (documents or FIXTURES / "corpora").absolute()
-    with _own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
+    with own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
         administrator = desk.administrator()
         lay_down(administrator, world)
         with importing(administrator, world) as importer:
@@ -253,7 +253,7 @@ def _refusals(server: Server, asked: Sequence[_Asked]) -> dict[str, bool]:
 
 
 @contextmanager
-def _own_home(keep: Path | None) -> Iterator[Path]:
+def own_home(keep: Path | None) -> Iterator[Path]:
     """A data folder for evaluations alone, whatever is configured here: temporary, or one to be used again.
 
     The processes read the environment and muniment.toml, so the first is cleared of all but what is evaluated, and the

@@ -10,6 +10,7 @@ from app.domain.checks import Check, CheckName, CheckOutcome
 from app.domain.citation import Passage
 from app.domain.corpus import text_digest
 from app.domain.errors import Unavailable
+from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Account, Outcome
 from app.domain.verification import Verdict
 from app.operations.attest import attest, attest_sentences
@@ -64,6 +65,7 @@ class Begun:
 
     def __init__(self, ports: Ports, credentials: Credentials, query: Query, wish: Wish) -> None:
         ports = active(ports)
+        watch = Stopwatch()
         self._ports, self._credentials, self._query = ports, credentials, query
         self._weighing = _Weighing(ports, query, wish)
         self._dropped: dict[Verdict, int] = {}
@@ -80,7 +82,9 @@ class Begun:
         self._generator, self._why_not = self._chosen(found, wish)
         generating = self._generator is not None
         checks = found.answer.checks if _refused_whole(found) else (*found.answer.checks, self._grounding(()))
-        self._found_answer = replace(found, answer=replace(found.answer, checks=checks))
+        timings = {**found.answer.usage.timings_ms, "extract": self._weighing.ms, "total": watch.laps_ms()["total"]}
+        usage = replace(found.answer.usage, timings_ms=timings)
+        self._found_answer = replace(found, answer=replace(found.answer, checks=checks, usage=usage))
         self._principal = found.standing.principal
         attest(
             ports,
@@ -232,14 +236,18 @@ class _Weighing:
         self.asked = False
         """Whether the question was one that may be put: it is answered, or refused in words."""
         self.confidence: float | None = None
+        self.ms = 0.0
+        """What weighing took."""
 
     def keep(self, passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
         self.asked = True
         key = _key(passages)
         if key != self._before:
+            watch = Stopwatch()
             self._weighed, found = extract(self._ports, self._query.text, passages)
             self.confidence = confidence(found) if passages else None
             self._before = key
+            self.ms = round(self.ms + watch.laps_ms()["total"], 2)
         sure = self.confidence is not None and self.confidence >= self._ports.min_confidence and self._weighed
         return passages if sure else ()
 

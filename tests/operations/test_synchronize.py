@@ -106,6 +106,9 @@ class OneTermAnalyzer:
     def query(self, text: str) -> Lexical:
         return self.passage(text)
 
+    def asked(self, text: str) -> tuple[tuple[str, Lexical], ...]:
+        return ((text, self.passage(text)),)
+
     def misspelled(self, text: str, *, found: Container[int]) -> Lexical:
         return Lexical(terms=(), weights=())
 
