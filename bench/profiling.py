@@ -1,6 +1,6 @@
-"""Where a warm retrieve's time goes: its SQL statements, its steps, and the functions that take longest.
+"""Where a warm retrieve's time goes: SQL, steps, processor time, and the functions that take longest.
 
-python -m bench.profiling [--chunks 10000] [--home DIR]        prints Markdown, as kept in bench/PROFILE.md
+python -m bench.profiling [--chunks 10000] [--home DIR]        prints Markdown; what was seen is in bench/README.md
 """
 
 import argparse
@@ -26,7 +26,7 @@ from app.operations.retrieve import retrieve
 from app.ports import Ports
 from app.settings import Settings
 from bench.prepared import READER, lay_down
-from bench.serving import served
+from bench.serving import Server, served
 from bench.wording import Writer, own_sentences
 
 _WARM_UP: Final = 40
@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lay_down(laying, sentences, chunks=chosen.chunks)
         ports = opened.enter_context(open_ports(Settings(home=folder.absolute() / "home")))
         writer = Writer(sentences, seed=5)
-        _tell(ports, Credentials(bearer=server.key_of(READER)), [writer.question() for _ in range(_TIMES)])
+        key, questions = server.key_of(READER), [writer.question() for _ in range(_TIMES)]
+        _tell(ports, Credentials(bearer=key), questions)
+        _tell_processors(server, ports, key, questions)
     return 0
 
 
@@ -70,6 +72,29 @@ def _tell(ports: Ports, credentials: Credentials, questions: Sequence[str]) -> N
     for step, listed in steps.items():
         print(f"| {step} | {median(listed):.2f} | {median(listed) / whole:.0%} |")
     _tell_functions(ports, credentials, questions)
+
+
+def _tell_processors(server: Server, ports: Ports, key: str, questions: Sequence[str]) -> None:
+    """Processor time is what a busy machine leaves as it is: of each process over HTTP, and of the call alone.
+
+    The questions were put before, so that no embedding is counted.
+    """
+    start = time.thread_time()
+    for question in questions:
+        retrieve(ports, Credentials(bearer=key), Query(text=question))
+    print(f"\n## Processor time of one, ms\n\n- the call, without the index process: {_each(start, questions):.1f}")
+    with server.connect(key) as caller:
+        for question in questions:
+            caller.ask("POST", "/v1/retrieve", {"query": question})
+        before = server.cpu_s_by_role()
+        for question in questions:
+            caller.ask("POST", "/v1/retrieve", {"query": question})
+        for role, spent_s in server.cpu_s_by_role().items():
+            print(f"- over HTTP, {role}: {(spent_s - before.get(role, 0.0)) * 1000 / len(questions):.1f}")
+
+
+def _each(start: float, questions: Sequence[str]) -> float:
+    return (time.thread_time() - start) * 1000 / len(questions)
 
 
 def _statements(ports: Ports, credentials: Credentials, questions: Sequence[str]) -> dict[str, float]:

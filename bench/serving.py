@@ -63,6 +63,10 @@ class Server:
         """Processor time of all processes so far."""
         return cpu_s_of([self.process, *self.process.children(recursive=True)])
 
+    def cpu_s_by_role(self) -> dict[str, float]:
+        """As `cpu_s`, of each of the server's processes."""
+        return {_role(process): cpu_s_of([process]) for process in self.process.children(recursive=True)}
+
     def taken(self, *, shared: bool) -> list[Taken]:
         """Every process of the server's, the supervisor first. What is `shared` takes long to find out."""
         found = []
@@ -144,13 +148,16 @@ def cpu_s_of(processes: Iterable[psutil.Process]) -> float:
 
 
 def _taken(process: psutil.Process, *, shared: bool) -> Taken:
-    command = process.cmdline()
-    role = next((role for module, role in _ROLES if module in command), "supervisor")
     pss_mb = None
     if shared:
         with suppress(psutil.AccessDenied):
             pss_mb = process.memory_full_info().pss / _MB
-    return Taken(role=role, rss_mb=process.memory_info().rss / _MB, pss_mb=pss_mb)
+    return Taken(role=_role(process), rss_mb=process.memory_info().rss / _MB, pss_mb=pss_mb)
+
+
+def _role(process: psutil.Process) -> str:
+    command = process.cmdline()
+    return next((role for module, role in _ROLES if module in command), "supervisor")
 
 
 def _free_port() -> int:

@@ -126,6 +126,10 @@ class _Block:
         return mask
 
 
+Matching = Sequence[tuple[_Block, NDArray[np.bool_]]]
+"""Of each block in which something matches a query, what does."""
+
+
 class Columns:
     """The points of an index, searched exactly. Not to be called from two threads at once.
 
@@ -169,27 +173,26 @@ class Columns:
         """Let nothing that was ever removed be in the files either."""
         self._blocks = [self._merged([block]) if block.dead() else block for block in self._blocks]
 
-    def nearest(self, vector: Vector, query: IndexQuery) -> list[PointId]:
+    def nearest(self, vector: Vector, reached: Matching, depth: int) -> list[PointId]:
         """Points of which the best `depth` chunks are sure to be: what is to be scored to the last digit."""
         wanted = np.array(checked_vector(vector, self._dimension), np.float32)
         wanted /= np.linalg.norm(wanted)
         # By einsum: as fast as BLAS here, and no threads of its own that wait for busy cores (25 ms instead of 1).
         points: list[_Ints] = [_NONE]
         scores: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
-        for block, mask in self._reached(query):
+        for block, mask in reached:
             for start, stop in _runs(mask):
                 points.append(block.points[start:stop])
                 scores.append(np.einsum("ij,j->i", block.vectors[start:stop], wanted))
         found, cosines = np.concatenate(points), np.concatenate(scores)
-        cut = _cut(found, cosines, query.depth) - 2 * _BLUR * self._dimension - _TIE
+        cut = _cut(found, cosines, depth) - 2 * _BLUR * self._dimension - _TIE
         return [PointId(point) for point in found[cosines >= cut].tolist()]
 
-    def words(self, lexical: Lexical, query: IndexQuery) -> "Words":
-        """What the question's terms are worth among the points that match."""
-        return Words(lexical, list(self._reached(query)))
+    def reached(self, query: IndexQuery) -> Matching:
+        """Each block with what matches in it, if anything does."""
+        return list(self._reached(query))
 
     def _reached(self, query: IndexQuery) -> Iterator[tuple[_Block, NDArray[np.bool_]]]:
-        """Each block with what matches in it, if anything does."""
         most = max((block.last for block in self._blocks), default=0)
         allowed = np.zeros(most + 2, bool)  # the last is `_NOWHERE`'s
         allowed[[boundary for boundary in query.boundaries if 0 <= boundary <= most]] = True
@@ -273,7 +276,7 @@ class Columns:
 class Words:
     """BM25 of the points that match a query, with document frequencies counted among those alone."""
 
-    def __init__(self, lexical: Lexical, reached: Sequence[tuple[_Block, NDArray[np.bool_]]]) -> None:
+    def __init__(self, lexical: Lexical, reached: Matching) -> None:
         self._terms = lexical.terms
         self._reached = reached
         self._having = [
@@ -291,7 +294,7 @@ class Words:
         scored = [
             _summed(len(block), own, self._factors) for (block, _), own in zip(self._reached, self._having, strict=True)
         ]
-        rows = [np.flatnonzero(scores) for scores in scored]
+        rows = [np.flatnonzero(scores != 0) for scores in scored]  # of truth values, as it is slow of numbers
         points = [block.points[found] for (block, _), found in zip(self._reached, rows, strict=True)]
         together = np.concatenate([_NONE, *points])
         scores = np.concatenate([np.empty(0), *(own[found] for own, found in zip(scored, rows, strict=True))])
@@ -350,7 +353,10 @@ def _weights_at(rows: NDArray[np.int32], weights: NDArray[np.float32], wanted: _
 
 def _runs(mask: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
     """Where what matches begins and ends."""
-    edges = np.flatnonzero(np.diff(mask.view(np.int8), prepend=0, append=0))
+    ends = np.empty(len(mask) + 1, bool)
+    ends[0], ends[-1] = mask[0], mask[-1]
+    np.not_equal(mask[1:], mask[:-1], out=ends[1:-1])
+    edges = np.flatnonzero(ends)
     return zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 

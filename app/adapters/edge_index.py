@@ -27,7 +27,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as edge
 
-from app.adapters.columns import Columns
+from app.adapters.columns import Columns, Words
 from app.adapters.exact_ranking import Candidate, Engine, Space, best_hits, both_ways, checked_vector
 from app.domain.access import BoundaryId
 from app.domain.corpus import ChunkId
@@ -240,8 +240,9 @@ class EdgeIndex:
     def _search_columns(self, columns: Columns, query: IndexQuery) -> Hits:
         """As `_search_engine`. Vectors are scored by the engine, which looks at the filter again, among the nearest."""
         reached = _Reached(self._shard, query, self._dimension)
-        nearest = columns.nearest(query.dense, query) if query.dense is not None else []
-        words = columns.words(query.lexical, query) if query.lexical else None
+        matching = columns.reached(query)
+        nearest = columns.nearest(query.dense, matching, query.depth) if query.dense is not None else []
+        words = Words(query.lexical, matching) if query.lexical else None
         best = words.best(query.depth) if words else []
         shared = words.exact([*dict.fromkeys([*best, *nearest])]) if words else {}
         with _engine_errors():

@@ -28,7 +28,7 @@ def _header(request: Request, name: str) -> str | None:
     return ", ".join(request.headers.getlist(name)) if name in request.headers else None
 
 
-def _with_scheme(
+async def _with_scheme(
     request: Request,
     _: Annotated[object, Security(_bearer)],
     __: Annotated[
@@ -47,7 +47,10 @@ def _with_scheme(
         ),
     ] = None,
 ) -> Credentials:
-    """As `credentials_of`, and OpenAPI knows that a bearer is wanted and how to act for somebody."""
+    """As `credentials_of`, and OpenAPI knows that a bearer is wanted and how to act for somebody.
+
+    A coroutine, as a function would be called in a thread of its own.
+    """
     return credentials_of(request)
 
 

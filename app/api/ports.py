@@ -7,8 +7,8 @@ from fastapi import Depends, Request
 from app.ports import Ports
 
 
-def _ports(request: Request) -> Ports:
-    return cast(Ports, request.app.state.ports)
+async def _ports(request: Request) -> Ports:
+    return cast(Ports, request.app.state.ports)  # a coroutine, as a function would be called in a thread of its own
 
 
 PortsOf = Annotated[Ports, Depends(_ports)]
