@@ -175,3 +175,8 @@ def test_bad_requests_are_refused_before_anything_is_streamed(office: Running) -
     for body in ({"query": " "}, {"query": "x", "max_sentences": 0}, {"query": "x", "stream": "perhaps"}):
         assert office.request("POST", "/v1/answer", "user:ana", json={"stream": True, **body}).status_code == 422, body
     assert office.client.post("/v1/answer", json={"query": "x", "stream": True}).status_code == 401
+
+
+def test_timings_say_what_choosing_sentences_took(office: Running) -> None:
+    timings = ask(office, "user:ana", QUESTION)["usage"]["timings_ms"]
+    assert 0 < timings["extract"] <= timings["total"]
