@@ -47,7 +47,7 @@ def attest(
         outcome=answer.outcome,
         request=_asked(query) | evaluated,
         response=_answered(answer) | ({"answer": dict(said)} if said is not None else {}),
-        grounds=_grounds(ports, standing, reach, drops),
+        grounds=_grounds(standing, reach, drops),
     )
     with writing(ports.engine) as session:
         traces.add_trace(session, trace)
@@ -256,7 +256,7 @@ def _shown(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _grounds(ports: Ports, standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
+def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict[str, Any]:
     """What the decision rested on: enough to decide it again as of then."""
     epochs = reach.grounds.epochs
     return {
@@ -266,7 +266,7 @@ def _grounds(ports: Ports, standing: Standing, reach: Reach, drops: Mapping[str,
             "boundaries": epochs.boundaries,
             "grants": epochs.grants,
         },
-        "generation": ports.generation,
+        "generation": epochs.generation,
         "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,

@@ -738,7 +738,7 @@ def test_decisions_are_on_record_with_the_policies_that_decided(run: Running, pa
     assert trace["grounds"] is None
     audited = run.request("GET", f"/v1/traces/{trace['id']}", "user:sunniva").json()
     assert audited["grounds"]["policies"] == [["todo-everybody-reads"], []]
-    assert audited["grounds"]["epochs"].keys() == {"policies", "directory", "boundaries", "grants"}
+    assert audited["grounds"]["epochs"].keys() == {"policies", "directory", "boundaries", "grants", "generation"}
     assert run.request("GET", f"/v1/traces/{trace['id']}", "user:ana").status_code == 404
     ours = {"subject": {"type": "user", "id": "ana"}, "action": {"name": "read"}}
     several = [{"resource": _document(papers[word])} for word in ("all", "unseen", "gone", "legal")]
