@@ -101,7 +101,7 @@ def _one(ports: Ports, keys: Mapping[str, str], source: str, asked: Mapping[str,
     started = time.process_time()
     weighed, evidence = extract(ports, query.text, passages)
     cpu_ms = 1000 * (time.process_time() - started)
-    finds = asked.get("finds") or ()
+    finds = () if asked.get("unanswerable") else asked.get("finds") or ()
     document = finds[0]["uri"] if finds else asked.get("answers")
     return Judged(
         source=source,

@@ -33,7 +33,7 @@ class Ranking:
     """How hits are ranked: everything about it that can be chosen, so that two choices can be compared in one run."""
 
     fusion: Fusion = Fusion.CONVEX
-    dense_weight: float = 0.75
+    dense_weight: float = 0.78
     """What meaning counts for in [0, 1], with shared words for the rest. For `CONVEX`, whose cosines lie close."""
     lean: float = 0.2
     """How much less it counts for where a question's very words are meant."""
@@ -42,7 +42,7 @@ class Ranking:
     """Hits taken from each of dense and lexical before fusion. More changed nothing: both score what either found."""
     min_cosine: float = 0.2
     """Below this, and without a shared term, a passage has nothing to do with the question (all-MiniLM-L6-v2)."""
-    document_decay: float = 0.97
+    document_decay: float = 0.99
     """What each further passage of one document counts for, of what the one before it did; 1 counts them alike."""
     rerank_candidates: int = 20
     """Of how many hits a reranker reads the text: it costs time for each."""

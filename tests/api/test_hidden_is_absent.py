@@ -453,6 +453,7 @@ def _everything(house: House, who: str) -> dict[str, Response]:
     decisions = {"evaluation", "evaluations", "search/subject", "search/resource", "search/action"}
     other = {"/.well-known/authzen-configuration", *(f"/access/v1/{name}" for name in decisions)}
     other |= {f"/v1/policies/{name}" for name in ("simulate", "explain", "rollback", "validate")}
+    other.add("/v1/index/generations")
     assert unasked - other == {"/v1/retrieve", "/v1/answer", "/healthz", "/readyz", "/metrics"}
     return {path: house.run.request("GET", path, who) for path in paths}
 

@@ -260,7 +260,7 @@ ATTEMPTS = [
         who=HOSTILE[1:],
     ),
     Attempt(route="DELETE /v1/webhooks/{name}", path="/v1/webhooks/mine"),
-    Attempt(route="POST /v1/index/generations", path="/v1/index/generations"),
+    Attempt(route="POST /v1/index/generations", path="/v1/index/generations", who=HOSTILE[1:]),
     # ---- as if for another application, or another directory
     Attempt(route="POST /access/v1/evaluation", path="/access/v1/evaluation", body={**ABOUT_KEEPER, **THE_SECRET}),
     Attempt(

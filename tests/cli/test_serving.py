@@ -185,7 +185,7 @@ def test_an_answer_for_people_has_all_that_was_checked(server: Running) -> None:
 def test_an_answer_in_words_says_where_each_sentence_stands(server: Running) -> None:
     told = server.run("user:ana", "answer", "When is honey harvested?", "--sentences", "1")
     assert told.stdout.startswith("answered\n\nHoney is harvested in August, thirty kilograms from each hive.\n    ")
-    assert re.search(r"^    .+, version 2, \d+ to \d+, cit_\w+$", told.stdout, re.MULTILINE)
+    assert re.search(r"^    .+, version \d+, \d+ to \d+, cit_\w+$", told.stdout, re.MULTILINE)
     assert re.search(r"^grounding +pass", told.stdout, re.MULTILINE)
     refused = server.run_json("user:ana", "answer", "Who designed the new logo?", "--extract")
     assert (refused["outcome"], refused["answer"]["text"]) == ("empty", "This is not in the documents you may read.")
