@@ -214,7 +214,7 @@ class GoldenQuestion:
         wanted = {(each.uri, each.version) for each in self.finds}
         uris = {uri for uri, _ in wanted}
         wrong = any(uri in uris and (uri, version) not in wanted for uri, version in cited)
-        if not self.finds:
+        if self.unanswerable or not self.finds:
             return {}, wrong
         found = list(dict.fromkeys(f"{uri} {version}" for uri, version in cited))
         return measured(found, {f"{uri} {version}": 1.0 for uri, version in wanted}), wrong

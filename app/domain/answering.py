@@ -22,9 +22,9 @@ NOT_HERE: Final = "This is not in the documents you may read."
 """The refusal: the same words whether there is nothing, or nothing that may be read."""
 
 MIN_CONFIDENCE: Final = 0.28
-"""Cross-validated by document, this refuses 84 of 100 unanswerable and 5 of 100 answerable golden questions of the
-fixtures (27 of 32, 7 of 136); 65 and 6 of 100 of the harder ones in fixtures/golden/refusing.yaml. At 0.5 it is 91 and
-16, and 87 and 11. `python -m bench.refusing` prints the whole curve."""
+"""Cross-validated by document, .25 and .3 refuse 91 of 100 unanswerable and 4 of 100 answerable golden questions of the
+fixtures (of 32 and 136), 60 to 64 and 6 of 100 of the harder ones in fixtures/golden/refusing.yaml. At 0.5 it is 97 and
+13, and 89 and 9. `python -m bench.refusing` prints the whole curve."""
 
 MAX_PASSAGES: Final = 8
 MAX_WEIGHED: Final = 16
