@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,11 @@ def test_another_model_takes_over_at_once_and_nothing_is_missed_or_left(tmp_path
 
         served.environment = {"MUNIMENT_EMBEDDING__MODEL": str(new)}
         served.start()
-        served.wait_until_ready()
-        with asked_all_along(served, "How many frogs does heron number 103 eat?", "pond-3"):
+        with ExitStack() as meanwhile:
             with suspended(eventually(lambda: index_process(served), "an index process for the new generation")) as it:
+                served.wait_until_ready()
+                question = "How many frogs does heron number 103 eat?"
+                meanwhile.enter_context(asked_all_along(served, question, "pond-3"))
                 eventually(lambda: claimed(served), "a worker that tells the new index")
                 served.kill("worker")
                 it.kill()
