@@ -21,7 +21,7 @@ from app.domain.evidence import IndexEntry, Placement, Vector, point_of
 from app.domain.instants import FOREVER, Instant
 from app.domain.labels import Label, Level
 from app.ports import Ports
-from app.store import boundaries, directory, registry
+from app.store import boundaries, directory, duplicates, registry
 from app.store.database import reading, recording, writing
 from app.store.jobs import INGEST
 from app.store.metadata import metadata_digest, metadata_to_json, source_to_json
@@ -37,6 +37,7 @@ from app.store.tables import (
     VersionRow,
 )
 from bench.wording import Writer
+from ingest.signing import signed
 
 COLLECTIONS: Final = 20
 TEAMS: Final = 10
@@ -199,6 +200,8 @@ def _store(
             rows[table].append(values)
     for table, listed in rows.items():
         session.execute(insert(table), listed)
+    for text in {row["digest"]: row["text"] for row in rows[TextRow]}.values():
+        duplicates.add_signature(session, text_digest(text), signed(text))
 
 
 def _rows(

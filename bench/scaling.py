@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = Console(width=120)
     with ExitStack() as opened:
         home = chosen.home or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="muniment-bench-")))
+        home.mkdir(parents=True, exist_ok=True)
         missed = measure(home, chosen.data, chosen.sizes, chosen.questions, out)
     for name in missed:
         out.print(f"Missed: {name}.")

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.corpus import (
     ATTACHMENTS_OF,
+    Digest,
     Finding,
     FindingCode,
     Parsed,
@@ -35,7 +36,7 @@ from app.operations.clear import clear_away
 from app.operations.generations import active
 from app.operations.synchronize import index_settled, synchronize
 from app.ports import Detector, Ports
-from app.store import boundaries, corpus, duplicates, erasing, jobs, provenance, publishing, registry, succession
+from app.store import boundaries, duplicates, erasing, jobs, provenance, publishing, registry, succession
 from app.store.database import reading, recording, writing
 from app.store.jobs import Submission
 from app.store.publishing import JobVersion
@@ -144,13 +145,21 @@ def fail_batch(ports: Ports, batch: str, error: Exception) -> None:
             jobs.fail(session, submission.job, Problem(kind=kind, detail=detail), batch=batch, at=ports.now())
 
 
-def sign_texts(ports: Ports, *, limit: int) -> int:
-    """Sign texts that are not, such as those from before an upgrade; says how many there were."""
+def sign_texts(ports: Ports, *, after: Digest, limit: int) -> Digest | None:
+    """Sign some texts that are not, such as those from before an upgrade; says after which to go on, None at the end.
+
+    Others write meanwhile: signing is what takes long, and is done before the database is locked.
+    """
+    with reading(ports.engine) as session:
+        unsigned = duplicates.unsigned_texts(session, ALGORITHM, after=after, limit=limit)
+    signatures = {digest: signed(text) for digest, text in unsigned.items()}
+    if not signatures:
+        return None
     with writing(ports.engine) as session:
-        unsigned = duplicates.unsigned_texts(session, ALGORITHM, limit=limit)
-        for text in unsigned:
-            duplicates.add_signature(session, text, signed(corpus.text_of(session, text)))
-    return len(unsigned)
+        there = duplicates.still_there(session, signatures)
+        for digest in sorted(there):
+            duplicates.add_signature(session, digest, signatures[digest])
+    return max(signatures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from app.bootstrap import new_id, open_ports
+from app.domain.corpus import Digest
 from app.domain.errors import Invalid, Unavailable
 from app.domain.instants import Instant
 from app.operations import escalate
@@ -74,6 +75,7 @@ _TELL_EVERY_S = 2.0
 _READING_AT_ONCE = 2
 _SIGNED_AT_ONCE = 20
 """Texts from before an upgrade, between two looks for work."""
+_FROM_THE_FIRST: Digest | None = Digest("")
 _RESTED = "MUNIMENT_WORKER_RESTED"
 """Set in a worker that begins anew for want of work: it loads the model with its first job, not at once."""
 
@@ -167,15 +169,15 @@ class Worker:
         if self._sources is not None:
             self._sources.start(stop)
         worked, idle_since = _RESTED not in os.environ, time.monotonic()
-        stocked = all_signed = False
+        stocked, sign_after = False, _FROM_THE_FIRST
         while not stop.is_set():
             claimed = False
             try:
                 if not stocked:
                     self._restock()
                     stocked = True
-                if not all_signed:
-                    all_signed = pipeline.sign_texts(self._ports, limit=_SIGNED_AT_ONCE) < _SIGNED_AT_ONCE
+                if sign_after is not None:
+                    sign_after = pipeline.sign_texts(self._ports, after=sign_after, limit=_SIGNED_AT_ONCE)
                 self._reap()
                 claimed = self._claim()
                 for chore in self._chores:

@@ -16,7 +16,7 @@ from app.domain.corpus import Digest, DocumentId, VersionId
 from app.domain.instants import Instant
 from app.domain.similarity import Signature, bands
 from app.store.corpus import in_force
-from app.store.database import insert_absent
+from app.store.database import in_pieces, insert_absent
 from app.store.recorded import holds
 from app.store.tables import (
     BandRow,
@@ -70,11 +70,26 @@ def forget(session: Session, text: Digest) -> None:
     session.execute(delete(SignatureRow).where(col(SignatureRow.text_digest) == text))
 
 
-def unsigned_texts(session: Session, algorithm: str, *, limit: int) -> list[Digest]:
-    """Texts without a signature of this algorithm, such as those put in before it was used."""
-    signed = select(col(SignatureRow.text_digest)).where(col(SignatureRow.algorithm) == algorithm)
-    query = select(col(TextRow.digest)).where(col(TextRow.digest).not_in(signed)).order_by(col(TextRow.digest))
-    return [Digest(digest) for digest in session.scalars(query.limit(limit))]
+def unsigned_texts(session: Session, algorithm: str, *, after: Digest, limit: int) -> dict[Digest, str]:
+    """Texts without a signature of this algorithm, such as those put in before it was used, by digest, after this one
+    (or an empty one)."""
+    signed = (
+        select(col(SignatureRow.id))
+        .where(col(SignatureRow.text_digest) == col(TextRow.digest), col(SignatureRow.algorithm) == algorithm)
+        .exists()
+    )
+    query = select(col(TextRow.digest), col(TextRow.text)).where(col(TextRow.digest) > after, ~signed)
+    rows = session.execute(query.order_by(col(TextRow.digest)).limit(limit))
+    return {Digest(digest): text for digest, text in rows}
+
+
+def still_there(session: Session, texts: Iterable[Digest]) -> frozenset[Digest]:
+    """Those of the texts that were not erased."""
+    return frozenset(
+        Digest(digest)
+        for some in in_pieces(texts)
+        for digest in session.scalars(select(col(TextRow.digest)).where(col(TextRow.digest).in_(some)))
+    )
 
 
 def signed_in_collection(

@@ -144,7 +144,9 @@ def test_texts_from_before_they_were_signed_are_signed_later(teams: Running) -> 
     with writing(teams.ports.engine) as session:
         duplicates.forget(session, Digest(row["text_digest"]))
     assert listed(teams, "user:sales", "sales") == []
-    assert [pipeline.sign_texts(teams.ports, limit=5) for _ in range(2)] == [1, 0]
+    after = pipeline.sign_texts(teams.ports, after=Digest(""), limit=5)
+    assert after == row["text_digest"]
+    assert pipeline.sign_texts(teams.ports, after=after, limit=5) is None
     assert listed(teams, "user:sales", "sales") == [("sales/sharing", ["policies/sharing"])]
     assert rows_of(teams.ports.engine, "signatures") == {1: {**row, "id": 1}}
 
