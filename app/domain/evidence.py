@@ -139,5 +139,10 @@ class Hits:
 
 def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
     """The one order of hits, everywhere: rounded score descending, then chunk id; cut at `depth`."""
-    rounded = sorted((-round(hit.score, SCORE_DIGITS), hit.chunk) for hit in hits)
-    return tuple(Hit(chunk=chunk, score=-score) for score, chunk in rounded[:depth])
+    return ranked_scores(((hit.chunk, hit.score) for hit in hits), depth)
+
+
+def ranked_scores(scores: Iterable[tuple[ChunkId, float]], depth: int) -> tuple[Hit, ...]:
+    """As `ranked`, of scores that are no hits yet."""
+    rounded = sorted([(-round(score, SCORE_DIGITS), chunk) for chunk, score in scores])
+    return tuple([Hit(chunk=chunk, score=-score) for score, chunk in rounded[:depth]])
