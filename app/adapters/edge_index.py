@@ -56,7 +56,7 @@ _PIECE: Final = 500
 _TIDY_AFTER_POINTS: Final = 10_000
 """Copied points between two tidyings of the new files."""
 
-BUDGET_MS: Final = 5.0
+BUDGET_MS: Final = 1.0
 """What a search may take, as a median of the last ones, before all points are laid out in arrays as well."""
 
 _SAMPLED: Final = 16
