@@ -185,11 +185,12 @@ def _recourse(settings: Settings) -> RecourseTerms:
 def initialise(settings: Settings) -> str | None:
     """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once.
 
-    Raises `Invalid` for settings that cannot be used, before any part is started with them.
+    Raises `Invalid` for settings that cannot be used, and `Unavailable` for models, before any part is started with
+    them.
     """
     from app.adapters.cedar_policy import default_policies
     from app.adapters.fsspec_blobs import FsspecBlobs
-    from app.adapters.model_files import model_folder
+    from app.adapters.model_files import reranker_folder
 
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
@@ -197,7 +198,7 @@ def initialise(settings: Settings) -> str | None:
     generator(settings.generation)
     check_public_url(settings)
     if settings.rerank.model is not None:
-        _ = model_folder(settings.rerank.model)
+        _ = reranker_folder(settings.rerank.model)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)
