@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -205,6 +206,7 @@ def initialise(settings: Settings) -> str | None:
     engine = open_engine(settings.database)
     try:
         prepare(engine, default_policies=default_policies(), now=now())
+        _remove_strangers(settings, engine)
         configure(engine, makeup(settings), now=now())
         return ensure_administrator_key(
             engine,
@@ -308,6 +310,22 @@ def held_generations(settings: Settings) -> list[Generation]:
             return stored_generations.in_state(session, *stored_generations.HELD)
     finally:
         engine.dispose()
+
+
+def _remove_strangers(settings: Settings, engine: Engine) -> None:
+    """Remove the folders of no generation that has an index, so that one that begins finds none under its name.
+
+    Going back to a release before generations and forth again counts them anew: what was left then is of other
+    documents, and perhaps of another dimension.
+
+    INVARIANT: folders are listed before generations are read. One that begins meanwhile is not taken for a stranger.
+    """
+    there = [each for each in settings.home.glob("index-*") if re.fullmatch(r"index-\d+", each.name)]
+    with reading(engine) as session:
+        held = {index_name(each.id) for each in stored_generations.in_state(session, *stored_generations.HELD)}
+    for folder in there:
+        if folder.name not in held:
+            shutil.rmtree(folder)
 
 
 def index_name(generation: GenerationId) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -14,6 +15,7 @@ from app.adapters.late_embedder import LateEmbedder
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.adapters.opened_generations import Opened, OpenedGenerations
 from app.adapters.snowball_analyzer import SnowballAnalyzer
+from app.bootstrap import held_generations, initialise
 from app.domain.answer import Query
 from app.domain.corpus import VersionId
 from app.domain.errors import ModelChanged, Unavailable
@@ -25,6 +27,7 @@ from app.operations.identify import Credentials
 from app.operations.rebuild import build_some, configure, look_ahead, remove_retired, renew_if_changed
 from app.operations.synchronize import synchronize
 from app.ports import Embedder, Ports
+from app.settings import Settings
 from app.store import generations, jobs, publishing
 from app.store.database import open_engine, reading, writing
 from app.store.tables import EmbeddingRow, VersionRow
@@ -32,6 +35,7 @@ from ingest import pipeline
 from ingest.ports import Parser
 from tests.models import model
 from tests.running import Running, running
+from tests.store.migrating import migrations
 from tests.tiny_models import tiny_model
 
 OLD, NEW = '{"model":"old"}', '{"model":"new"}'
@@ -373,6 +377,32 @@ def test_setting_that_is_changed_back_ends_the_building(house: House) -> None:
     assert found(house, "heron")
     house.choose(OLD)
     assert house.generations() == {1: GenerationState.ACTIVE, 2: GenerationState.REMOVED}
+
+
+def test_generation_begins_with_no_folder_that_another_of_its_number_left(tmp_path: Path) -> None:
+    old, new = (
+        Settings(home=tmp_path / "home", embedding={"model": str(tiny_model(tmp_path / name, dimension=dimension))})
+        for name, dimension in (("old", 16), ("new", 32))
+    )
+    left = old.home / "index-2" / "shard" / "points"
+
+    def held(settings: Settings) -> dict[int, GenerationState]:
+        initialise(settings)
+        return {each.id: each.state for each in held_generations(settings)}
+
+    assert held(old) == {1: GenerationState.ACTIVE}
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    left.parent.mkdir(parents=True)
+    left.write_text("what was told so far")
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    assert left.exists()
+    engine = open_engine(old.database)
+    with engine.begin() as connection:
+        command.downgrade(migrations(connection), "20261122_evaluation")  # the release before generations
+    engine.dispose()
+    assert held(old) == {1: GenerationState.ACTIVE}
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    assert not left.parent.parent.exists()
 
 
 def test_model_that_is_gone_is_told_of_until_another_answers(house: House) -> None:
