@@ -111,7 +111,16 @@ def _text(where: str, each: Json, name: str) -> str:
         return str(value)
     if not isinstance(value, str) or (name == "_id" and not value):
         raise Failed(f"{where}: {name} is wanted, as a text.")
+    if not _storable(value):
+        raise Failed(f"{where}: {name} holds {_NO_TEXT}.")
     return value
+
+
+_NO_TEXT = "a null character or half a character (a lone surrogate), which no text may"
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
@@ -236,10 +245,12 @@ def read_golden(path: Path) -> list[GoldenQuestion]:
 
 def _golden(path: Path, number: int, stated: Any) -> GoldenQuestion:
     try:
-        as_of = stated.get("as_of")
+        as_of, question = stated.get("as_of"), str(stated["question"])
+        if not _storable(question):
+            raise Invalid(f"it holds {_NO_TEXT}")
         return GoldenQuestion(
             id=str(stated["id"]),
-            question=str(stated["question"]),
+            question=question,
             who=str(stated["who"]),
             through=stated.get("through"),
             purpose=stated.get("purpose"),

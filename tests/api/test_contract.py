@@ -1083,5 +1083,15 @@ def test_openapi_document_is_sound_and_its_examples_are_true(office: Office) -> 
     validator.validate(upload["application/json"]["example"])
 
 
+@pytest.mark.parametrize("path", ["/v1/retrieve", "/v1/answer"])
+def test_examples_of_questions_are_answered_by_a_fresh_server(run: Running, path: str) -> None:
+    schemas = run.client.get("/openapi.json").json()["components"]["schemas"]
+    body = schemas["RetrieveBody" if path == "/v1/retrieve" else "AnswerBody"]
+    run.admin("POST", path, body["example"])
+    for name, field in body["properties"].items():
+        for example in field.get("examples", []):
+            run.admin("POST", path, {"query": "May we?", name: example})
+
+
 def _shared(schemas: dict[str, Any]) -> dict[str, Any]:
     return {"components": {"schemas": schemas}}

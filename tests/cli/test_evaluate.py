@@ -34,11 +34,13 @@ QUERIES = [
 QRELS = "query-id\tcorpus-id\tscore\nq1\tbees\t1\nq2\twasps\t2\nq2\tbees\t0\n"
 
 
-def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None) -> Path:
+def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None, queries: str | None = None) -> Path:
     (folder / "qrels").mkdir(parents=True)
     lines = "\n".join(map(json.dumps, CORPUS)) if corpus is None else corpus
     (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, QUERIES)) + "\n\n")
+    (folder / "queries.jsonl").write_text(
+        ("\n".join(map(json.dumps, QUERIES)) if queries is None else queries) + "\n\n"
+    )
     (folder / "qrels" / "test.tsv").write_text(qrels)
     return folder
 
@@ -71,6 +73,10 @@ def test_a_judged_document_that_the_corpus_lacks_is_one_to_be_missed(tmp_path: P
         ({"corpus": '{"_id": "a", "text": "x"}\n\nnot json'}, "corpus.jsonl.gz, line 3: it is no JSON object."),
         ({"corpus": '{"_id": "a"}'}, "corpus.jsonl.gz, line 1: text is wanted, as a text."),
         ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}'}, "line 2: a is there twice."),
+        ({"corpus": r'{"_id": "a", "text": "x\u0000y"}'}, "corpus.jsonl.gz, line 1: text holds a null character"),
+        ({"corpus": r'{"_id": "a", "title": "\ud800", "text": "x"}'}, "line 1: title holds a null character or half"),
+        ({"queries": r'{"_id": "q1", "text": "bees\u0000"}'}, "queries.jsonl, line 1: text holds a null character"),
+        ({"queries": r'{"_id": "q\u0000", "text": "bees"}'}, "queries.jsonl, line 1: _id holds a null character"),
     ],
 )
 def test_what_is_wrong_with_a_dataset_is_told_with_file_and_line(
@@ -79,6 +85,14 @@ def test_what_is_wrong_with_a_dataset_is_told_with_file_and_line(
     with pytest.raises(Failed) as failed:
         read_dataset(laid(tmp_path / "small", **broken))
     assert says in str(failed.value)
+
+
+def test_a_null_character_in_a_dataset_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
+    folder = laid(tmp_path / "small", corpus=r'{"_id": "bees", "title": "Bees", "text": "Forty\u0000thousand"}')
+    refused = muniment("eval", "--dataset", str(folder), folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [sentence] = refused.stderr.splitlines()
+    assert sentence.startswith(f"{folder / 'corpus.jsonl.gz'}, line 1: text holds a null character")
 
 
 def test_a_file_that_is_not_there_or_not_packed_is_told(tmp_path: Path) -> None:
@@ -133,6 +147,9 @@ def test_what_is_wrong_with_configurations_is_told(tmp_path: Path, content: str,
 def test_golden_questions_of_another_form_are_told(tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text("- {id: a, who: 'user:x', question: 'Why?'}\n- {id: b}\n")
     with pytest.raises(Failed, match="question 2 is not of that form"):
+        read_golden(tmp_path / "q.yaml")
+    (tmp_path / "q.yaml").write_text(r"""- {id: a, who: 'user:x', question: "Why\0?"}""")
+    with pytest.raises(Failed, match=r"question 1 is not of that form .it holds a null character"):
         read_golden(tmp_path / "q.yaml")
 
 
