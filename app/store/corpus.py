@@ -490,7 +490,8 @@ def stored_chunks(
     session: Session, chunks: Sequence[ChunkId], *, valid_at: Instant, known_at: Instant
 ) -> dict[ChunkId, StoredChunk]:
     """Those of `chunks` whose version is published, not withdrawn, and in force at the two instants. One query."""
-    rows = session.execute(_STORED_CHUNKS, {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at})
+    asked = {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at}
+    rows = session.connection().execute(_STORED_CHUNKS, asked)
     found = [
         StoredChunk(
             id=ChunkId(row.id),
