@@ -8,7 +8,6 @@ from sqlmodel import SQLModel, col
 
 from app.domain.instants import FOREVER, Instant
 
-
 _STILL = literal_column(f"{FOREVER:d}", BigInteger)
 """Written out, as the partial indices have it. Were it a parameter, SQLite would look at its value to see whether such
 an index serves, and so compile the statement anew each time: two thirds of what confirming a question's chunks took."""
