@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVarTuple
+from functools import cache
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, case, cast, false, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
@@ -30,7 +31,7 @@ from app.domain.labels import Cause
 from app.domain.redaction import Excerpt
 from app.domain.windows import Part
 from app.store.boundaries import AS_WRITTEN, boundary_as_written, boundary_of
-from app.store.database import in_pieces
+from app.store.database import in_pieces, one_of
 from app.store.metadata import causes_from_json, findings_from_json, source_from_json
 from app.store.recorded import holds
 from app.store.tables import (
@@ -490,35 +491,9 @@ def stored_chunks(
     session: Session, chunks: Sequence[ChunkId], *, valid_at: Instant, known_at: Instant
 ) -> dict[ChunkId, StoredChunk]:
     """Those of `chunks` whose version is published, not withdrawn, and in force at the two instants. One query."""
-    rows = session.execute(_STORED_CHUNKS, {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at})
-    found = [
-        StoredChunk(
-            id=ChunkId(row.id),
-            version_id=VersionId(row.version_id),
-            document=DocumentId(row.public_id),
-            collection=row.collection,
-            uri=row.uri,
-            title=row.title,
-            number=row.number,
-            version_digest=Digest(row.version_digest),
-            boundary_id=BoundaryId(row.boundary_id),
-            boundary=boundary_as_written(tuple(map(str, row[-len(AS_WRITTEN) :]))),
-            span=Span(start=row.start, end=row.end),
-            text=row.text,
-            digest=Digest(row.digest),
-            tokens=row.tokens,
-            page=row.page,
-            boxes=boxes_from_json(row.boxes),
-            section=tuple(row.section),
-            valid_from=Instant(row.valid_from),
-            valid_to=Instant(row.valid_to),
-            begins=Instant(row.begins),
-            review_by=Instant(row.review_by) if row.review_by is not None else None,
-            recorded_at=Instant(row.published_at),
-            latest=row.latest,
-        )
-        for row in rows
-    ]
+    asked = {"chunks": list(chunks), "valid_at": valid_at, "known_at": known_at}
+    connection = session.connection()
+    found = [_stored_chunk(row) for row in connection.execute(_stored_chunks(connection.dialect.name), asked).all()]
     by_id = {chunk.id: chunk for chunk in found}
     if len(by_id) != len(found):  # INVARIANT: one boundary and one period hold at a time, or nothing is shown
         raise Unavailable("What is recorded of a document contradicts itself, so it is not shown. Tell its owner.")
@@ -580,59 +555,116 @@ def neighbours(session: Session, chunks: Sequence[ChunkId], *, within: int, char
     ]
 
 
-_STORED_CHUNKS = (
-    select(
-        col(ChunkRow.id),
-        col(ChunkRow.version_id),
-        col(ChunkRow.start),
-        col(ChunkRow.end),
-        col(ChunkRow.tokens),
-        col(ChunkRow.digest),
-        col(ChunkRow.page),
-        col(ChunkRow.boxes),
-        col(ChunkRow.section),
-        col(VersionRow.number),
-        col(VersionRow.title),
-        col(VersionRow.published_at),
-        col(VersionRow.digest).label("version_digest"),
-        col(DocumentRow.public_id),
-        col(DocumentRow.collection),
-        col(DocumentRow.uri),
-        col(PeriodRow.valid_from),
-        col(PeriodRow.valid_to),
-        col(PeriodRow.review_by),
-        col(_Today.valid_from).label("begins"),
-        col(BoundaryRow.id).label("boundary_id"),
-        func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)).label("text"),
-        _LATEST.label("latest"),
-        *AS_WRITTEN,
+@cache
+def _stored_chunks(dialect: str) -> Select[*tuple[Any, ...]]:
+    """Made once, and columns rather than rows as objects: it is on every question's path."""
+    return (
+        select(
+            col(ChunkRow.id),
+            col(ChunkRow.version_id),
+            col(ChunkRow.start),
+            col(ChunkRow.end),
+            func.substr(col(TextRow.text), col(ChunkRow.start) + 1, col(ChunkRow.end) - col(ChunkRow.start)),
+            col(ChunkRow.digest),
+            col(ChunkRow.tokens),
+            col(ChunkRow.page),
+            cast(col(ChunkRow.boxes), Text),
+            cast(col(ChunkRow.section), Text),
+            col(DocumentRow.public_id),
+            col(DocumentRow.collection),
+            col(DocumentRow.uri),
+            col(VersionRow.title),
+            col(VersionRow.number),
+            col(VersionRow.digest),
+            col(VersionRow.published_at),
+            _LATEST,
+            col(PeriodRow.valid_from),
+            col(PeriodRow.valid_to),
+            col(PeriodRow.review_by),
+            col(_Today.valid_from),
+            col(BoundaryRow.id),
+            *AS_WRITTEN,
+        )
+        .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
+        .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
+        .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
+        .join(
+            PeriodRow,
+            and_(
+                col(PeriodRow.version_id) == col(VersionRow.id),
+                col(PeriodRow.recorded_from) <= bindparam("known_at"),
+                col(PeriodRow.recorded_to) > bindparam("known_at"),
+            ),
+        )
+        .join(_Today, and_(col(_Today.version_id) == col(VersionRow.id), holds(_Today)))
+        .join(
+            VersionBoundaryRow,
+            and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
+        )
+        .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
+        .where(
+            one_of(col(ChunkRow.id), "chunks", dialect),
+            col(VersionRow.number).is_not(None),
+            ~_WITHDRAWN,
+            col(PeriodRow.valid_from) <= bindparam("valid_at"),
+            col(PeriodRow.valid_to) > bindparam("valid_at"),
+        )
     )
-    .join(VersionRow, col(VersionRow.id) == col(ChunkRow.version_id))
-    .join(TextRow, col(TextRow.digest) == col(VersionRow.text_digest))
-    .join(DocumentRow, col(DocumentRow.id) == col(VersionRow.document_id))
-    .join(
-        PeriodRow,
-        and_(
-            col(PeriodRow.version_id) == col(VersionRow.id),
-            col(PeriodRow.recorded_from) <= bindparam("known_at"),
-            col(PeriodRow.recorded_to) > bindparam("known_at"),
-        ),
+
+
+def _stored_chunk(row: Row[*tuple[Any, ...]]) -> StoredChunk:
+    """A row of `_stored_chunks`, by position: by name each of its columns is looked up, twice the time of the rest."""
+    (
+        id,
+        version,
+        start,
+        end,
+        text,
+        digest,
+        tokens,
+        page,
+        boxes,
+        section,
+        document,
+        collection,
+        uri,
+        title,
+        number,
+        version_digest,
+        published_at,
+        latest,
+        valid_from,
+        valid_to,
+        review_by,
+        begins,
+        boundary,
+        *boundary_written,
+    ) = row
+    return StoredChunk(
+        id=ChunkId(id),
+        version_id=VersionId(version),
+        document=DocumentId(document),
+        collection=collection,
+        uri=uri,
+        title=title,
+        number=number,
+        version_digest=Digest(version_digest),
+        boundary_id=BoundaryId(boundary),
+        boundary=boundary_as_written(tuple(boundary_written)),
+        span=Span(start=start, end=end),
+        text=text,
+        digest=Digest(digest),
+        tokens=tokens,
+        page=page,
+        boxes=boxes_from_json(json.loads(boxes)),
+        section=tuple(json.loads(section)),
+        valid_from=Instant(valid_from),
+        valid_to=Instant(valid_to),
+        begins=Instant(begins),
+        review_by=Instant(review_by) if review_by is not None else None,
+        recorded_at=Instant(published_at),
+        latest=latest,
     )
-    .join(_Today, and_(col(_Today.version_id) == col(VersionRow.id), holds(_Today)))
-    .join(
-        VersionBoundaryRow,
-        and_(col(VersionBoundaryRow.version_id) == col(VersionRow.id), holds(VersionBoundaryRow)),
-    )
-    .join(BoundaryRow, col(BoundaryRow.id) == col(VersionBoundaryRow.boundary_id))
-    .where(
-        col(ChunkRow.id).in_(bindparam("chunks", expanding=True)),
-        col(VersionRow.number).is_not(None),
-        ~_WITHDRAWN,
-        col(PeriodRow.valid_from) <= bindparam("valid_at"),
-        col(PeriodRow.valid_to) > bindparam("valid_at"),
-    )
-)
-"""Made once, and columns rather than rows as objects: it is on every question's path."""
 
 
 def boxes_from_json(boxes: list[list[float]]) -> tuple[Box, ...]:

@@ -10,7 +10,20 @@ from typing import Any, Literal, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import case, create_engine, event, text, update
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    any_,
+    bindparam,
+    case,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
@@ -196,6 +209,19 @@ def in_pieces(items: Iterable[T]) -> Iterator[list[T]]:
     several = list(items)
     for start in range(0, len(several), _IN_ONE_STATEMENT):
         yield several[start : start + _IN_ONE_STATEMENT]
+
+
+def one_of(column: Any, name: str, dialect: str) -> ColumnElement[bool]:
+    """The condition that a column is among the items of the parameter of that name: a list, however long.
+
+    SQLAlchemy's own `IN` has a parameter for each item, and so writes the statement anew each time it is sent.
+    """
+    if dialect == "postgresql":
+        among: ColumnElement[bool] = column == any_(bindparam(name, type_=ARRAY(column.type)))
+        return among
+    item = func.json_each(bindparam(name, type_=JSON)).table_valued("value")
+    listed: ColumnElement[bool] = column.in_(select(item.c.value))
+    return listed
 
 
 def insert_absent(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:

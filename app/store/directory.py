@@ -39,14 +39,14 @@ def begin_epochs(session: Session) -> None:
 
 def epochs_and_instant(session: Session) -> tuple[Epochs, Instant]:
     """The counters that decisions are cached by, and the last recorded instant."""
-    row = session.execute(_EPOCHS).one()
+    row = session.connection().execute(_EPOCHS).one()
     return _epochs(row), Instant(row.instant)
 
 
 def key_by_digest(session: Session, digest: str) -> tuple[Key | None, Epochs, Instant]:
     """The key of that digest (None: nobody's today, or revoked), whether or not it has expired, with the epochs and
     the last recorded instant, in one query."""
-    row = session.execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
+    row = session.connection().execute(_KEY_AND_EPOCHS, {"digest": digest}).one()
     return (_key(row) if row.id is not None else None), _epochs(row), Instant(row.instant)
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import bindparam, func, insert, literal_column, select, update
+from sqlalchemy import Select, func, insert, literal_column, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, col
 
@@ -13,7 +14,7 @@ from app.domain.corpus import Digest, DocumentId, Span, VersionId
 from app.domain.instants import Instant, days_after
 from app.domain.trace import Account, Trace, TraceId, TraceKind
 from app.store.chains import acted, chained, unchained
-from app.store.database import insert_absent
+from app.store.database import insert_absent, one_of
 from app.store.tables import CitationRow, DocumentRow, TraceRow, VersionRow
 
 
@@ -86,9 +87,14 @@ _AT_A_TIME = 200
 
 def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> None:
     """Make these citations reopenable; those that are there already are left."""
-    rows = [
+    if not cited:
+        return
+    connection = session.connection()
+    leaving = {citation.id: citation for citation in cited}
+    left = dict(connection.execute(_last_left(connection.dialect.name), {"ids": [*leaving]}).all())
+    absent = [
         {
-            "id": citation.id,
+            "id": id,
             "version_id": citation.version,
             "start": citation.span.start,
             "end": citation.span.end,
@@ -96,26 +102,29 @@ def add_citations(session: Session, cited: Sequence[Cited], *, at: Instant) -> N
             "created_at": at,
             "cited_at": at,
         }
-        for citation in sorted(cited, key=lambda citation: citation.id)
+        for id, citation in sorted(leaving.items())
+        if id not in left
     ]
-    if not rows:
-        return
-    insert_absent(session, CitationRow, rows)
-    _note_citing(session, [citation.id for citation in cited], at=at)
-
-
-def _note_citing(session: Session, ids: Sequence[CitationId], *, at: Instant) -> None:
-    """Let these have left today. Once a day each is written, and never while somebody else writes it: nobody waits."""
-    stale = session.connection().scalars(_STALE, {"ids": list(ids), "before": days_after(at, -1)}).all()
+    insert_absent(session, CitationRow, absent)
+    stale = [id for id, last in left.items() if last < days_after(at, -1)]
     if stale:
-        session.execute(update(CitationRow).where(col(CitationRow.id).in_(stale)).values(cited_at=at))
+        _note_citing(session, stale, at=at)
 
 
-_STALE = (
-    select(col(CitationRow.id))
-    .where(col(CitationRow.id).in_(bindparam("ids", expanding=True)), col(CitationRow.cited_at) < bindparam("before"))
-    .with_for_update(skip_locked=True)
-)
+@cache
+def _last_left(dialect: str) -> Select[str, int]:
+    return select(col(CitationRow.id), col(CitationRow.cited_at)).where(one_of(col(CitationRow.id), "ids", dialect))
+
+
+def _note_citing(session: Session, stale: Sequence[str], *, at: Instant) -> None:
+    """Let these have left today. Once a day each is written, and never while somebody else writes it: nobody waits."""
+    free = (
+        select(col(CitationRow.id))
+        .where(col(CitationRow.id).in_(stale), col(CitationRow.cited_at) < days_after(at, -1))
+        .with_for_update(skip_locked=True)
+    )
+    ids = session.scalars(free).all()
+    session.execute(update(CitationRow).where(col(CitationRow.id).in_(ids)).values(cited_at=at))
 
 
 def found_nothing(session: Session, *, since: Instant, limit: int) -> Iterator[tuple[PrincipalRef, Instant, Account]]:
