@@ -146,7 +146,9 @@ class _OnnxEncoder:
         self._tokenizer.enable_truncation(longest)
 
     def encode(self, texts: Sequence[str], prompt: str) -> list[Numbers]:
-        tokens = self._tokenizer.encode_batch([prompt + text for text in texts])
+        asked = [prompt + text for text in texts]
+        # a batch is spread over threads, which one question does not wait for
+        tokens = self._tokenizer.encode_batch(asked) if len(asked) > 1 else [self._tokenizer.encode(asked[0])]
         return [row if row.ndim == 1 else pooled(row, self._pooling) for row in self._session.run(tokens)]
 
 
