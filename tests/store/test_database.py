@@ -27,7 +27,7 @@ from app.domain.access import (
     Purpose,
     Scope,
 )
-from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata
+from app.domain.corpus import Digest, DocumentId, Finding, FindingCode, Metadata
 from app.domain.errors import DatabaseUnavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobId, JobState
@@ -69,7 +69,7 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
         job = jobs.job(session, JobId("job_1"))
         (waiting,) = jobs.open_submissions(session, 1)
         collection = registry.collection(session, "policies")
-        unsigned = duplicates.unsigned_texts(session, "minhash", limit=2)
+        unsigned = duplicates.unsigned_texts(session, "minhash", after=Digest(""), limit=2)
         versions = policies.versions(session)
         deciding = policies.in_force(session)
         before = preceding(policies.activations(session))
@@ -91,7 +91,7 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
     assert (waiting.job, waiting.collection, waiting.metadata) == ("job_2", "policies", Metadata(uri="policy.md"))
     assert collection is not None
     assert collection.default_label == Label(level=Level.INTERNAL)
-    assert unsigned == ["sha256:text"]
+    assert [*unsigned] == ["sha256:text"]
 
 
 def _fill_first_schema(connection: Connection) -> None:
