@@ -165,7 +165,7 @@ class _Selection:
         self._drops: Counter[str] = Counter()
         self._unfit = 0
         header = (*_HEADER, ports.generation)
-        self.header_tokens = ports.memo.recall(header, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
+        self.header_tokens = ports.memo.recall(header, lambda: ports.tokenizer.count(CONTEXT_HEADER))
         self.taken: list[_Candidate] = []
         self.tokens: list[int] = []
 

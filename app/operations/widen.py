@@ -63,7 +63,7 @@ _WEIGHT_OF_A_NUMBER: Final = 5
 
 
 def _counted(ports: Ports, text: str) -> int:
-    return len(ports.tokenizer.offsets(text))
+    return ports.tokenizer.count(text)
 
 
 class _Growth:
