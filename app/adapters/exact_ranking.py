@@ -17,7 +17,7 @@ import numpy as np
 
 from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import SCORE_DIGITS, Hit, Hits, IndexQuery, Lexical, PointId, Vector, chunk_of, ranked_scores
+from app.domain.evidence import SCORE_DIGITS, Hit, Hits, IndexQuery, Lexical, PointId, Vector, chunk_of, in_order
 
 _SPARE: Final = 16
 """Points fetched beyond the depth at first: enough unless many tie at the cut."""
@@ -205,4 +205,4 @@ def _ranked_points(scores: Mapping[PointId, float]) -> tuple[Hit, ...]:
     for point, score in scores.items():
         chunk = chunk_of(point)
         chunks[chunk] = max(score, chunks.get(chunk, score))
-    return ranked_scores(chunks.items(), len(chunks))
+    return in_order(chunks)

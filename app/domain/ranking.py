@@ -12,7 +12,7 @@ from typing import Final
 
 from app.domain.corpus import ChunkId
 from app.domain.demands import phrases
-from app.domain.evidence import SCORE_DIGITS, Hit, Hits, ranked
+from app.domain.evidence import SCORE_DIGITS, Hit, Hits, in_order
 
 
 class Fusion(StrEnum):
@@ -70,15 +70,12 @@ def fused(hits: Hits, ranking: Ranking = DEFAULT, *, question: str = "") -> tupl
     lexical = _by_chunk(hits.lexical, ranking, least=0.0)
     weight = dense_weight(question, ranking) if dense and lexical else float(bool(dense))
     chunks = dense.keys() | lexical.keys()
-    scores = (weight * dense.get(chunk, 0.0) + (1 - weight) * lexical.get(chunk, 0.0) for chunk in chunks)
-    return ranked(map(_hit, chunks, scores), len(chunks))
+    return in_order(
+        {chunk: weight * dense.get(chunk, 0.0) + (1 - weight) * lexical.get(chunk, 0.0) for chunk in chunks}
+    )
 
 
 LEAST_COSINE: Final = -1.0
-
-
-def _hit(chunk: ChunkId, score: float) -> Hit:
-    return Hit(chunk=chunk, score=score)
 
 
 def _by_chunk(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> dict[ChunkId, float]:
@@ -94,7 +91,12 @@ def _scaled(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> list[floa
     if ranking.fusion is Fusion.RRF:
         return [(ranking.rrf_k + 1) / (ranking.rrf_k + rank) for rank, _ in enumerate(scores, 1)]
     low, high = _BOUNDS[ranking.fusion](scores, least)
-    return [min(max((score - low) / (high - low), 0.0), 1.0) if high > low else 1.0 for score in scores]
+    if not high > low:
+        return [1.0] * len(scores)
+    if ranking.fusion is Fusion.DBSF:  # of the others, no score is beyond the bounds
+        scores = [min(max(score, low), high) for score in scores]
+    width = high - low
+    return [(score - low) / width for score in scores]
 
 
 _BOUNDS: Final[Mapping[Fusion, Callable[[Sequence[float], float], tuple[float, float]]]] = {
@@ -186,5 +188,4 @@ def reweighed(hits: Sequence[Hit], read: Mapping[ChunkId, float], *, weight: flo
 
     Those that it did not read come after all that it did, as they did before.
     """
-    scores = (Hit(chunk=hit.chunk, score=(1 - weight) * hit.score + weight * read.get(hit.chunk, 0.0)) for hit in hits)
-    return ranked(scores, len(hits))
+    return in_order({hit.chunk: (1 - weight) * hit.score + weight * read.get(hit.chunk, 0.0) for hit in hits})
