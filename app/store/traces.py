@@ -123,8 +123,8 @@ def _note_citing(session: Session, stale: Sequence[str], *, at: Instant) -> None
         .where(col(CitationRow.id).in_(stale), col(CitationRow.cited_at) < days_after(at, -1))
         .with_for_update(skip_locked=True)
     )
-    ids = session.scalars(free).all()
-    session.execute(update(CitationRow).where(col(CitationRow.id).in_(ids)).values(cited_at=at))
+    if ids := session.scalars(free).all():
+        session.execute(update(CitationRow).where(col(CitationRow.id).in_(ids)).values(cited_at=at))
 
 
 def found_nothing(session: Session, *, since: Instant, limit: int) -> Iterator[tuple[PrincipalRef, Instant, Account]]:

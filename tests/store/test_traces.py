@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.domain.access import PrincipalRef, Proof
 from app.domain.citation import CitationId
 from app.domain.corpus import Span, text_digest
-from app.domain.instants import Instant
+from app.domain.instants import Instant, days_after
 from app.domain.trace import Trace, TraceId, TraceKind
 from app.store import traces
 from app.store.database import reading, writing
@@ -138,6 +138,36 @@ def test_citing_again_changes_nothing(engine: Engine, clock: Clock) -> None:
     after = rows_of(engine, "citations")
     assert {id: after[id] for id in before} == before
     assert set(after) == {first.id, second.id, third.id}
+
+
+def test_citing_again_is_noted_a_day_later_and_not_before(engine: Engine, clock: Clock) -> None:
+    old, new = _cited(engine, clock, 2)
+    with writing(engine) as session:
+        traces.add_citations(session, [old], at=STARTED_AT)
+    (written,) = rows_of(engine, "citations").values()
+    day = days_after(STARTED_AT, 1)
+    with writing(engine) as session:
+        traces.add_citations(session, [old], at=day)
+    assert rows_of(engine, "citations") == {old.id: written}
+    later = Instant(day + 1)
+    with writing(engine) as session:
+        traces.add_citations(session, [new, old], at=later)
+    after = rows_of(engine, "citations")
+    assert after[old.id] == written | {"cited_at": later}
+    assert (after[new.id]["created_at"], after[new.id]["cited_at"]) == (later, later)
+
+
+def test_citing_again_a_day_later_waits_for_nobody_who_notes_it_too(postgresql_engine: Engine, clock: Clock) -> None:
+    first, second = _cited(postgresql_engine, clock, 2)
+    with writing(postgresql_engine) as session:
+        traces.add_citations(session, [first, second], at=STARTED_AT)
+    earlier, later = days_after(STARTED_AT, 2), days_after(STARTED_AT, 3)
+    with writing(postgresql_engine) as noting:
+        traces.add_citations(noting, [first], at=earlier)
+        with writing(postgresql_engine) as session:
+            traces.add_citations(session, [first, second], at=later)
+    after = rows_of(postgresql_engine, "citations")
+    assert (after[first.id]["cited_at"], after[second.id]["cited_at"]) == (earlier, later)
 
 
 def test_same_passages_cited_by_eight_at_once_hold_nobody_up(engine: Engine, clock: Clock) -> None:
