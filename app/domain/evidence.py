@@ -1,7 +1,7 @@
 """What an index keeps, what it is asked and what it answers: points, queries and hits."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import mul
 from typing import Final, NewType
@@ -137,16 +137,7 @@ class Hits:
     """The question's terms that any of the lexical hits has, ascending."""
 
 
-def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
-    """The one order of hits, everywhere: rounded score descending, then chunk id; cut at `depth`."""
-    return _in_order([(hit.chunk, hit.score) for hit in hits], depth)
-
-
 def in_order(scores: Mapping[ChunkId, float]) -> tuple[Hit, ...]:
-    """All of them as hits, as `ranked`."""
-    return _in_order(scores.items(), len(scores))
-
-
-def _in_order(scores: Iterable[tuple[ChunkId, float]], depth: int) -> tuple[Hit, ...]:
-    rounded = sorted([(-round(score, SCORE_DIGITS), chunk) for chunk, score in scores])
-    return tuple([Hit(chunk=chunk, score=-score) for score, chunk in rounded[:depth]])
+    """The one order of hits, everywhere: rounded score descending, then chunk id."""
+    rounded = sorted([(-round(score, SCORE_DIGITS), chunk) for chunk, score in scores.items()])
+    return tuple([Hit(chunk=chunk, score=-score) for score, chunk in rounded])
