@@ -149,9 +149,13 @@ class Configuration:
 
 
 def standard_configurations(ranking: Ranking, *, reranks: bool) -> list[Configuration]:
-    """As is configured, then what it is made of, each way to fuse, and without the reranker if there is one."""
+    """As is configured, then what it is made of, each way to fuse, and without the reranker if there is one.
+
+    What it is made of is not reranked: that would be something else, and costs as much again.
+    """
     made = [Configuration(name="hybrid", ranking=ranking)]
-    made += [Configuration(name=mode.value, ranking=ranking, mode=mode) for mode in (Mode.DENSE, Mode.LEXICAL)]
+    parts = (Mode.DENSE, Mode.LEXICAL)
+    made += [Configuration(name=mode.value, ranking=ranking, mode=mode, rerank=False) for mode in parts]
     made += [
         Configuration(name=f"fusion {each}", ranking=replace(ranking, fusion=each))
         for each in Fusion

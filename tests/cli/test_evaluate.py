@@ -16,10 +16,13 @@ from app.cli.datasets import (
     read_golden,
     standard_configurations,
 )
+from app.cli.evaluate import Run, not_below_its_parts
 from app.domain.answer import Mode
-from app.domain.evaluation import Bar, svg
+from app.domain.evaluation import Bar, Scored, svg
+from app.domain.metrics import MEASURES
 from app.domain.ranking import Fusion, Ranking
 from tests.cli.running import muniment
+from tests.tiny_models import matching_cross_encoder
 
 CORPUS = [
     {"_id": "bees", "title": "Bees", "text": "Forty thousand bees live in the hive in July."},
@@ -121,6 +124,7 @@ def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
     standard = standard_configurations(Ranking(), reranks=True)
     assert [each.name for each in standard][:3] == ["hybrid", "dense", "lexical"]
     assert len(standard) == 3 + len(Fusion) - 1 + 1
+    assert [each.name for each in standard if not each.rerank] == ["dense", "lexical", "not reranked"]
     assert [each.name for each in chosen(standard, ["dense", "hybrid"])] == ["dense", "hybrid"]
     with pytest.raises(Failed, match="There is no configuration 'psychic'"):
         chosen(standard, ["psychic"])
@@ -161,15 +165,35 @@ def test_a_drawing_is_xml_whatever_things_are_called() -> None:
     assert "prefers-color-scheme:dark" in drawn
 
 
+@pytest.mark.parametrize(("without", "met"), [(0.7, True), (0.8, False)])
+def test_what_is_reranked_is_held_against_the_same_without_a_reranker(without: float, met: bool) -> None:
+    def run(configuration: Configuration, ndcg: float) -> Run:
+        return Run(configuration=configuration, scored=(Scored(question="q", slice="s", who="w", measures=_all(ndcg)),))
+
+    standard = standard_configurations(Ranking(), reranks=True)
+    means = {"hybrid": 0.75, "not reranked": without}
+    runs = [run(each, means.get(each.name, 0.6)) for each in standard]
+    alone = ("ndcg@10 0.7500, of dense alone 0.6000", True)
+    said = f"ndcg@10 0.7500, of not reranked {without:.4f}"
+    assert list(not_below_its_parts(runs)) == [alone, (said, met)]
+
+
+def _all(value: float) -> dict[str, float]:
+    return dict.fromkeys(MEASURES, value)
+
+
 def test_a_dataset_goes_through_the_product_and_ways_to_rank_are_compared(tmp_path: Path) -> None:
     laid(tmp_path / "small")
     target = ("--target", "ndcg@10=1.0", "--guard", "--svg", "drawn.svg", "--home", "kept")
-    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path)
+    model = str(matching_cross_encoder(tmp_path / "cross-encoder"))
+    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path, MUNIMENT_RERANK__MODEL=model)
     assert done.returncode == 0, done.stdout + done.stderr
     account = json.loads(done.stdout)
     assert [each["name"] for each in account["configurations"]][:3] == ["hybrid", "dense", "lexical"]
     assert account["configurations"][0]["measures"]["ndcg@10"] == 1.0
     assert account["configurations"][1]["against_first"]["ndcg@10"]["p"] == 1.0
+    assert account["configurations"][-1]["name"] == "not reranked"
+    assert "ndcg@10 1.0000, of not reranked 1.0000" in [each["target"] for each in account["targets"]]
     assert all(each["met"] for each in account["targets"])
     assert ElementTree.parse(tmp_path / "drawn.svg").getroot().tag.endswith("svg")
     other = laid(tmp_path / "other", corpus="\n".join(map(json.dumps, CORPUS[:2])))

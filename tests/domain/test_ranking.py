@@ -137,6 +137,16 @@ def test_what_no_reranker_read_comes_after_what_it_read_and_in_its_order(
     assert reweighed(found, first, weight=0) == in_order({hit.chunk: hit.score for hit in found})
 
 
+@given(found=lists(st.floats(0, 1)), read=st.lists(st.floats(0, 1), min_size=8, max_size=8), weight=st.floats(0, 0.9))
+def test_no_reranker_overturns_a_lead_that_is_greater_than_what_it_weighs(
+    found: tuple[Hit, ...], read: list[float], weight: float
+) -> None:
+    mixed = reweighed(found, {hit.chunk: said for hit, said in zip(found, read, strict=False)}, weight=weight)
+    place = {hit.chunk: at for at, hit in enumerate(mixed)}
+    decided = [(a, b) for a in found for b in found if a.score - b.score > weight / (1 - weight) + 1e-4]
+    assert all(place[a.chunk] < place[b.chunk] for a, b in decided)
+
+
 @given(
     found=lists(st.floats(0, 1)),
     documents=st.lists(st.sampled_from("abc"), min_size=12, max_size=12),
