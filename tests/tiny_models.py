@@ -38,6 +38,8 @@ def matching_cross_encoder(folder: Path) -> Path:
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(PACKAGED / name, folder / name)
+    about = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    (folder / "config.json").write_text(json.dumps(about))
     nodes = [
         helper.make_node("Cast", ["attention_mask"], ["there"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["token_type_ids"], ["second"], to=TensorProto.FLOAT),
