@@ -173,9 +173,12 @@ def model_folder(model: str | None) -> Path:
 def reranker_folder(model: str) -> Path:
     """The folder of a cross-encoder for ranking that is on this machine, by its files. Raises `Unavailable`.
 
-    Another model would load as well, with a head of random numbers.
+    Another model would load as well, with a head of random numbers. Of a graph without a configuration nothing can be
+    said before it is loaded.
     """
     folder = model_folder(model)
+    if not (folder / "config.json").exists() and any(folder.rglob("*.onnx")):
+        return folder
     try:
         configuration = _read(folder / "config.json")
     except (ValueError, TypeError):
