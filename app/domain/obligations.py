@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from app.domain.access import PrincipalRef
 
@@ -44,6 +45,7 @@ _FORM = re.compile(
 )
 
 
+@lru_cache(maxsize=1_000)
 def duty(obligation: str) -> Duty | None:
     """What one obligation asks for; None if it is of no known form."""
     found = _FORM.fullmatch(obligation)

@@ -32,6 +32,8 @@ _SLOT_BYTES: Final = 4
 # Scripts that put no space between words: each sign is taken for a word.
 _UNSPACED: Final = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+"""The same of such a text, in half the time."""
 _NUMBER = re.compile(r"(?:[^\w\s.,;:!?'\"()\[\]-]\s?|(?<!\S)-)?(?<!\w)\w*\d(?:[\w.,:/-]*\w)?%?")
 """With the sign before it, and all that is written together with it."""
 _NAME = re.compile(r"(?<![.!?:;\n]\s)(?<=\s)[^\W\d_a-z]\w*")
@@ -60,7 +62,9 @@ class Signature:
 
 def words(text: str) -> list[str]:
     """The words of a text without case, signs and compatibility forms, in order; of one without words, itself."""
-    return _WORD.findall(text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()) or [text]
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower()) or [text]
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold()) or [text]
 
 
 def shingles(said: Sequence[str]) -> frozenset[Shingle]:

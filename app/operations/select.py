@@ -75,13 +75,14 @@ def select(
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
             )
-            wanted = [id for id, chunk in stored.items() if _redacted_in(current, chunk.boundary_id)]
+            hidden = {id: _redacted_in(current, id) for id in {chunk.boundary_id for chunk in stored.values()}}
+            wanted = [id for id, chunk in stored.items() if hidden[chunk.boundary_id]]
             around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
         for hit in some:
             if selection.full:
                 break
             chunk = stored.get(hit.chunk)
-            candidate = selection.confirmed(hit, chunk, current, collections, around.get(hit.chunk))
+            candidate = selection.confirmed(hit, chunk, current, collections, hidden, around.get(hit.chunk))
             if candidate is not None:
                 confirmed[hit.chunk] = candidate
                 turns.enter(hit, candidate.passage.citation.document)
@@ -199,10 +200,11 @@ class _Selection:
         chunk: StoredChunk | None,
         reach: Reach,
         collections: Mapping[str, Collection],
+        hidden: Mapping[BoundaryId, frozenset[str]],
         around: Excerpt | None,
     ) -> _Candidate | None:
-        """What may be shown of the hit; else it is counted why not. `around` is what it stands in, if some of it is
-        not to be shown."""
+        """What may be shown of the hit; else it is counted why not. `hidden` are the categories that are not shown, by
+        boundary; `around` is what the hit stands in, if some of it is not to be shown."""
         why_not = closed(chunk, reach, now=self._now)
         if chunk is None or why_not is not None:
             self._drops[why_not or "lifecycle"] += 1
@@ -221,7 +223,7 @@ class _Selection:
             boundary=chunk.boundary.within(collection),
             boundary_key=self._ports.memo.recall(("bnd", chunk.boundary_id), lambda: self._key_of(chunk.boundary)),
         )
-        if categories := _redacted_in(reach, chunk.boundary_id):
+        if categories := hidden[chunk.boundary_id]:
             if around is None or around.of(chunk.span) != chunk.text:
                 self._drops["redaction"] += 1
                 return None
