@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -185,11 +186,12 @@ def _recourse(settings: Settings) -> RecourseTerms:
 def initialise(settings: Settings) -> str | None:
     """Make the data folder and database ready. Returns the administrator's key if one was generated: show it once.
 
-    Raises `Invalid` for settings that cannot be used, before any part is started with them.
+    Raises `Invalid` for settings that cannot be used, and `Unavailable` for models, before any part is started with
+    them.
     """
     from app.adapters.cedar_policy import default_policies
     from app.adapters.fsspec_blobs import FsspecBlobs
-    from app.adapters.model_files import model_folder
+    from app.adapters.model_files import reranker_folder
 
     if settings.index.url is not None and not settings.index.url.startswith(("http://", "https://")):
         raise Invalid("MUNIMENT_INDEX__URL is no address: write it as http://127.0.0.1:6333.")
@@ -197,13 +199,14 @@ def initialise(settings: Settings) -> str | None:
     generator(settings.generation)
     check_public_url(settings)
     if settings.rerank.model is not None:
-        _ = model_folder(settings.rerank.model)
+        _ = reranker_folder(settings.rerank.model)
     os.umask(0o077)  # what is written from here on, by children too, is its owner's alone
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     FsspecBlobs(settings.blobs)
     engine = open_engine(settings.database)
     try:
         prepare(engine, default_policies=default_policies(), now=now())
+        _remove_strangers(settings, engine)
         configure(engine, makeup(settings), now=now())
         return ensure_administrator_key(
             engine,
@@ -307,6 +310,22 @@ def held_generations(settings: Settings) -> list[Generation]:
             return stored_generations.in_state(session, *stored_generations.HELD)
     finally:
         engine.dispose()
+
+
+def _remove_strangers(settings: Settings, engine: Engine) -> None:
+    """Remove the folders of no generation that has an index, so that one that begins finds none under its name.
+
+    Going back to a release before generations and forth again counts them anew: what was left then is of other
+    documents, and perhaps of another dimension.
+
+    INVARIANT: folders are listed before generations are read. One that begins meanwhile is not taken for a stranger.
+    """
+    there = [each for each in settings.home.glob("index-*") if re.fullmatch(r"index-\d+", each.name)]
+    with reading(engine) as session:
+        held = {index_name(each.id) for each in stored_generations.in_state(session, *stored_generations.HELD)}
+    for folder in there:
+        if folder.name not in held:
+            shutil.rmtree(folder)
 
 
 def index_name(generation: GenerationId) -> str:

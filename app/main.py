@@ -764,7 +764,8 @@ def _eval(
         typer.Option(metavar="MEASURE=VALUE", help="Exit 1 if the first has less; may be repeated.", callback=_targets),
     ] = None,
     guard: Annotated[
-        bool, typer.Option("--guard", help="Exit 1 if the first is worse than dense or lexical alone.")
+        bool,
+        typer.Option("--guard", help="Exit 1 if the first is worse than dense or lexical alone, or than not reranked."),
     ] = False,
     drawing: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw it there.")] = None,
     keep: Annotated[

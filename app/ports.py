@@ -131,6 +131,10 @@ class Tokenizer(Protocol):
         """[start, end) in code points of each token, in order, special tokens left out."""
         ...
 
+    def count(self, text: str) -> int:
+        """How many `offsets` there are, told sooner."""
+        ...
+
 
 class Analyzer(Protocol):
     """Texts to weighted terms for lexical search (BM25). No weight depends on other documents."""

@@ -25,7 +25,7 @@ class IndexSettings(BaseModel):
     api_key: SecretStr | None = None
     collection: str = Field(default="muniment", description="The name of the qdrant collection.")
     budget_ms: float = Field(
-        default=5.0, gt=0, description="What the embedded index may take for a search before it lays out arrays."
+        default=1.0, gt=0, description="What the embedded index may take for a search before it lays out arrays."
     )
 
 

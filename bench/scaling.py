@@ -1,7 +1,8 @@
 """How searches grow with what there is and with how much of it one may see: python -m bench.scaling
 
 The index alone, in this process: exact search by the engine, then by arrays, of the same questions. Recall is against
-every visible cosine computed by numpy. Exit codes: 0 every target is met, 1 one is missed.
+every visible cosine computed by numpy. Last, how much of what is hidden can be told by a clock: the same searches of
+the largest, and of an index with nothing but what is visible there. Exit codes: 0 every target is met, 1 one is missed.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from app.adapters.edge_index import EdgeIndex
+from app.domain.access import BoundaryId
 from app.domain.evidence import Hits
-from bench.crowd import VISIBLE, Crowd, Real, query
+from bench.crowd import BOUNDARIES, VISIBLE, Crowd, Real, query
 
 DEPTH: Final = 100
 """What a question asks of each list, as the product does."""
@@ -32,6 +34,10 @@ WITHIN: Final = 0.1
 
 MOST_GROWTH: Final = 3.0
 
+SEEN: Final = 0.01
+"""The part that is visible where searches are timed with and without the rest."""
+
+_ROUNDS: Final = 5
 _PIECE: Final = 500
 _TIDY_AFTER: Final = 10_000
 _NEAR: Final = 1e-6
@@ -80,18 +86,49 @@ def measure(home: Path, data: Path | None, sizes: Sequence[int], questions: int,
         found += rows
         disk = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
         out.print(f"{size:,} points: {disk / 1e9:.1f} GB, filled in {filled_s:.0f} s, laid out in {laid_out_s:.0f} s.")
-    return _tell(found, out)
+    missed = _tell(found, out)
+    _tell_of_hidden(home, real, Crowd.of(real, home / f"crowd-{max(sizes)}", max(sizes)), questions, out)
+    return missed
 
 
-def _filled_s(folder: Path, crowd: Crowd) -> float:
+def _filled_s(folder: Path, crowd: Crowd, visible: float = 1.0) -> float:
+    """Fill an index with what is visible of the crowd, if it is not filled."""
     start = time.monotonic()
+    most = BoundaryId(round(visible * BOUNDARIES))
     with EdgeIndex(folder, crowd.vectors.shape[1]) as index:
-        for first in range(index.size(), crowd.size, _PIECE):
-            index.upsert(list(crowd.entries(first, first + _PIECE)))
+        there = index.size()
+        for first in range(there if visible == 1.0 else 0, crowd.size if there < crowd.size * visible else 0, _PIECE):
+            index.upsert([it for it in crowd.entries(first, first + _PIECE) if it.placement.boundary <= most])
             if index.unoptimized >= _TIDY_AFTER:
                 index.optimize()
         index.optimize()
     return time.monotonic() - start
+
+
+def _tell_of_hidden(home: Path, real: Real, crowd: Crowd, questions: int, out: Console) -> None:
+    """Searches of one who may read `SEEN` of the crowd, where the rest is there and where it is not, in turn."""
+    alone = home / f"alone-{crowd.size}"
+    _filled_s(alone, crowd, SEEN)
+    exact = crowd.nearest(real.questions[:questions], SEEN, 10)
+    spent_ms: dict[str, list[float]] = {"alone": [], "among": []}
+    with (
+        EdgeIndex(alone, crowd.vectors.shape[1]) as without,
+        EdgeIndex(home / f"index-{crowd.size}", crowd.vectors.shape[1]) as among,
+    ):
+        for index in (without, among):  # each as a server would have it: by arrays if it takes too long without
+            _asked(index.search, crowd, real, SEEN, exact)
+            while index.quicken():
+                pass
+        for _ in range(_ROUNDS):
+            spent_ms["alone"] += _asked(without.search, crowd, real, SEEN, exact)[0]
+            spent_ms["among"] += _asked(among.search, crowd, real, SEEN, exact)[0]
+        how = {True: "arrays", False: "the engine"}
+        there, hidden = without.size(), among.size() - without.size()
+        few, many = median(spent_ms["alone"]), median(spent_ms["among"])
+        out.print(
+            f"{there:,} visible points alone: {few:.2f} ms by {how[without.quick]}; with {hidden:,} hidden ones: "
+            f"{many:.2f} ms by {how[among.quick]}; {many - few:+.2f} ms, {many / few:.2f} times as long."
+        )
 
 
 def _measured(index: EdgeIndex, crowd: Crowd, real: Real, questions: int) -> tuple[list[Found], float]:

@@ -179,7 +179,8 @@ def _belongs(text: str, at: int, character: str) -> bool:
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROLS: Final = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_TRAILING: Final = re.compile(r"[^\S\n]+(?=\n|\Z)")
+_TRAILING: Final = re.compile(r"(?<![^\S\n])[^\S\n]++(?=\n|\Z)")
+"""Begun only where blanks begin, and possessive: a run of them is passed over in one step, and not once from each."""
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
 

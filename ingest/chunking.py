@@ -50,7 +50,7 @@ class _Room:
 
     def at_most(self, section: tuple[str, ...]) -> int:
         if section not in self._known:
-            context_tokens = len(self._tokenizer.offsets(embedded_text(self._title, section, "")))
+            context_tokens = self._tokenizer.count(embedded_text(self._title, section, ""))
             left = self._tokenizer.max_tokens - MODEL_MARKS - context_tokens
             self._known[section] = max(LEAST_TOKENS, min(MAX_TOKENS, left))
         return self._known[section]

@@ -113,25 +113,26 @@ def rst_blocks(text: str) -> Iterator[Block]:
     yield from text_blocks("\n".join(body))
 
 
-_ORG_HEADING: Final = re.compile(r"(\*{1,20})\s+(\S.*?)(?:\s+:[\w@#%:]+:)?\s*")
-_ORG_TITLE: Final = re.compile(r"^#\+title:[ \t]*(\S.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_ORG_HEADING: Final = re.compile(r"(\*{1,20})\s+(\S.*)")
+_ORG_TAGS: Final = re.compile(r"(?<!\s)\s++:[\w@#%:]+:\Z")
+_ORG_TITLE: Final = re.compile(r"^#\+title:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def org_title(text: str) -> str | None:
     stated = _ORG_TITLE.search(text)
-    return stated.group(1) if stated else None
+    return stated.group(1).rstrip(" \t") if stated else None
 
 
 def org_blocks(text: str) -> Iterator[Block]:
     """As `text_blocks`, titles by their stars."""
     body: list[str] = []
     for line in text.splitlines():
-        if (heading := _ORG_HEADING.fullmatch(line)) is None:
+        if (heading := _ORG_HEADING.fullmatch(line.rstrip())) is None:
             body.append(line)
             continue
         yield from text_blocks("\n".join(body))
         body = []
-        yield title(heading.group(2), level=len(heading.group(1)))
+        yield title(_ORG_TAGS.sub("", heading.group(2)), level=len(heading.group(1)))
     yield from text_blocks("\n".join(body))
 
 
@@ -147,7 +148,7 @@ _ITEM: Final = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]+\S.*|[ \t]*)")
 _RULE: Final = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*")
 _TABLE_RULE: Final = re.compile(r" {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 _FRONT_MATTER: Final = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_FRONT_TITLE: Final = re.compile(r"^title:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_FRONT_TITLE: Final = re.compile(r"^title:[ \t]*(\S.*)$", re.MULTILINE)
 _ATTRIBUTES: Final = re.compile(r"[ \t]*\{[#.:][^{}]*\}$")
 
 
@@ -155,7 +156,7 @@ def markdown_title(text: str) -> str | None:
     """The title that a front matter states."""
     front = _FRONT_MATTER.match(_newlines(text))
     stated = _FRONT_TITLE.search(front.group(1)) if front else None
-    return stated.group(1).strip("'\"") if stated else None
+    return stated.group(1).rstrip(" \t").strip("'\"") if stated else None
 
 
 def markdown_blocks(text: str) -> tuple[list[Block], list[Finding]]:

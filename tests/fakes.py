@@ -17,7 +17,7 @@ from app.domain.evidence import (
     Purged,
     Vector,
     chunk_of,
-    ranked,
+    in_order,
 )
 
 
@@ -108,11 +108,10 @@ def _idf(total: int, having: int) -> float:
 
 
 def _best(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
-    chunks: dict[ChunkId, Hit] = {}
-    listed = list(hits)
-    for hit in ranked(listed, len(listed)):
-        chunks.setdefault(hit.chunk, hit)
-    return tuple(chunks.values())[:depth]
+    best: dict[ChunkId, float] = {}
+    for hit in hits:
+        best[hit.chunk] = max(hit.score, best.get(hit.chunk, hit.score))
+    return in_order(best)[:depth]
 
 
 class ReferenceReranker:

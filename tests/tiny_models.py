@@ -1,4 +1,4 @@
-"""Embedding models of a test's own: small, with random weights, in folders as sentence-transformers saves them."""
+"""Models of a test's own: small, and nothing learnt, in folders as sentence-transformers saves them."""
 
 import json
 import shutil
@@ -30,6 +30,47 @@ def tiny_model(folder: Path, *, dimension: int = 32, max_tokens: int = 256, seed
     _edit(folder / "config.json", hidden_size=dimension)
     _edit(folder / "1_Pooling" / "config.json", word_embedding_dimension=dimension)
     _edit(folder / "sentence_bert_config.json", max_seq_length=max_tokens)
+    return folder
+
+
+def matching_cross_encoder(folder: Path) -> Path:
+    """A cross-encoder as an ONNX file, whose logit is how often a token of the question is one of the text, less 3."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(PACKAGED / name, folder / name)
+    nodes = [
+        helper.make_node("Cast", ["attention_mask"], ["there"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["token_type_ids"], ["second"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["there", "second"], ["text"]),
+        helper.make_node("Sub", ["there", "text"], ["question"]),
+        helper.make_node("Unsqueeze", ["input_ids", "two"], ["down"]),
+        helper.make_node("Unsqueeze", ["input_ids", "one"], ["across"]),
+        helper.make_node("Equal", ["down", "across"], ["alike"]),
+        helper.make_node("Cast", ["alike"], ["counted"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["text", "two"], ["of_text"]),
+        helper.make_node("MatMul", ["counted", "of_text"], ["matches"]),
+        helper.make_node("Unsqueeze", ["question", "one"], ["of_question"]),
+        helper.make_node("MatMul", ["of_question", "matches"], ["pairs"]),
+        helper.make_node("Squeeze", ["pairs", "two"], ["all"]),
+        helper.make_node("Sub", ["all", "less"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "matches",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
+            for name in ("input_ids", "attention_mask", "token_type_ids")
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["texts", 1])],
+        [
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array([2]), "two"),
+            numpy_helper.from_array(np.array([3.0], dtype=np.float32), "less"),
+        ],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
+    )
     return folder
 
 

@@ -49,8 +49,32 @@ _Ints = NDArray[np.int64]
 
 _NONE: Final = np.empty(0, np.int64)
 
-_Posted = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""Rows, ascending, and the weight of a term in each."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Having:
+    """Which rows of a block have which of some terms: an entry for each row of each term, by term."""
+
+    rows: NDArray[np.int32]
+    which: NDArray[np.intp]
+    """The term, by its place among those asked for."""
+    weights: NDArray[np.float64]
+
+    def frequencies(self, terms: int) -> _Ints:
+        return np.bincount(self.which, minlength=terms)
+
+    def summed(self, size: int, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of each of `size` rows, the sum over its terms, always in the same order; 0 where it has none of them."""
+        return np.bincount(self.rows, self.weights * factors[self.which], size).astype(np.float64, copy=False)
+
+    def weights_at(self, rows: _Ints, size: int, terms: int) -> NDArray[np.float64]:
+        """The weight of each term in each of the rows that are wanted, of `size`; 0 where it has none."""
+        place = np.full(size, -1, np.int32)
+        place[rows] = np.arange(len(rows), dtype=np.int32)
+        at = place[self.rows]
+        wanted = at >= 0
+        found = np.zeros((len(rows), terms))
+        found[at[wanted], self.which[wanted]] = self.weights[wanted]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +93,19 @@ class _Postings:
         distinct, starts = np.unique(terms[order], return_index=True)
         return cls(terms=distinct, starts=np.append(starts, len(terms)), rows=rows[order], weights=weights[order])
 
-    def having(self, term: int) -> _Posted:
-        place = int(np.searchsorted(self.terms, np.uint32(term)))
-        if place == len(self.terms) or self.terms[place] != term:
-            return self.rows[:0], self.weights[:0]
-        own = slice(self.starts[place], self.starts[place + 1])
-        return self.rows[own], self.weights[own]
+    def within(self, mask: NDArray[np.bool_], terms: Sequence[int]) -> _Having:
+        """Those of the rows in the mask that have any of these terms."""
+        asked = np.array(terms, np.uint32)
+        first = np.searchsorted(self.terms, asked)
+        begins, ends = self.starts[first], self.starts[np.searchsorted(self.terms, asked, side="right")]
+        listed = [slice(begin, end) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        rows = np.concatenate([self.rows[own] for own in listed])
+        kept = mask[rows]
+        return _Having(
+            rows=rows[kept],
+            which=np.repeat(np.arange(len(terms)), ends - begins)[kept],
+            weights=np.concatenate([self.weights[own] for own in listed])[kept].astype(np.float64),
+        )
 
     def triples(self) -> tuple[NDArray[np.uint32], NDArray[np.int32], NDArray[np.float32]]:
         return np.repeat(self.terms, np.diff(self.starts)), self.rows, self.weights
@@ -279,41 +310,42 @@ class Words:
     def __init__(self, lexical: Lexical, reached: Matching) -> None:
         self._terms = lexical.terms
         self._reached = reached
-        self._having = [
-            [_within(mask, *block.postings.having(term)) for term in lexical.terms] for block, mask in reached
-        ]
+        self._having = [block.postings.within(mask, lexical.terms) for block, mask in reached]
         population = sum(int(np.count_nonzero(block.lexical & mask)) for block, mask in reached)
-        carried = [sum(len(own[n][0]) for own in self._having) for n in range(len(lexical.terms))]
-        self._factors = [
-            weight * idf(population, frequency) if frequency else 0.0
-            for weight, frequency in zip(lexical.weights, carried, strict=True)
-        ]
+        carried = sum((own.frequencies(len(self._terms)) for own in self._having), np.zeros(len(self._terms), np.int64))
+        self._factors = np.array(
+            [
+                weight * idf(population, frequency) if frequency else 0.0
+                for weight, frequency in zip(lexical.weights, carried.tolist(), strict=True)
+            ]
+        )
 
     def best(self, depth: int) -> list[PointId]:
         """The points of more than `depth` chunks, if there are, and all that tie with the last."""
-        scored = [
-            _summed(len(block), own, self._factors) for (block, _), own in zip(self._reached, self._having, strict=True)
-        ]
-        rows = [np.flatnonzero(scores != 0) for scores in scored]  # of truth values, as it is slow of numbers
-        points = [block.points[found] for (block, _), found in zip(self._reached, rows, strict=True)]
-        together = np.concatenate([_NONE, *points])
-        scores = np.concatenate([np.empty(0), *(own[found] for own, found in zip(scored, rows, strict=True))])
-        return [PointId(point) for point in together[scores >= _cut(together, scores, depth) - _TIE].tolist()]
+        points, scores = [_NONE], [np.empty(0)]
+        for (block, _), own in zip(self._reached, self._having, strict=True):
+            summed = own.summed(len(block), self._factors)
+            found = np.flatnonzero(summed != 0)  # of truth values, as it is slow of numbers
+            points.append(block.points[found])
+            scores.append(summed[found])
+        together, cut = np.concatenate(points), np.concatenate(scores)
+        return [PointId(point) for point in together[cut >= _cut(together, cut, depth) - _TIE].tolist()]
 
-    def exact(self, points: Sequence[PointId]) -> dict[PointId, tuple[float, frozenset[int]]]:
-        """Of those that match and share a term: the score to the last digit, and the shared terms."""
-        found: dict[PointId, tuple[float, frozenset[int]]] = {}
+    def exact(self, points: Sequence[PointId]) -> tuple[dict[PointId, float], dict[PointId, list[bool]]]:
+        """Of those that match and share a term: the score to the last digit, and of each term whether it is shared."""
+        scores: dict[PointId, float] = {}
+        shared: dict[PointId, list[bool]] = {}
         wanted = np.array(points, np.int64)
         for (block, mask), own in zip(self._reached, self._having, strict=True):
             rows, _ = block.rows_of(wanted)
             rows = rows[mask[rows]]
-            parts = [_weights_at(*each, rows) for each in own]
-            for n, point in enumerate(block.points[rows].tolist()):
-                shared = {term: at for at, term in enumerate(self._terms) if parts[at][n]}
-                if shared:
-                    score = math.fsum(self._factors[at] * float(parts[at][n]) for at in shared.values())
-                    found[PointId(point)] = score, frozenset(shared)
-        return found
+            weights = own.weights_at(rows, len(block), len(self._terms))
+            has = weights != 0
+            rows, weights, has = (each[has.any(axis=1)] for each in (rows, weights, has))
+            found = [PointId(point) for point in block.points[rows].tolist()]
+            scores.update(zip(found, map(math.fsum, (weights * self._factors).tolist()), strict=True))
+            shared.update(zip(found, has.tolist(), strict=True))
+        return scores, shared
 
 
 def _cut(points: _Ints, scores: NDArray[Any], depth: int) -> float:
@@ -325,30 +357,6 @@ def _cut(points: _Ints, scores: NDArray[Any], depth: int) -> float:
             return float(cut)
         limit *= 2
     return -math.inf
-
-
-def _summed(size: int, having: Sequence[_Posted], factors: Sequence[float]) -> NDArray[np.float64]:
-    """Of each row, the sum over the terms, always in the same order; 0 where it has none of them."""
-    scores = np.zeros(size)
-    for (rows, weights), factor in zip(having, factors, strict=True):
-        scores[rows] += weights * np.float64(factor)
-    return scores
-
-
-def _within(mask: NDArray[np.bool_], rows: NDArray[np.int32], weights: NDArray[np.float32]) -> _Posted:
-    """Of those that have a term, those that match."""
-    kept = mask[rows]
-    return rows[kept], weights[kept]
-
-
-def _weights_at(rows: NDArray[np.int32], weights: NDArray[np.float32], wanted: _Ints) -> NDArray[np.float32]:
-    """The weight of each of the rows that are wanted, 0 where it has none."""
-    found = np.zeros(len(wanted), np.float32)
-    if len(rows):
-        at = np.searchsorted(rows, wanted).clip(max=len(rows) - 1)
-        here = rows[at] == wanted
-        found[here] = weights[at[here]]
-    return found
 
 
 def _runs(mask: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:

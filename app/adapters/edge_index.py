@@ -56,7 +56,7 @@ _PIECE: Final = 500
 _TIDY_AFTER_POINTS: Final = 10_000
 """Copied points between two tidyings of the new files."""
 
-BUDGET_MS: Final = 5.0
+BUDGET_MS: Final = 1.0
 """What a search may take, as a median of the last ones, before all points are laid out in arrays as well."""
 
 _SAMPLED: Final = 16
@@ -238,21 +238,30 @@ class EdgeIndex:
             return best_hits(_Reached(self._shard, query, self._dimension), query)
 
     def _search_columns(self, columns: Columns, query: IndexQuery) -> Hits:
-        """As `_search_engine`. Vectors are scored by the engine, which looks at the filter again, among the nearest."""
-        reached = _Reached(self._shard, query, self._dimension)
+        """As `_search_engine`: vectors are scored by the engine in the end, among the nearest."""
         matching = columns.reached(query)
         nearest = columns.nearest(query.dense, matching, query.depth) if query.dense is not None else []
         words = Words(query.lexical, matching) if query.lexical else None
         best = words.best(query.depth) if words else []
-        shared = words.exact([*dict.fromkeys([*best, *nearest])]) if words else {}
+        listed = [*dict.fromkeys([*nearest, *best])]
+        exact, shared = words.exact(listed) if words else ({}, {})
+        near = self._scored(query.dense, listed) if query.dense is not None else {}
+        return both_ways(query, near=near, exact=exact, worded={point: shared[point] for point in best})
+
+    def _scored(self, vector: Vector, points: Sequence[PointId]) -> dict[PointId, float]:
+        """What the engine scores each of these points, which match, whatever else does."""
+        request = edge.QueryRequest(
+            query=edge.Query.Nearest(checked_vector(vector, self._dimension), using=Space.DENSE),
+            limit=len(points),
+            filter=edge.Filter(must=[edge.HasIdCondition({int(point) for point in points})]),
+            params=edge.SearchParams(exact=True),
+            with_payload=False,
+        )
+        if not points:
+            return {}
         with _engine_errors():
-            return both_ways(
-                query,
-                near=reached.dense_scores(nearest) if nearest else {},
-                worded={point: shared[point][1] for point in best},
-                exact={point: score for point, (score, _) in shared.items()},
-                dense_scores=reached.dense_scores,
-            )
+            (found,) = self._shard.query_batch(edge.QueryBatchRequest([request]))
+        return {PointId(_number(each.id)): each.score for each in found}
 
     @property
     def quick(self) -> bool:

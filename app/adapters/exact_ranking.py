@@ -8,7 +8,7 @@ to the bit whatever else a shard held, and are taken as they are.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 
 from app.domain.corpus import ChunkId
 from app.domain.errors import IndexUnavailable
-from app.domain.evidence import SCORE_DIGITS, Hit, Hits, IndexQuery, Lexical, PointId, Vector, chunk_of, ranked
+from app.domain.evidence import SCORE_DIGITS, Hit, Hits, IndexQuery, Lexical, PointId, Vector, chunk_of, in_order
 
 _SPARE: Final = 16
 """Points fetched beyond the depth at first: enough unless many tie at the cut."""
@@ -72,12 +72,15 @@ def best_hits(engine: Engine, query: IndexQuery) -> Hits:
     found = _settled_candidates(engine, query)
     near, worded = found.get(Space.DENSE, []), found.get(Space.LEXICAL, [])
     exact = _exact_scores(engine, query.lexical, _each_once([*worded, *near])) if query.lexical else {}
+    scores = {each.point: each.score for each in near}
+    if query.dense is not None and (unseen := [each.point for each in worded if each.point not in scores]):
+        scores |= engine.dense_scores(unseen)
+    asked = query.lexical.terms if query.lexical else ()
     return both_ways(
         query,
-        near={each.point: each.score for each in near},
-        worded={each.point: frozenset(each.weights) for each in worded},
+        near=scores,
         exact=exact,
-        dense_scores=engine.dense_scores,
+        worded={each.point: [term in each.weights for term in asked] for each in worded},
     )
 
 
@@ -85,31 +88,22 @@ def both_ways(
     query: IndexQuery,
     *,
     near: Mapping[PointId, float],
-    worded: Mapping[PointId, Set[int]],
     exact: Mapping[PointId, float],
-    dense_scores: Callable[[Sequence[PointId]], dict[PointId, float]],
+    worded: Mapping[PointId, Sequence[bool]],
 ) -> Hits:
     """The best of each list, each with what the other list scores it: one that is only far down there is not lost.
 
-    `near` and `worded` are candidates of each list, by points, the latter with their terms; `exact` is BM25 of both.
+    `near` and `exact` are what candidates of either list score, by meaning and by BM25; the best `depth` of all that
+    match are among them. `worded` are those of the lexical list, with whether they have each of the question's terms.
     """
-    dense = _ranked_points(near, query.depth)
-    lexical = _ranked_points({point: exact[point] for point in worded}, query.depth)
-    terms = _terms(query.lexical, {hit.chunk for hit in lexical}, worded) if query.lexical else ()
-    if query.dense is None or not query.lexical:
-        return Hits(dense=dense, lexical=lexical, terms=terms)
-    chunks = {hit.chunk for hit in (*dense, *lexical)}
-    unseen = [point for point in worded if point not in near and chunk_of(point) in chunks]
-    seen = {**near, **(dense_scores(unseen) if unseen else {})}
+    dense, lexical = _ranked_points(near), _ranked_points(exact)
+    best = {hit.chunk for hit in lexical[: query.depth]}
+    kept = best | {hit.chunk for hit in dense[: query.depth]}
     return Hits(
-        dense=_ranked_points(_within(seen, chunks), len(chunks)),
-        lexical=_ranked_points(_within(exact, chunks), len(chunks)),
-        terms=terms,
+        dense=tuple([hit for hit in dense if hit.chunk in kept]),
+        lexical=tuple([hit for hit in lexical if hit.chunk in kept]),
+        terms=_terms(query.lexical, best, worded) if query.lexical else (),
     )
-
-
-def _within(scores: Mapping[PointId, float], chunks: Set[ChunkId]) -> dict[PointId, float]:
-    return {point: score for point, score in scores.items() if chunk_of(point) in chunks}
 
 
 def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -186,10 +180,10 @@ def _carriers(query: Lexical, candidates: Sequence[Candidate]) -> dict[int, Cand
     return carriers
 
 
-def _terms(query: Lexical, listed: Set[ChunkId], worded: Mapping[PointId, Set[int]]) -> tuple[int, ...]:
+def _terms(query: Lexical, listed: Set[ChunkId], worded: Mapping[PointId, Sequence[bool]]) -> tuple[int, ...]:
     """The question's terms that any of the listed chunks has."""
-    held = {term for point, terms in worded.items() if chunk_of(point) in listed for term in terms}
-    return tuple(term for term in query.terms if term in held)
+    having = zip(*(has for point, has in worded.items() if chunk_of(point) in listed), strict=True)
+    return tuple(term for term, has in zip(query.terms, having, strict=False) if any(has))
 
 
 def idf(population: int, frequency: int) -> float:
@@ -205,10 +199,10 @@ def _frequency(population: int, idf: float) -> int:
     return min(max(round((population + 1) / math.exp(idf) - 0.5), 1), population)
 
 
-def _ranked_points(scores: Mapping[PointId, float], depth: int) -> tuple[Hit, ...]:
-    """The best `depth` chunks, each once: while a period is being corrected, two points of a chunk may match."""
-    listed = [Hit(chunk=chunk_of(point), score=score) for point, score in scores.items()]
-    chunks: dict[ChunkId, Hit] = {}
-    for hit in ranked(listed, len(listed)):
-        chunks.setdefault(hit.chunk, hit)
-    return tuple(chunks.values())[:depth]
+def _ranked_points(scores: Mapping[PointId, float]) -> tuple[Hit, ...]:
+    """Each chunk once, best first: while a period is being corrected, two points of a chunk may match."""
+    chunks: dict[ChunkId, float] = {}
+    for point, score in scores.items():
+        chunk = chunk_of(point)
+        chunks[chunk] = max(score, chunks.get(chunk, score))
+    return in_order(chunks)

@@ -73,6 +73,9 @@ class LateTokenizer:
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return self._tokenizer().offsets(text)
 
+    def count(self, text: str) -> int:
+        return self._tokenizer().count(text)
+
     def _tokenizer(self) -> Tokenizer:
         with self._lock:
             if self._loaded is None:

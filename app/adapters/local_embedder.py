@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from app.adapters.model_files import (
     Chosen,
@@ -51,6 +53,9 @@ class LocalTokenizer:
         self._max_tokens = longest(folder, chosen.max_tokens) - special - len(prompt.ids)
         if self._max_tokens < 1:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
+        self._reads_words_apart = _reads_words_apart(self._tokenizer)
+        self._counts: dict[int, int] = {}
+        """Of words that were counted, by their hashes: numbers alone, so no word of an erased text is left in it."""
 
     @property
     def max_tokens(self) -> int:
@@ -63,6 +68,25 @@ class LocalTokenizer:
             for start, end in self._tokenizer.encode(encodable(text), add_special_tokens=False).offsets
             if start < end
         ]
+
+    def count(self, text: str) -> int:
+        """Where no token spans a space, a word has as many tokens wherever it stands, and words are said again."""
+        if not self._reads_words_apart:
+            return len(self.offsets(text))
+        counts, total = self._counts, 0
+        for word in text.replace("\n", " ").split(" "):
+            key = hash(word)
+            count = counts.get(key)
+            if count is None:
+                count = len(self.offsets(word))
+                if len(counts) < _MOST_REMEMBERED:
+                    counts[key] = count
+            total += count
+        return total
+
+
+_MOST_REMEMBERED: Final = 50_000
+"""Words: about 5 MB."""
 
 
 class LocalEmbedder:
@@ -146,7 +170,9 @@ class _OnnxEncoder:
         self._tokenizer.enable_truncation(longest)
 
     def encode(self, texts: Sequence[str], prompt: str) -> list[Numbers]:
-        tokens = self._tokenizer.encode_batch([prompt + text for text in texts])
+        asked = [prompt + text for text in texts]
+        # a batch is spread over threads, which one question does not wait for
+        tokens = self._tokenizer.encode_batch(asked) if len(asked) > 1 else [self._tokenizer.encode(asked[0])]
         return [row if row.ndim == 1 else pooled(row, self._pooling) for row in self._session.run(tokens)]
 
 
@@ -168,6 +194,16 @@ def plain_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _reads_words_apart(tokenizer: Tokenizer) -> bool:
+    """Whether what stands before a space or after it changes no token: so with BERT and all that are made like it."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    return (
+        isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
+        and isinstance(tokenizer.normalizer, BertNormalizer)
+        and not any(sign.isspace() for token in added for sign in token.content)
+    )
 
 
 def encodable(text: str) -> str:

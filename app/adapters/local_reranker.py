@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from app.adapters.local_embedder import Numbers, encodable, plain_tokenizer
-from app.adapters.model_files import Engine, longest, model_folder, settings_digest, weights_digest
+from app.adapters.model_files import Engine, longest, reranker_folder, settings_digest, weights_digest
 from app.domain.errors import Unavailable
 
 _DIGITS: Final = 6
@@ -26,7 +26,7 @@ class LocalReranker:
     def __init__(
         self, model: str, *, threads: int = 1, max_tokens: int = 256, made: Path | None = None, engine: Engine = "onnx"
     ) -> None:
-        self._folder = folder = model_folder(model)
+        self._folder = folder = reranker_folder(model)
         self._weights = weights_digest(folder)
         self._max_tokens = longest(folder, max_tokens)
         scorer = _onnx(folder, threads, self._max_tokens, made) if engine == "onnx" and made is not None else None

@@ -1,4 +1,4 @@
-"""Where an embedding model's files are, and what they say without loading it: cheap enough for any process."""
+"""Where a model's files are, and what they say without loading it: cheap enough for any process."""
 
 import hashlib
 import json
@@ -14,6 +14,8 @@ Quantization = Literal["none", "int8"]
 Pooling = Literal["mean", "cls", "max", "lasttoken"]
 
 _LONGEST_DEFAULT: Final = 512
+
+_CLASSIFIES: Final = "ForSequenceClassification"
 
 _POOLINGS: Final[dict[str, Pooling]] = {
     "pooling_mode_cls_token": "cls",
@@ -166,6 +168,26 @@ def model_folder(model: str | None) -> Path:
             f"The model {model!r} is neither a folder nor in this machine's Hugging Face cache. Muniment "
             "downloads nothing: fetch it beforehand, or name a folder."
         ) from error
+
+
+def reranker_folder(model: str) -> Path:
+    """The folder of a cross-encoder for ranking that is on this machine, by its files. Raises `Unavailable`.
+
+    Another model would load as well, with a head of random numbers.
+    """
+    folder = model_folder(model)
+    try:
+        configuration = _read(folder / "config.json")
+    except (ValueError, TypeError):
+        raise Unavailable(f"The config.json of the reranker in {folder} cannot be read.") from None
+    classifies = any(str(kind).endswith(_CLASSIFIES) for kind in configuration.get("architectures") or ())
+    outputs = len(configuration.get("id2label") or ("no", "yes"))  # which is how transformers leaves two unsaid
+    if not classifies or outputs > len(("no", "yes")):
+        raise Unavailable(
+            f"The model in {folder} is no cross-encoder for ranking: that is a ...{_CLASSIFIES} of one or two outputs, "
+            "by its config.json. Correct MUNIMENT_RERANK__MODEL, or leave it unset."
+        )
+    return folder
 
 
 def present(path: Path) -> Path:

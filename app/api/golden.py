@@ -88,6 +88,9 @@ class GoldenQuestionOut(BaseModel):
     expects: list[ExpectedOut]
     slice: str
     unanswerable: bool
+    stated_by: str | None = Field(
+        description="Owners may have questions of one name, where one's is hidden from another."
+    )
 
 
 class GoldenQuestionsOut(BaseModel):
@@ -187,7 +190,8 @@ def get_questions(name: Name, asking: Asking, ports: PortsOf) -> GoldenQuestions
     responses={**problems(404, 409), **SENT},
 )
 def put_question(name: Name, id: Name, body: GoldenQuestionIn, asking: Asking, ports: PortsOf) -> GoldenQuestionOut:
-    """For owners. What is expected has to be in the collection and the caller's to know of."""
+    """For owners. What is expected has to be in the collection and the caller's to know of. It takes the place of the
+    question that `GET` gives the caller by that id."""
     stated = domain.GoldenQuestion(
         name=id,
         question=body.question,
@@ -211,6 +215,7 @@ def put_question(name: Name, id: Name, body: GoldenQuestionIn, asking: Asking, p
 
 @routes.get("/v1/collections/{name}/questions/{id}", summary="A golden question", responses=problems(404))
 def get_question(name: Name, id: Name, asking: Asking, ports: PortsOf) -> GoldenQuestionOut:
+    """For owners. Of several of that id that the caller may see, the caller's own, or else the one first stated."""
     return _question(golden.question(ports, asking, name, id))
 
 
@@ -325,6 +330,7 @@ def _question(each: domain.GoldenQuestion) -> GoldenQuestionOut:
         expects=[ExpectedOut(document_id=one.document, version=one.version, says=one.says) for one in each.expects],
         slice=each.slice,
         unanswerable=each.unanswerable,
+        stated_by=each.by,
     )
 
 

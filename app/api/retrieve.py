@@ -39,14 +39,11 @@ Reference = Annotated[str, StringConstraints(max_length=200), Storable]
 
 class RetrieveBody(Wire):
     model_config = ConfigDict(
-        json_schema_extra={
+        json_schema_extra={  # names nothing that a fresh server lacks
             "example": {
                 "query": "Can we share this customer dataset with our partner for analysis?",
-                "purpose": "customer-support",
-                "collections": ["policies"],
                 "top_k": 8,
                 "max_tokens": 2000,
-                "filters": {"attributes.region": ["EU"]},
                 "mode": "hybrid",
                 "workflow": "case-17",
                 "decision": "share-dataset-042",
@@ -57,10 +54,10 @@ class RetrieveBody(Wire):
         examples=["Can we share this customer dataset with our partner for analysis?"],
         description="What stands in quotation marks, every passage says word for word.",
     )
-    purpose: Name | None = Field(default=None, examples=["customer-support"])
+    purpose: Name | None = Field(default=None, description="One that is registered: see `GET /v1/purposes`.")
     client: Name | None = Field(default=None, description="Whose data it is about, if that matters to the rules.")
     destination: Name | None = Field(default=None, description="The jurisdiction where the answer will be used.")
-    collections: list[Name] | None = Field(default=None, max_length=200)
+    collections: list[Name] | None = Field(default=None, max_length=200, examples=[["policies"]])
     top_k: int = Field(default=8, ge=1, le=50)
     max_tokens: int | None = Field(default=None, ge=1, le=100_000)
     as_of: InstantIn | None = None

@@ -111,7 +111,16 @@ def _text(where: str, each: Json, name: str) -> str:
         return str(value)
     if not isinstance(value, str) or (name == "_id" and not value):
         raise Failed(f"{where}: {name} is wanted, as a text.")
+    if not _storable(value):
+        raise Failed(f"{where}: {name} holds {_NO_TEXT}.")
     return value
+
+
+_NO_TEXT = "a null character or half a character (a lone surrogate), which no text may"
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
@@ -140,9 +149,13 @@ class Configuration:
 
 
 def standard_configurations(ranking: Ranking, *, reranks: bool) -> list[Configuration]:
-    """As is configured, then what it is made of, each way to fuse, and without the reranker if there is one."""
+    """As is configured, then what it is made of, each way to fuse, and without the reranker if there is one.
+
+    What it is made of is not reranked: that would be something else, and costs as much again.
+    """
     made = [Configuration(name="hybrid", ranking=ranking)]
-    made += [Configuration(name=mode.value, ranking=ranking, mode=mode) for mode in (Mode.DENSE, Mode.LEXICAL)]
+    parts = (Mode.DENSE, Mode.LEXICAL)
+    made += [Configuration(name=mode.value, ranking=ranking, mode=mode, rerank=False) for mode in parts]
     made += [
         Configuration(name=f"fusion {each}", ranking=replace(ranking, fusion=each))
         for each in Fusion
@@ -236,10 +249,12 @@ def read_golden(path: Path) -> list[GoldenQuestion]:
 
 def _golden(path: Path, number: int, stated: Any) -> GoldenQuestion:
     try:
-        as_of = stated.get("as_of")
+        as_of, question = stated.get("as_of"), str(stated["question"])
+        if not _storable(question):
+            raise Invalid(f"it holds {_NO_TEXT}")
         return GoldenQuestion(
             id=str(stated["id"]),
-            question=str(stated["question"]),
+            question=question,
             who=str(stated["who"]),
             through=stated.get("through"),
             purpose=stated.get("purpose"),

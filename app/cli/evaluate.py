@@ -359,17 +359,25 @@ def _dataset_targets(runs: Sequence[Run], choices: Choices) -> list[Target]:
         (f"{runs[0].configuration.name}: {name} {first[name]:.4f}, wanted {least:g}", first[name] >= least)
         for name, least in choices.targets.items()
     ]
-    return targets + ([*_not_below_its_parts(runs)] if choices.guard else [])
+    return targets + ([*not_below_its_parts(runs)] if choices.guard else [])
 
 
-def _not_below_its_parts(runs: Sequence[Run]) -> Iterator[Target]:
-    """Whether the first is no worse than dense alone and lexical alone, as far as these were compared."""
-    mine = runs[0].summary.measures[_FIRST]
+def not_below_its_parts(runs: Sequence[Run]) -> Iterator[Target]:
+    """Whether the first is no worse than dense alone, lexical alone and not reranked, as far as these were compared."""
+    mine = runs[0]
     alone = [each for each in runs[1:] if each.configuration.mode is not Mode.HYBRID]
-    if runs[0].configuration.mode is Mode.HYBRID and alone:
+    if mine.configuration.mode is Mode.HYBRID and alone:
         best = max(alone, key=lambda each: each.summary.measures[_FIRST])
-        theirs = best.summary.measures[_FIRST]
-        yield f"{_FIRST} {mine:.4f}, of {best.configuration.name} alone {theirs:.4f}", mine >= theirs - _SLACK
+        yield _not_below(mine, best, called=f"{best.configuration.name} alone")
+    without = replace(mine.configuration, rerank=False)
+    for each in runs[1:] if mine.configuration.rerank else ():
+        if replace(each.configuration, name=without.name) == without:
+            yield _not_below(mine, each, called=each.configuration.name)
+
+
+def _not_below(run: Run, other: Run, *, called: str) -> Target:
+    mine, theirs = run.summary.measures[_FIRST], other.summary.measures[_FIRST]
+    return f"{_FIRST} {mine:.4f}, of {called} {theirs:.4f}", mine >= theirs - _SLACK
 
 
 def _golden_targets(runs: Sequence[Run], baseline: Path) -> list[Target]:
@@ -377,7 +385,7 @@ def _golden_targets(runs: Sequence[Run], baseline: Path) -> list[Target]:
     targets = [
         (f"hit@3 {found.measures['hit@3']:.3f}, wanted {LEAST_HITS}", found.measures["hit@3"] >= LEAST_HITS),
         (f"{found.wrong_versions} questions cite a wrong version, wanted 0", not found.wrong_versions),
-        *_not_below_its_parts(runs),
+        *not_below_its_parts(runs),
     ]
     if baseline.exists():
         kept = json.loads(baseline.read_text(encoding="utf-8"))["measures"][_FIRST]
@@ -416,7 +424,7 @@ def _tell(title: str, model: str, runs: Sequence[Run], targets: Sequence[Target]
     out().print(table(columns, [_row(each) for each in runs], whole="configuration"))
     if len(runs) > 1:
         say()
-        against = ("against the first", _FIRST, "95% interval", "p", "ratio")
+        against = ("against the first", _FIRST, "95% interval", "p", "ratio", "p50 ms")
         out().print(table(against, [_against(each, runs[0]) for each in runs[1:]], whole=against[0]))
     say()
     for bar in _bars(runs):
@@ -437,7 +445,8 @@ def _against(run: Run, first: Run) -> tuple[str, ...]:
     theirs = first.summary.measures[_FIRST]
     ratio = f"{run.summary.measures[_FIRST] / theirs:.3f}" if theirs else ""
     interval = f"{found.low:+.4f} to {found.high:+.4f}"
-    return run.configuration.name, f"{found.mean:+.4f}", interval, f"{found.p:.4f}", ratio
+    slower = f"{run.summary.p50_ms - first.summary.p50_ms:+.1f}"
+    return run.configuration.name, f"{found.mean:+.4f}", interval, f"{found.p:.4f}", ratio, slower
 
 
 def _tell_parts(run: Run) -> None:

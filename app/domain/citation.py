@@ -87,6 +87,8 @@ class Passage:
     @property
     def text(self) -> str:
         """What is shown of the quote."""
+        if not self.redactions:
+            return self.citation.quote
         return redacted(Excerpt(text=self.citation.quote, start=self.citation.span.start), self.redactions)
 
 
@@ -141,7 +143,17 @@ def context(passages: Sequence[Passage]) -> str:
 
 
 def quoted(passage: Passage) -> str:
-    """One passage as it stands in a context: its number, then its source and its text between fences.
+    """One passage as it stands in a context: its number, then what is quoted under it."""
+    return f"{numbered(passage.rank)}\n{fenced(passage)}"
+
+
+def numbered(rank: int) -> str:
+    """What a passage is cited by."""
+    return f"[{rank}]"
+
+
+def fenced(passage: Passage) -> str:
+    """A passage's source and text between fences, whatever its rank is.
 
     Titles and headings come from documents as the text does, so they stand inside the fence too.
     """
@@ -151,7 +163,7 @@ def quoted(passage: Passage) -> str:
     page = f", page {citation.page}" if citation.page is not None else ""
     section = f", section {_source(' > '.join(citation.section))}" if citation.section else ""
     source = f"{_source(citation.title)} ({_source(citation.uri)}, version {citation.version}{page}{section})"
-    return f"[{passage.rank}]\n{fence}\nSource: {source}\n\n{text}\n{fence}"
+    return f"{fence}\nSource: {source}\n\n{text}\n{fence}"
 
 
 def _source(text: str) -> str:

@@ -168,7 +168,7 @@ def _told(passage: Passage, asked: frozenset[str]) -> Iterator[_Told]:
 def _met(asked: frozenset[str], words: frozenset[str]) -> frozenset[str]:
     """What is asked about that is among the words, as part of a longer one perhaps: `urlaub` and `urlaubstage`."""
     met = asked & words
-    beginnings = {each[:_PART] for each in words if len(each) >= _PART}
+    beginnings = {each[:_PART] for each in words}
     missed = [each for each in asked - met if each[:_PART] in beginnings]
     if not missed:
         return met
@@ -188,7 +188,10 @@ def _heading(lines: Sequence[str]) -> frozenset[str]:
 
 
 def _upper(line: str) -> Iterator[str]:
-    return (each.casefold() for each in re.findall(r"\b[A-Z]{2,}\b", line))
+    return (each.casefold() for each in _CAPITALS.findall(line))
+
+
+_CAPITALS: Final = re.compile(r"\b[A-Z]{2,}\b")
 
 
 def _between(

@@ -1,7 +1,7 @@
 """What an index keeps, what it is asked and what it answers: points, queries and hits."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import mul
 from typing import Final, NewType
@@ -137,7 +137,7 @@ class Hits:
     """The question's terms that any of the lexical hits has, ascending."""
 
 
-def ranked(hits: Iterable[Hit], depth: int) -> tuple[Hit, ...]:
-    """The one order of hits, everywhere: rounded score descending, then chunk id; cut at `depth`."""
-    rounded = sorted((-round(hit.score, SCORE_DIGITS), hit.chunk) for hit in hits)
-    return tuple(Hit(chunk=chunk, score=-score) for score, chunk in rounded[:depth])
+def in_order(scores: Mapping[ChunkId, float]) -> tuple[Hit, ...]:
+    """The one order of hits, everywhere: rounded score descending, then chunk id."""
+    rounded = sorted([(-round(score, SCORE_DIGITS), chunk) for chunk, score in scores.items()])
+    return tuple([Hit(chunk=chunk, score=-score) for score, chunk in rounded])

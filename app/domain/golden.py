@@ -31,10 +31,11 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenQuestion:
-    """`who` is asked as; None is whoever runs the evaluation."""
+    """`who` is asked as; None is whoever runs the evaluation. `by` stated it; None as long as nobody has."""
 
     name: str
     question: str
+    by: PrincipalRef | None = None
     who: PrincipalRef | None = None
     purpose: str | None = None
     as_of: Instant | None = None

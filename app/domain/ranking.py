@@ -12,7 +12,7 @@ from typing import Final
 
 from app.domain.corpus import ChunkId
 from app.domain.demands import phrases
-from app.domain.evidence import SCORE_DIGITS, Hit, Hits, ranked
+from app.domain.evidence import SCORE_DIGITS, Hit, Hits, in_order
 
 
 class Fusion(StrEnum):
@@ -44,10 +44,11 @@ class Ranking:
     """Below this, and without a shared term, a passage has nothing to do with the question (all-MiniLM-L6-v2)."""
     document_decay: float = 0.99
     """What each further passage of one document counts for, of what the one before it did; 1 counts them alike."""
-    rerank_candidates: int = 20
-    """Of how many hits a reranker reads the text: it costs time for each."""
-    rerank_weight: float = 0.3
-    """What a reranker's score counts for in [0, 1], beside the fused one."""
+    rerank_candidates: int = 10
+    """Of how many hits a reranker reads the text: it costs time for each, and at its weight few rise from further."""
+    rerank_weight: float = 0.1
+    """What a reranker's score counts for in [0, 1], beside the fused one: more than it seems, because its scores lie
+    far apart, and the fused ones of the first ten within .17 (on SciFact)."""
 
     def __post_init__(self) -> None:
         for weight in (self.dense_weight, self.lean, self.document_decay, self.rerank_weight):
@@ -70,15 +71,12 @@ def fused(hits: Hits, ranking: Ranking = DEFAULT, *, question: str = "") -> tupl
     lexical = _by_chunk(hits.lexical, ranking, least=0.0)
     weight = dense_weight(question, ranking) if dense and lexical else float(bool(dense))
     chunks = dense.keys() | lexical.keys()
-    scores = (weight * dense.get(chunk, 0.0) + (1 - weight) * lexical.get(chunk, 0.0) for chunk in chunks)
-    return ranked(map(_hit, chunks, scores), len(chunks))
+    return in_order(
+        {chunk: weight * dense.get(chunk, 0.0) + (1 - weight) * lexical.get(chunk, 0.0) for chunk in chunks}
+    )
 
 
 LEAST_COSINE: Final = -1.0
-
-
-def _hit(chunk: ChunkId, score: float) -> Hit:
-    return Hit(chunk=chunk, score=score)
 
 
 def _by_chunk(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> dict[ChunkId, float]:
@@ -94,7 +92,12 @@ def _scaled(hits: Sequence[Hit], ranking: Ranking, *, least: float) -> list[floa
     if ranking.fusion is Fusion.RRF:
         return [(ranking.rrf_k + 1) / (ranking.rrf_k + rank) for rank, _ in enumerate(scores, 1)]
     low, high = _BOUNDS[ranking.fusion](scores, least)
-    return [min(max((score - low) / (high - low), 0.0), 1.0) if high > low else 1.0 for score in scores]
+    if not high > low:
+        return [1.0] * len(scores)
+    if ranking.fusion is Fusion.DBSF:  # of the others, no score is beyond the bounds
+        scores = [min(max(score, low), high) for score in scores]
+    width = high - low
+    return [(score - low) / width for score in scores]
 
 
 _BOUNDS: Final[Mapping[Fusion, Callable[[Sequence[float], float], tuple[float, float]]]] = {
@@ -171,8 +174,8 @@ def relevant(hits: Hits, *, min_cosine: float) -> Hits:
 
 
 _CALM: Final = 4.0
-"""Rerankers that are trained on yes and no are surer than they are right: their log-odds are divided by this. By
-ms-marco-MiniLM-L-12 at a weight of .3 on SciFact, nDCG@10 rose from .7425 to .7448; undivided it fell to .7378."""
+"""Rerankers that are trained on yes and no are surer than they are right: their log-odds are divided by this, which
+with `Ranking.rerank_weight` is what lowers nothing (`app/DECISIONS.md`)."""
 
 
 def calibrated(score: float) -> float:
@@ -186,5 +189,4 @@ def reweighed(hits: Sequence[Hit], read: Mapping[ChunkId, float], *, weight: flo
 
     Those that it did not read come after all that it did, as they did before.
     """
-    scores = (Hit(chunk=hit.chunk, score=(1 - weight) * hit.score + weight * read.get(hit.chunk, 0.0)) for hit in hits)
-    return ranked(scores, len(hits))
+    return in_order({hit.chunk: (1 - weight) * hit.score + weight * read.get(hit.chunk, 0.0) for hit in hits})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from app.domain.access import Obligation
 from app.domain.answer import Query
@@ -23,6 +24,9 @@ from app.operations import discharge
 from app.operations.extract import candidates_of
 from app.operations.verify import Evidence
 from app.ports import Generator, Ports
+
+_LONG_CHARS: Final = 500
+"""Few sentences are longer."""
 
 
 def sendable(passages: Sequence[Passage]) -> tuple[Passage, ...]:
@@ -88,15 +92,23 @@ def _verified(
 
 
 def _sentences(pieces: Iterator[str]) -> Iterator[str]:
-    """Whole sentences as soon as something follows them; the rest at the end."""
-    text = ""
+    """Whole sentences as soon as something follows them; the rest at the end.
+
+    What goes on for long without an end is looked at again only when it is half as long again: in all, a few times.
+    """
+    text, more, chars = "", list[str](), 0
     for piece in pieces:
-        text = tidied(text + readable(piece))
+        more.append(readable(piece))
+        chars += len(more[-1])
+        if chars < len(text) // 2 and len(text) > _LONG_CHARS:
+            continue
+        text, more, chars = tidied(text + "".join(more)), [], 0
         *whole, _ = [*sentences(text), None]
         for span in whole[:-1]:
             if span is not None:
                 yield span.of(text)
         if len(whole) > 1 and whole[-1] is not None:
             text = text[whole[-1].start :]
+    text = tidied(text + "".join(more))
     for span in sentences(text):
         yield span.of(text)

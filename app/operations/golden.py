@@ -31,7 +31,7 @@ from app.store import directory, golden, publishing
 from app.store.database import reading, writing
 
 MAX_QUESTIONS = 200
-"""Of a collection: some ten seconds' work, while whoever asked for it waits."""
+"""Of a collection, that an owner sees: some ten seconds' work, while whoever asked for it waits."""
 PASSAGES = 50
 """Of each answer: recall is told up to so many."""
 
@@ -62,22 +62,29 @@ class Compared:
 def put_question(
     ports: Ports, credentials: Credentials, collection: str, stated: GoldenQuestion, expecting: Sequence[Expecting]
 ) -> GoldenQuestion:
-    """State a question, or state it otherwise. Raises what `curated` does, `Invalid`, and `Conflict` if it is full."""
+    """State a question, or state otherwise the one of its name that the principal sees.
+
+    INVARIANT: what is hidden from the principal neither is replaced nor counts. Names are therefore each owner's own.
+
+    Raises what `curated` does, `Invalid`, and `Conflict` if the principal sees as many as there may be.
+    """
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         curated(ports, session, standing, collection)
+    by = standing.principal.subject.ref
     about = {"collection": collection, "question": stated.name}
     with on_record_if_refused(ports, standing, "state-golden-question", about):
         with reading(ports.engine) as session:
-            new = replace(stated, expects=_expected(ports, session, standing, collection, expecting))
+            new = replace(stated, by=by, expects=_expected(ports, session, standing, collection, expecting))
             _check(ports, session, standing, new)
-            held = golden.question(session, collection, new.name)
-            if held is not None and not _visible(ports, session, standing, [held]):
-                raise Conflict("A question of that name is there, and not yours to see. Choose another name.")
+            seen = _visible(ports, session, standing, golden.questions(session, collection))
+        held = _meant(standing, [each for each in seen if each.name == new.name])
+        if held is None and len(seen) >= MAX_QUESTIONS:
+            raise Conflict(f"A collection has {MAX_QUESTIONS} golden questions at the most. Remove one first.")
         with writing(ports.engine) as session:
-            by = standing.principal.subject.ref
-            if not golden.keep_question(session, collection, new, at=standing.now, by=by, most=MAX_QUESTIONS):
-                raise Conflict(f"A collection has {MAX_QUESTIONS} golden questions at the most. Remove one first.")
+            if held is not None:
+                golden.remove_question(session, collection, held)
+            golden.keep_question(session, collection, new, at=standing.now, by=by)
             request = {"what": "state-golden-question", **about, "who": new.who}
             record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="changed", request=request)
     return new
@@ -103,9 +110,9 @@ def remove_question(ports: Ports, credentials: Credentials, collection: str, nam
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         curated(ports, session, standing, collection)
-        _one(ports, session, standing, collection, name)
+        gone = _one(ports, session, standing, collection, name)
     with writing(ports.engine) as session:
-        golden.remove_question(session, collection, name)
+        golden.remove_question(session, collection, gone)
         request = {"what": "remove-golden-question", "collection": collection, "question": name}
         record_with(session, ports, standing.principal, TraceKind.CHANGE, outcome="changed", request=request)
 
@@ -253,10 +260,16 @@ def _check(ports: Ports, session: Session, standing: Standing, new: GoldenQuesti
 
 
 def _one(ports: Ports, session: Session, standing: Standing, collection: str, name: str) -> GoldenQuestion:
-    found = golden.question(session, collection, name)
-    if found is None or not _visible(ports, session, standing, [found]):
+    found = _meant(standing, _visible(ports, session, standing, golden.questions(session, collection, name)))
+    if found is None:
         raise NotFound(ABSENT)
     return found
+
+
+def _meant(standing: Standing, of_one_name: Sequence[GoldenQuestion]) -> GoldenQuestion | None:
+    """Which of those that the principal sees its name means: the principal's own, or else the one first stated."""
+    own = standing.principal.subject.ref
+    return next((each for each in of_one_name if each.by == own), next(iter(of_one_name), None))
 
 
 def _visible(

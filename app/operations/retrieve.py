@@ -167,7 +167,7 @@ def _ways_to_ask(ports: Ports, session: Session, standing: Standing, query: Quer
 
 def _usage(ports: Ports, query: Query, context_tokens: int, watch: Stopwatch) -> Usage:
     return Usage(
-        query_tokens=len(ports.tokenizer.offsets(query.text)),
+        query_tokens=ports.tokenizer.count(query.text),
         context_tokens=context_tokens,
         timings_ms=watch.laps_ms(),
     )

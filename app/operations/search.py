@@ -1,14 +1,13 @@
 """From a question to its hits: step 2 of an answer. Asks the models and the index, and no database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from app.domain.access import Reach
 from app.domain.answer import Mode, Query
-from app.domain.corpus import ChunkId
 from app.domain.demands import demanded, facets_asked, phrases
-from app.domain.evidence import Hit, Hits, IndexQuery, ranked
+from app.domain.evidence import Hit, Hits, IndexQuery, in_order
 from app.domain.ranking import fused, relevant
 from app.domain.stopwatch import Stopwatch
 from app.ports import Ports
@@ -61,8 +60,4 @@ def _with_names_meant(ports: Ports, query: Query, asked: IndexQuery, hits: Hits)
     for hit in named.lexical:
         worded[hit.chunk] = worded.get(hit.chunk, 0.0) + hit.score
     near = {hit.chunk: hit.score for hit in (*hits.dense, *(hit for hit in named.dense if hit.chunk in listed))}
-    return replace(hits, dense=_ranked(near), lexical=_ranked(worded))
-
-
-def _ranked(scores: Mapping[ChunkId, float]) -> tuple[Hit, ...]:
-    return ranked((Hit(chunk=chunk, score=score) for chunk, score in scores.items()), len(scores))
+    return replace(hits, dense=in_order(near), lexical=in_order(worded))

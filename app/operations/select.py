@@ -129,7 +129,9 @@ class _Candidate:
     """A hit that may be shown, as it is held against others that say the same."""
 
     passage: Passage
-    """Its rank is not known yet; its score is that of the best of those it speaks for."""
+    """Its rank, score and flags are not known yet."""
+    score: float
+    """That of the best of those it speaks for."""
     chunk: ChunkId
     boundary_id: BoundaryId
     authority: tuple[bool, bool, Instant, Instant]
@@ -144,7 +146,7 @@ class _Candidate:
         return self.authority[0]
 
     def scored(self, score: float) -> "_Candidate":
-        return replace(self, passage=replace(self.passage, score=score))
+        return self if score == self.score else replace(self, score=score)
 
 
 class _Selection:
@@ -163,7 +165,7 @@ class _Selection:
         self._drops: Counter[str] = Counter()
         self._unfit = 0
         header = (*_HEADER, ports.generation)
-        self.header_tokens = ports.memo.recall(header, lambda: len(ports.tokenizer.offsets(CONTEXT_HEADER)))
+        self.header_tokens = ports.memo.recall(header, lambda: ports.tokenizer.count(CONTEXT_HEADER))
         self.taken: list[_Candidate] = []
         self.tokens: list[int] = []
 
@@ -188,7 +190,8 @@ class _Selection:
                 Flag.STALE: candidate.stale,
                 Flag.SPEAKS_FOR_COPY: candidate.speaks_for_copy,
             }
-            yield replace(candidate.passage, rank=rank, flags=tuple(flag for flag, raised in flags.items() if raised))
+            raised = tuple(flag for flag, is_raised in flags.items() if is_raised)
+            yield replace(candidate.passage, rank=rank, score=candidate.score, flags=raised)
 
     def confirmed(
         self,
@@ -213,10 +216,10 @@ class _Selection:
         collection = collections[chunk.collection]
         passage = Passage(
             rank=0,
-            score=hit.score,
+            score=0.0,
             citation=citation,
             boundary=chunk.boundary.within(collection),
-            boundary_key=self._ports.memo.recall(("bnd", chunk.boundary), lambda: self._key_of(chunk.boundary)),
+            boundary_key=self._ports.memo.recall(("bnd", chunk.boundary_id), lambda: self._key_of(chunk.boundary)),
         )
         if categories := _redacted_in(reach, chunk.boundary_id):
             if around is None or around.of(chunk.span) != chunk.text:
@@ -229,12 +232,13 @@ class _Selection:
         if not self._meets_filters(passage, chunk):
             self._drops["filter"] += 1
             return None
-        if not says(passage.text, *self._phrases):
+        if self._phrases and not says(passage.text, *self._phrases):
             self._drops["phrase"] += 1
             return None
         ended = citation.valid_to <= self._now
         return _Candidate(
             passage=passage,
+            score=hit.score,
             chunk=chunk.id,
             boundary_id=chunk.boundary_id,
             authority=(collection.system_of_record, not ended, citation.valid_from, citation.recorded_at),
@@ -251,6 +255,8 @@ class _Selection:
     def _meets_filters(self, passage: Passage, chunk: StoredChunk) -> bool:
         """The index decides by marks, which others may share, and by what may be blacked out."""
         asked = self._query.filters
+        if not asked:
+            return True
         citation = passage.citation
         language = self._ports.analyzer.language(chunk.text) if Field.LANGUAGE in asked else None
         return meets(asked, title=citation.title, section=citation.section, language=language)
@@ -289,7 +295,7 @@ class _Selection:
         self._candidates = {at: each for at, each in self._candidates.items() if at not in alike}
         self._candidates[self._offered] = replace(
             new,
-            passage=replace(new.passage, score=max(other.passage.score for other in others)),
+            score=max(other.score for other in others),
             speaks_for_copy=new.of_record and not all(other.of_record for other in others),
         )
         self._refit()
@@ -298,7 +304,7 @@ class _Selection:
         """The next passage, if there is room and it fits. The first is taken whatever it costs."""
         if len(self.taken) == self._query.top_k:
             return
-        tokens = self._tokens(candidate, len(self.taken) + 1)
+        tokens = tokens_of(self._ports, candidate.passage, len(self.taken) + 1)
         spent = self.header_tokens + sum(self.tokens)
         if self.taken and self._query.max_tokens is not None and spent + tokens > self._query.max_tokens:
             self._unfit += 1
@@ -310,9 +316,6 @@ class _Selection:
         self.taken, self.tokens, self._unfit = [], [], 0
         for at in self._order:
             self._take(self._candidates[at])
-
-    def _tokens(self, candidate: _Candidate, rank: int) -> int:
-        return tokens_of(self._ports, replace(candidate.passage, rank=rank))
 
 
 def _batched(hits: Sequence[Hit], size: int) -> Iterator[Sequence[Hit]]:

@@ -117,7 +117,7 @@ def _embedded(ports: Ports, texts: Sequence[str]) -> dict[str, Vector]:
             wanted = erasing.wanted_embeddings(session, by_digest)
             kept = {digest: vector for digest, vector in by_digest.items() if digest in wanted}
             publishing.add_embeddings(session, kept, ports.embedder.fingerprint)
-            if cut_off := sum(len(ports.tokenizer.offsets(text)) > ports.tokenizer.max_tokens for text in new):
+            if cut_off := sum(ports.tokenizer.count(text) > ports.tokenizer.max_tokens for text in new):
                 generations.count_cut_off(session, ports.generation, cut_off)
         made |= new
     return made

@@ -6,7 +6,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from app.domain.citation import Passage, quoted
+from app.domain.citation import Passage, fenced, numbered
 from app.domain.corpus import ChunkId, VersionId
 from app.domain.similarity import Heard
 from app.domain.windows import WIDEST, Part, follows, stitched, wider
@@ -45,17 +45,17 @@ def widened(ports: Ports, chosen: Sequence[Chosen], *, max_tokens: int, header_t
     return _Growth(ports, chosen, parts, max_tokens - header_tokens).grown()
 
 
-def tokens_of(ports: Ports, passage: Passage) -> int:
-    """What the passage costs as it stands in the context. What follows its number is counted once for all questions
-    that it answers, and remembered as a digest and a number: nothing of a text that is erased is left in it."""
-    number, _, rest = quoted(passage).partition("\n")
+def tokens_of(ports: Ports, passage: Passage, rank: int) -> int:
+    """What the passage costs as it stands in the context, at a rank. What follows its number is counted once for all
+    questions that it answers, and remembered as a digest and a number: nothing of a text that is erased is left in
+    it."""
     return sum(
         ports.memo.recall(
             ("tokens", ports.generation, sha256(part.encode("utf-8", "surrogatepass")).digest()),
             partial(_counted, ports, part),
             weigh=lambda _: _WEIGHT_OF_A_NUMBER,
         )
-        for part in (number, rest)
+        for part in (numbered(rank), fenced(passage))
     )
 
 
@@ -63,7 +63,7 @@ _WEIGHT_OF_A_NUMBER: Final = 5
 
 
 def _counted(ports: Ports, text: str) -> int:
-    return len(ports.tokenizer.offsets(text))
+    return ports.tokenizer.count(text)
 
 
 class _Growth:
@@ -141,7 +141,7 @@ class _Growth:
                 flags=tuple(dict.fromkeys(flags)),
                 redactions=discharge.found(self._ports, each.hidden, stitched(run), within=citation.span),
             )
-        return replace(each, passage=passage, tokens=tokens_of(self._ports, passage))
+        return replace(each, passage=passage, tokens=tokens_of(self._ports, passage, rank))
 
 
 def _beside(part: Part, step: int) -> tuple[VersionId, int]:

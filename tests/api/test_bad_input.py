@@ -123,6 +123,15 @@ def test_unreadable_next_version_leaves_the_one_before_it_in_force(run: Running)
     refusal(run, response, 422, "unparseable-document")
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0"], ids=["spaces", "tabs", "hard-spaces"])
+def test_document_that_is_nearly_all_blanks_is_read_within_the_time_for_any(run: Running, blank: str) -> None:
+    """Read once from each blank on, these would take the hours that no parser is given."""
+    run.put_principal("user:ana")
+    run.put_collection("notes", owners=["user:ana"])
+    run.publish("user:ana", "notes", f"The heron stands{blank * 500_000}in the pond.", uri="heron")
+    assert run.found("user:ana", "heron pond") == ["heron"]
+
+
 def test_document_of_60_megabytes_is_too_large(run: Running) -> None:
     response = run.request("POST", INTO, "user:olga", files={"file": ("large.txt", b"words " * 10_000_000)})
     assert "20 MB" in refusal(run, response, 413, "too-large")["detail"]

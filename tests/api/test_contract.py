@@ -913,6 +913,7 @@ def test_trace_of_an_answer_is_ones_own_and_tells_what_was_asked_and_shown(offic
 
 
 def test_auditor_sees_every_trace_and_its_grounds_and_not_the_question(office: Office) -> None:
+    office.run.key("user:sunniva")  # issuing it leaves a trace of its own
     answer = office.run.retrieve("user:ana", QUESTION)
     trace = got(office.run, f"/v1/traces/{answer['trace_id']}", "user:sunniva")
     assert trace["request"]["query"] is None
@@ -1081,6 +1082,16 @@ def test_openapi_document_is_sound_and_its_examples_are_true(office: Office) -> 
     upload = _operations(document)["POST /v1/collections/{name}/documents"]["requestBody"]["content"]
     validator = jsonschema_rs.Draft202012Validator(upload["application/json"]["schema"] | _shared(schemas))
     validator.validate(upload["application/json"]["example"])
+
+
+@pytest.mark.parametrize("path", ["/v1/retrieve", "/v1/answer"])
+def test_examples_of_questions_are_answered_by_a_fresh_server(run: Running, path: str) -> None:
+    schemas = run.client.get("/openapi.json").json()["components"]["schemas"]
+    body = schemas["RetrieveBody" if path == "/v1/retrieve" else "AnswerBody"]
+    run.admin("POST", path, body["example"])
+    for name, field in body["properties"].items():
+        for example in field.get("examples", []):
+            run.admin("POST", path, {"query": "May we?", name: example})
 
 
 def _shared(schemas: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.operations import golden
 from tests.running import Running
 
 LEAVE = "# Leave\n\nParental leave lasts sixteen weeks for every parent."
@@ -166,6 +167,37 @@ def test_what_came_of_more_than_one_may_read_is_not_there(house: Running) -> Non
     assert house.request("GET", f"{EVALUATIONS}/{ottos['id']}", "user:olga").status_code == 200
     house.put_principal("user:olga", groups=["group:owners"])
     assert house.request("GET", f"{EVALUATIONS}/{olgas['id']}", "user:olga").status_code == 404, "nor to her any more"
+
+
+def test_a_name_is_free_to_an_owner_whether_or_not_a_question_hidden_from_them_has_it(
+    house: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "MAX_QUESTIONS", 2)
+    restricted = {"label": {"level": "restricted"}, "readers": ["group:all-staff"]}
+    house.publish("user:olga", "rules", MERGER, uri="merger", **restricted)
+    olgas = state(house, "leave", question="How long is leave after the merger?", expects=[{"uri": "merger"}])
+    told = {
+        id: [
+            state(house, id, by="user:otto", question="How long is leave?", expects=[{"uri": "leave"}]),
+            house.request("GET", f"{QUESTIONS}/{id}", "user:otto").json(),
+            state(house, id, by="user:otto", question="How long is leave?", unanswerable=True),
+        ]
+        for id in ("leave", "absent")
+    }
+    assert [{**each, "id": "leave"} for each in told["absent"]] == told["leave"], "hidden is absent"
+    state(house, "third", by="user:otto", expected=409, question="Which?", unanswerable=True)
+    assert house.request("GET", f"{QUESTIONS}/leave", "user:olga").json() == olgas, "her own is as it was"
+    seen = house.request("GET", QUESTIONS, "user:olga").json()["questions"]
+    assert [(each["id"], each["stated_by"]) for each in seen] == [
+        ("absent", "user:otto"),
+        ("leave", "user:olga"),
+        ("leave", "user:otto"),
+    ]
+    for expected in (204, 404):
+        assert house.request("DELETE", f"{QUESTIONS}/leave", "user:otto").status_code == expected
+    assert house.request("GET", f"{QUESTIONS}/leave", "user:olga").json() == olgas
+    state(house, "absent", question="Which?", unanswerable=True)
+    assert house.request("GET", f"{QUESTIONS}/absent", "user:otto").json()["stated_by"] == "user:olga", "in its place"
 
 
 def test_evaluating_leaves_traces_of_its_own_kind_in_the_owners_name(house: Running) -> None:

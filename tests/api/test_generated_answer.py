@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from app.domain.answer import Query
-from app.domain.corpus import text_digest
+from app.domain.claims import sentences
+from app.domain.corpus import Span, text_digest
 from app.domain.errors import Unavailable
 from app.domain.generating import GenerationTerms, Unsupported
 from app.domain.labels import Level
+from app.operations import generate
 from app.operations.answer import Begun, Wish
 from app.operations.identify import Credentials
 from tests.api.test_answer import LEAVE, QUESTION, UNANSWERED, ask, check, events, oblige
@@ -248,6 +250,24 @@ def test_each_sentence_is_told_as_it_is_verified(office: Running, scripted: Mode
     assert done["answer"]["dropped"] == {"contradicted": 1}
     assert done["answer"]["sentences"] == [data for name, data in told if name == "sentence"]
     assert "20 weeks" not in json.dumps(told)
+
+
+def test_sentence_that_does_not_end_is_not_read_again_with_every_piece(
+    office: Running, scripted: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(text: str) -> tuple[Span, ...]:
+        read.append(len(text))
+        return sentences(text)
+
+    monkeypatch.setattr(generate, "sentences", counted)
+    pieces = ["pond "] * 3_000
+    scripted.script = (GOOD, " Then", *pieces, "end.", f" {GOOD}")
+    answer = ask(office, "user:ana", QUESTION)
+    assert texts(answer) == [f"{PAID} [1]", f"{PAID} [1]"]
+    assert answer["answer"]["dropped"] == {"unsupported": 1}
+    assert sum(read) < 20 * sum(map(len, pieces))
 
 
 def begun(office: Running) -> Begun:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -14,19 +15,27 @@ from app.adapters.late_embedder import LateEmbedder
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.adapters.opened_generations import Opened, OpenedGenerations
 from app.adapters.snowball_analyzer import SnowballAnalyzer
+from app.bootstrap import held_generations, initialise
+from app.domain.answer import Query
 from app.domain.corpus import VersionId
-from app.domain.errors import Unavailable
+from app.domain.errors import ModelChanged, Unavailable
 from app.domain.evidence import Placement, Vector
-from app.domain.generations import Generation, GenerationId, GenerationState, Makeup
-from app.operations.rebuild import build_some, configure, look_ahead, remove_retired
+from app.domain.generations import FIRST, Generation, GenerationId, GenerationState, Makeup
+from app.domain.verification import Verdict
+from app.operations.answer import Begun, Wish
+from app.operations.identify import Credentials
+from app.operations.rebuild import build_some, configure, look_ahead, remove_retired, renew_if_changed
 from app.operations.synchronize import synchronize
 from app.ports import Embedder, Ports
+from app.settings import Settings
 from app.store import generations, jobs, publishing
 from app.store.database import open_engine, reading, writing
 from app.store.tables import EmbeddingRow, VersionRow
 from ingest import pipeline
 from ingest.ports import Parser
+from tests.models import model
 from tests.running import Running, running
+from tests.store.migrating import migrations
 from tests.tiny_models import tiny_model
 
 OLD, NEW = '{"model":"old"}', '{"model":"new"}'
@@ -54,6 +63,8 @@ class House:
     embedders: dict[str, Counting]
     tokenizers: dict[str, LocalTokenizer]
     gone: set[str] = field(default_factory=set)
+    changed: bool = False
+    """The files of the model are not those that the first generation was made with."""
     indexes: dict[GenerationId, EdgeIndex] = field(default_factory=dict)
 
     @property
@@ -94,6 +105,8 @@ class House:
         def load() -> Embedder:
             if model in self.gone:
                 raise Unavailable("The model is gone.")
+            if self.changed and generation.id == FIRST:
+                raise ModelChanged("The model is another.")
             with writing(self.ports.engine) as session:
                 generations.settle_fingerprint(session, generation.id, self.embedders[model].fingerprint)
             return self.embedders[model]
@@ -192,6 +205,70 @@ def test_old_index_answers_until_the_new_one_holds_everything(house: House) -> N
     assert house.kept() == {house.embedders[NEW].fingerprint}
     assert not (house.run.folder / "index-1" / "shard").exists()
     assert found(house, "heron")
+
+
+def test_question_is_answered_in_the_same_words_before_and_after_the_switch(house: House) -> None:
+    publish(house, "heron", "egret", "bittern", "stork", "crane")
+
+    def told() -> tuple[str, list[str]]:
+        response = house.run.request("POST", "/v1/answer", "user:bo", json={"query": "Where does the heron stand?"})
+        assert response.status_code == 200, response.text
+        sentences = response.json()["answer"]["sentences"]
+        return response.json()["answer"]["kind"], [each["citation"]["uri"] for each in sentences]
+
+    before = told()
+    assert before == ("extractive", ["heron"])
+    house.choose(NEW)
+    while build_some(house.ports, "test"):
+        assert told() == before
+    assert house.generations()[2] is GenerationState.ACTIVE
+    assert told() == before
+    house.clear()
+    assert told() == before
+
+
+def test_answer_that_a_model_writes_is_told_to_its_end_across_the_switch(house: House) -> None:
+    publish(house, "heron", "egret")
+    with model() as scripted:
+        scripted.script = ("The heron stands in the pond [1].", " The egret stands in the pond [2].", " Done.")
+        ports = replace(house.ports, generator=scripted.generator())
+        begun = Begun(
+            ports,
+            Credentials(bearer=house.run.key("user:bo")),
+            Query(text="Do the heron and the egret stand in the pond?"),
+            Wish(),
+        )
+        sentences = begun.sentences()
+        first = next(sentences)
+        house.choose(NEW)
+        house.build()
+        house.clear()
+        assert house.generations() == {1: GenerationState.REMOVED, 2: GenerationState.ACTIVE}
+        said = begun.reply([first, *sentences]).said
+    assert {each.verdict for each in said.sentences} == {Verdict.SUPPORTED}
+    assert len(said.sentences) == 2
+
+
+def test_model_whose_files_are_others_by_now_begins_another_generation_and_no_third(house: House) -> None:
+    publish(house, "heron")
+    assert not renew_if_changed(house.ports)
+    house.changed = True
+    assert house.ports.generations is not None
+    house.ports.generations.keep(set())  # as at a start
+    refused = house.run.request("POST", "/v1/retrieve", "user:bo", json={"query": "heron"})
+    assert (refused.status_code, refused.json()["detail"]) == (503, "The model is another.")
+    for _ in range(2):
+        assert renew_if_changed(house.ports)
+        assert house.generations() == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    house.build()
+    assert house.generations() == {1: GenerationState.RETIRED, 2: GenerationState.ACTIVE}
+    assert not renew_if_changed(house.ports)
+    assert found(house, "heron")
+    house.gone = {OLD}
+    house.ports.generations.keep(set())
+    with pytest.raises(Unavailable, match="gone"):
+        renew_if_changed(house.ports)
+    assert house.generations() == {1: GenerationState.RETIRED, 2: GenerationState.ACTIVE}
 
 
 def test_what_changes_while_an_index_is_built_is_in_it(house: House) -> None:
@@ -300,6 +377,32 @@ def test_setting_that_is_changed_back_ends_the_building(house: House) -> None:
     assert found(house, "heron")
     house.choose(OLD)
     assert house.generations() == {1: GenerationState.ACTIVE, 2: GenerationState.REMOVED}
+
+
+def test_generation_begins_with_no_folder_that_another_of_its_number_left(tmp_path: Path) -> None:
+    old, new = (
+        Settings(home=tmp_path / "home", embedding={"model": str(tiny_model(tmp_path / name, dimension=dimension))})
+        for name, dimension in (("old", 16), ("new", 32))
+    )
+    left = old.home / "index-2" / "shard" / "points"
+
+    def held(settings: Settings) -> dict[int, GenerationState]:
+        initialise(settings)
+        return {each.id: each.state for each in held_generations(settings)}
+
+    assert held(old) == {1: GenerationState.ACTIVE}
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    left.parent.mkdir(parents=True)
+    left.write_text("what was told so far")
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    assert left.exists()
+    engine = open_engine(old.database)
+    with engine.begin() as connection:
+        command.downgrade(migrations(connection), "20261122_evaluation")  # the release before generations
+    engine.dispose()
+    assert held(old) == {1: GenerationState.ACTIVE}
+    assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
+    assert not left.parent.parent.exists()
 
 
 def test_model_that_is_gone_is_told_of_until_another_answers(house: House) -> None:

@@ -1,16 +1,21 @@
 """How an answer's passages are ranked, spread over documents and grown into the budget: through HTTP."""
 
 from dataclasses import replace
+from math import exp
 from typing import Any
 
 import pytest
 
+from app.bootstrap import reranker
 from app.domain.corpus import text_digest
 from app.domain.evidence import Hits, IndexQuery
+from app.domain.ranking import calibrated
 from app.ports import Index
+from app.settings import RerankSettings, Settings
 from tests.api.test_obligations import CARD, oblige
 from tests.fakes import ReferenceReranker
 from tests.running import Running
+from tests.tiny_models import matching_cross_encoder
 
 TOPICS = ("harbour", "granary", "orchard", "quarry", "foundry", "tannery", "brewery", "chapel", "bakery")
 FILLER = "It was looked after by the town, and whoever worked there wrote in a book what came in and what went out. "
@@ -180,6 +185,39 @@ def test_reranker_reads_the_first_hits_and_moves_them_unless_told_not_to(town: R
     without = reranked.retrieve("user:ana", ASKED, top_k=5, rerank=False)
     assert without["passages"] == plain["passages"]
     assert len(reranker.read) == 5
+
+
+def test_a_configured_cross_encoder_reads_title_and_text_up_to_its_tokens_and_decides(run: Running) -> None:
+    """A real graph on the real runtime and tokenizer, from the settings to HTTP; what it says can be counted."""
+    folder = str(matching_cross_encoder(run.folder / "cross-encoder"))
+    run.put_principal("user:ana", clearance="confidential", categories=["pii"])
+    run.put_principal("user:olga", clearance="confidential", categories=["pii"])
+    run.put_collection("yard", owners=["user:olga"], default_readers=["user:ana"])
+    texts = {
+        "late": "It stands by the old gate and is painted green. " * 3 + "lamp lamp lamp lamp lamp lamp",
+        "named": "There was a lantern.",
+        "thrice": "Lamp by lamp, the lamp lighter went home.",
+        "twice": "A lamp for the stairs and a lamp for the cellar.",
+        "once": "One lamp is for the yard.",
+    }
+    for uri, text in texts.items():
+        run.publish("user:olga", "yard", text, uri=uri, title="Lamp lamp, lamp lamp" if uri == "named" else "Yard")
+    lamps = {"late": 6, "named": 4, "thrice": 3, "twice": 2, "once": 1}
+
+    def reranked(max_tokens: int, candidates: int = 20) -> dict[str, float]:
+        chosen = RerankSettings(model=folder, max_tokens=max_tokens, threads=2)
+        ranking = replace(run.ports.ranking, rerank_weight=1.0, rerank_candidates=candidates)
+        decides = with_ports(run, reranker=reranker(Settings(home=run.folder, rerank=chosen)), ranking=ranking)
+        passages = decides.retrieve("user:ana", "lamp", top_k=20)["passages"]
+        return {each["citation"]["uri"]: each["score"] for each in passages}
+
+    fits = {uri: 1 / (1 + exp(-(lit + 1 - 3))) for uri, lit in lamps.items()}  # question and text both end with [SEP]
+    scores = reranked(256)
+    assert list(scores) == list(lamps)
+    assert scores == pytest.approx({uri: calibrated(fit) for uri, fit in fits.items()}, abs=1e-4)
+    assert list(reranked(24)) == ["named", "thrice", "twice", "once", "late"]
+    read = {uri for uri, score in reranked(256, candidates=2).items() if score}
+    assert read == set(run.found("user:ana", "lamp")[:2])
 
 
 def test_reranker_never_reads_what_is_closed_by_now_and_it_moves_no_score(town: Running) -> None:

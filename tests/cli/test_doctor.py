@@ -56,7 +56,7 @@ def test_json_is_alone_on_stdout_and_masks_secrets(tmp_path: Path) -> None:
         "MUNIMENT_INDEX__URL": "the embedded index",
         "MUNIMENT_INDEX__API_KEY": "********",
         "MUNIMENT_INDEX__COLLECTION": "muniment",
-        "MUNIMENT_INDEX__BUDGET_MS": "5",
+        "MUNIMENT_INDEX__BUDGET_MS": "1",
         "MUNIMENT_EMBEDDING__MODEL": "the packaged all-MiniLM-L6-v2",
         "MUNIMENT_EMBEDDING__ENGINE": "onnx",
         "MUNIMENT_EMBEDDING__THREADS": "0",

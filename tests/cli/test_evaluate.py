@@ -16,10 +16,13 @@ from app.cli.datasets import (
     read_golden,
     standard_configurations,
 )
+from app.cli.evaluate import Run, not_below_its_parts
 from app.domain.answer import Mode
-from app.domain.evaluation import Bar, svg
+from app.domain.evaluation import Bar, Scored, svg
+from app.domain.metrics import MEASURES
 from app.domain.ranking import Fusion, Ranking
 from tests.cli.running import muniment
+from tests.tiny_models import matching_cross_encoder
 
 CORPUS = [
     {"_id": "bees", "title": "Bees", "text": "Forty thousand bees live in the hive in July."},
@@ -34,11 +37,13 @@ QUERIES = [
 QRELS = "query-id\tcorpus-id\tscore\nq1\tbees\t1\nq2\twasps\t2\nq2\tbees\t0\n"
 
 
-def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None) -> Path:
+def laid(folder: Path, *, qrels: str = QRELS, corpus: str | None = None, queries: str | None = None) -> Path:
     (folder / "qrels").mkdir(parents=True)
     lines = "\n".join(map(json.dumps, CORPUS)) if corpus is None else corpus
     (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, QUERIES)) + "\n\n")
+    (folder / "queries.jsonl").write_text(
+        ("\n".join(map(json.dumps, QUERIES)) if queries is None else queries) + "\n\n"
+    )
     (folder / "qrels" / "test.tsv").write_text(qrels)
     return folder
 
@@ -71,6 +76,10 @@ def test_a_judged_document_that_the_corpus_lacks_is_one_to_be_missed(tmp_path: P
         ({"corpus": '{"_id": "a", "text": "x"}\n\nnot json'}, "corpus.jsonl.gz, line 3: it is no JSON object."),
         ({"corpus": '{"_id": "a"}'}, "corpus.jsonl.gz, line 1: text is wanted, as a text."),
         ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}'}, "line 2: a is there twice."),
+        ({"corpus": r'{"_id": "a", "text": "x\u0000y"}'}, "corpus.jsonl.gz, line 1: text holds a null character"),
+        ({"corpus": r'{"_id": "a", "title": "\ud800", "text": "x"}'}, "line 1: title holds a null character or half"),
+        ({"queries": r'{"_id": "q1", "text": "bees\u0000"}'}, "queries.jsonl, line 1: text holds a null character"),
+        ({"queries": r'{"_id": "q\u0000", "text": "bees"}'}, "queries.jsonl, line 1: _id holds a null character"),
     ],
 )
 def test_what_is_wrong_with_a_dataset_is_told_with_file_and_line(
@@ -79,6 +88,14 @@ def test_what_is_wrong_with_a_dataset_is_told_with_file_and_line(
     with pytest.raises(Failed) as failed:
         read_dataset(laid(tmp_path / "small", **broken))
     assert says in str(failed.value)
+
+
+def test_a_null_character_in_a_dataset_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
+    folder = laid(tmp_path / "small", corpus=r'{"_id": "bees", "title": "Bees", "text": "Forty\u0000thousand"}')
+    refused = muniment("eval", "--dataset", str(folder), folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [sentence] = refused.stderr.splitlines()
+    assert sentence.startswith(f"{folder / 'corpus.jsonl.gz'}, line 1: text holds a null character")
 
 
 def test_a_file_that_is_not_there_or_not_packed_is_told(tmp_path: Path) -> None:
@@ -107,6 +124,7 @@ def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
     standard = standard_configurations(Ranking(), reranks=True)
     assert [each.name for each in standard][:3] == ["hybrid", "dense", "lexical"]
     assert len(standard) == 3 + len(Fusion) - 1 + 1
+    assert [each.name for each in standard if not each.rerank] == ["dense", "lexical", "not reranked"]
     assert [each.name for each in chosen(standard, ["dense", "hybrid"])] == ["dense", "hybrid"]
     with pytest.raises(Failed, match="There is no configuration 'psychic'"):
         chosen(standard, ["psychic"])
@@ -134,6 +152,9 @@ def test_golden_questions_of_another_form_are_told(tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text("- {id: a, who: 'user:x', question: 'Why?'}\n- {id: b}\n")
     with pytest.raises(Failed, match="question 2 is not of that form"):
         read_golden(tmp_path / "q.yaml")
+    (tmp_path / "q.yaml").write_text(r"""- {id: a, who: 'user:x', question: "Why\0?"}""")
+    with pytest.raises(Failed, match=r"question 1 is not of that form .it holds a null character"):
+        read_golden(tmp_path / "q.yaml")
 
 
 def test_a_drawing_is_xml_whatever_things_are_called() -> None:
@@ -144,15 +165,35 @@ def test_a_drawing_is_xml_whatever_things_are_called() -> None:
     assert "prefers-color-scheme:dark" in drawn
 
 
+@pytest.mark.parametrize(("without", "met"), [(0.7, True), (0.8, False)])
+def test_what_is_reranked_is_held_against_the_same_without_a_reranker(without: float, met: bool) -> None:
+    def run(configuration: Configuration, ndcg: float) -> Run:
+        return Run(configuration=configuration, scored=(Scored(question="q", slice="s", who="w", measures=_all(ndcg)),))
+
+    standard = standard_configurations(Ranking(), reranks=True)
+    means = {"hybrid": 0.75, "not reranked": without}
+    runs = [run(each, means.get(each.name, 0.6)) for each in standard]
+    alone = ("ndcg@10 0.7500, of dense alone 0.6000", True)
+    said = f"ndcg@10 0.7500, of not reranked {without:.4f}"
+    assert list(not_below_its_parts(runs)) == [alone, (said, met)]
+
+
+def _all(value: float) -> dict[str, float]:
+    return dict.fromkeys(MEASURES, value)
+
+
 def test_a_dataset_goes_through_the_product_and_ways_to_rank_are_compared(tmp_path: Path) -> None:
     laid(tmp_path / "small")
     target = ("--target", "ndcg@10=1.0", "--guard", "--svg", "drawn.svg", "--home", "kept")
-    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path)
+    model = str(matching_cross_encoder(tmp_path / "cross-encoder"))
+    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path, MUNIMENT_RERANK__MODEL=model)
     assert done.returncode == 0, done.stdout + done.stderr
     account = json.loads(done.stdout)
     assert [each["name"] for each in account["configurations"]][:3] == ["hybrid", "dense", "lexical"]
     assert account["configurations"][0]["measures"]["ndcg@10"] == 1.0
     assert account["configurations"][1]["against_first"]["ndcg@10"]["p"] == 1.0
+    assert account["configurations"][-1]["name"] == "not reranked"
+    assert "ndcg@10 1.0000, of not reranked 1.0000" in [each["target"] for each in account["targets"]]
     assert all(each["met"] for each in account["targets"])
     assert ElementTree.parse(tmp_path / "drawn.svg").getroot().tag.endswith("svg")
     other = laid(tmp_path / "other", corpus="\n".join(map(json.dumps, CORPUS[:2])))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.watch import held
+from tests.adapters.tiny_models import tiny_cross_encoder, tiny_embedder
 from tests.cli.pages import pages
 from tests.cli.running import muniment
 
@@ -118,6 +119,29 @@ def test_a_host_that_is_not_of_this_machine_is_told_before_anything_starts(tmp_p
     refused = muniment("serve", "--host", "192.0.2.1", folder=tmp_path, MUNIMENT_HOME=str(tmp_path / "home"))
     assert refused.returncode == 1
     assert refused.stderr.startswith("Nothing can be served at 192.0.2.1:8321: cannot assign requested address.")
+
+
+def test_no_server_starts_with_a_reranker_that_is_none(tmp_path: Path) -> None:
+    models = (
+        tiny_embedder(tmp_path / "embedder"),
+        tiny_cross_encoder(tmp_path / "classifier", outputs=3),
+        tmp_path / "damaged",
+    )
+    models[-1].mkdir()
+    (models[-1] / "config.json").write_text("{")
+    for model in models:
+        refused = muniment(
+            "serve",
+            "--port",
+            str(_free_port()),
+            folder=tmp_path,
+            MUNIMENT_HOME=str(tmp_path / "home"),
+            MUNIMENT_RERANK__MODEL=str(model),
+        )
+        assert (refused.returncode, refused.stdout) == (1, "")
+        [sentence] = refused.stderr.splitlines()
+        assert str(model) in sentence
+        assert "no cross-encoder for ranking" in sentence or "cannot be read" in sentence
 
 
 def test_a_worker_without_a_server_says_what_to_start(tmp_path: Path) -> None:

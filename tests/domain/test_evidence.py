@@ -14,33 +14,36 @@ from app.domain.evidence import (
     IndexQuery,
     Lexical,
     chunk_of,
+    in_order,
     point_of,
-    ranked,
 )
 from app.domain.instants import Instant
 
 scores = st.one_of(st.floats(-1, 40), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
-lists = st.dictionaries(st.integers(1, 12).map(ChunkId), scores, max_size=8).map(
-    lambda found: ranked([Hit(chunk=chunk, score=score) for chunk, score in found.items()], len(found))
-)
+lists = st.dictionaries(st.integers(1, 12).map(ChunkId), scores, max_size=8).map(in_order)
+
+
+def scored(*pairs: tuple[int, float]) -> dict[ChunkId, float]:
+    return {ChunkId(chunk): score for chunk, score in pairs}
 
 
 def hits(*pairs: tuple[int, float]) -> tuple[Hit, ...]:
     return tuple(Hit(chunk=ChunkId(chunk), score=score) for chunk, score in pairs)
 
 
-def test_hits_are_ranked_by_score_and_ties_by_chunk() -> None:
-    assert ranked(hits((3, 0.5), (1, 0.5), (2, 0.9), (4, -1.0)), 9) == hits((2, 0.9), (1, 0.5), (3, 0.5), (4, -1.0))
+def test_hits_are_in_the_order_of_their_scores_and_ties_of_their_chunks() -> None:
+    found = scored((3, 0.5), (1, 0.5), (2, 0.9), (4, -1.0))
+    assert in_order(found) == hits((2, 0.9), (1, 0.5), (3, 0.5), (4, -1.0))
 
 
 def test_scores_that_differ_by_less_than_the_sixth_digit_are_a_tie() -> None:
-    assert ranked(hits((2, 0.50000049), (1, 0.5)), 9) == hits((1, 0.5), (2, 0.5))
-    assert ranked(hits((1, 0.5), (2, 0.500001)), 9) == hits((2, 0.500001), (1, 0.5))
+    assert in_order(scored((2, 0.50000049), (1, 0.5))) == hits((1, 0.5), (2, 0.5))
+    assert in_order(scored((1, 0.5), (2, 0.500001))) == hits((2, 0.500001), (1, 0.5))
 
 
-def test_tie_at_the_cut_off_goes_to_the_lower_chunk_in_whatever_order_they_come() -> None:
-    found = hits((3, 0.5), (1, 0.5), (2, 0.5), (9, 0.7))
-    assert {ranked(order, 3) for order in permutations(found)} == {hits((9, 0.7), (1, 0.5), (2, 0.5))}
+def test_order_does_not_depend_on_the_one_in_which_scores_come() -> None:
+    found = ((3, 0.5), (1, 0.5), (2, 0.5), (9, 0.7))
+    assert {in_order(scored(*order)) for order in permutations(found)} == {hits((9, 0.7), (1, 0.5), (2, 0.5), (3, 0.5))}
 
 
 @given(chunk=st.integers(1, 2**40).map(ChunkId), ordinal=st.integers(0, PERIODS_PER_VERSION - 1))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.corpus import ChunkId
-from app.domain.evidence import Hit, Hits, ranked
+from app.domain.evidence import Hit, Hits, in_order
 from app.domain.ranking import Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
 
 cosines = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
@@ -19,7 +19,7 @@ SENTENCE = "Who has to sign before a customer dataset leaves?"
 
 def lists(scores: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[Hit, ...]]:
     found = st.dictionaries(st.integers(1, 12).map(ChunkId), scores, max_size=8)
-    return found.map(lambda it: ranked([Hit(chunk=chunk, score=score) for chunk, score in it.items()], len(it)))
+    return found.map(in_order)
 
 
 def hits(*pairs: tuple[int, float]) -> tuple[Hit, ...]:
@@ -75,7 +75,7 @@ def test_fused_hits_are_those_of_both_lists_once_in_the_one_order(
     found = fused(Hits(dense=dense, lexical=lexical), ranking, question=SENTENCE)
     assert {hit.chunk for hit in found} == {hit.chunk for hit in (*dense, *lexical)}
     assert len({hit.chunk for hit in found}) == len(found)
-    assert found == ranked(found, len(found))
+    assert found == in_order({hit.chunk: hit.score for hit in found})
     assert all(0 <= hit.score <= 1 for hit in found)
 
 
@@ -134,7 +134,17 @@ def test_what_no_reranker_read_comes_after_what_it_read_and_in_its_order(
     rest = [hit for hit in mixed if hit.chunk not in first]
     assert [hit.chunk for hit in rest] == [hit.chunk for hit in found[len(found) // 2 :]]
     assert all(hit.score <= other.score for hit in rest for other in mixed if other.chunk in first)
-    assert reweighed(found, first, weight=0) == ranked(found, len(found))
+    assert reweighed(found, first, weight=0) == in_order({hit.chunk: hit.score for hit in found})
+
+
+@given(found=lists(st.floats(0, 1)), read=st.lists(st.floats(0, 1), min_size=8, max_size=8), weight=st.floats(0, 0.9))
+def test_no_reranker_overturns_a_lead_that_is_greater_than_what_it_weighs(
+    found: tuple[Hit, ...], read: list[float], weight: float
+) -> None:
+    mixed = reweighed(found, {hit.chunk: said for hit, said in zip(found, read, strict=False)}, weight=weight)
+    place = {hit.chunk: at for at, hit in enumerate(mixed)}
+    decided = [(a, b) for a in found for b in found if a.score - b.score > weight / (1 - weight) + 1e-4]
+    assert all(place[a.chunk] < place[b.chunk] for a, b in decided)
 
 
 @given(
@@ -156,6 +166,6 @@ def test_turns_keep_the_best_and_the_order_of_documents_whenever_they_are_asked(
         patient.enter(hit, document(hit))
     assert taken == list(patient.due(None))
     assert {hit.chunk for hit in taken} == {hit.chunk for hit in found}
-    assert tuple(taken) == ranked(taken, len(taken))
+    assert tuple(taken) == in_order({hit.chunk: hit.score for hit in taken})
     assert list(dict.fromkeys(map(document, taken))) == list(dict.fromkeys(map(document, found)))
     assert taken[:1] == list(found[:1])

@@ -132,6 +132,7 @@ class Case:
         stated = f"?purpose={PURPOSE}"
         return {
             "retrieve": ("POST", "/v1/retrieve", {"query": QUESTION, "purpose": PURPOSE, "top_k": 50}),
+            "answer": ("POST", "/v1/answer", {"query": QUESTION, "purpose": PURPOSE, "top_k": 50}),
             "citation": ("GET", f"/v1/citations/{self.citation}{stated}", None),
             "text": ("GET", f"{at}/versions/{self.version}/text{stated}", None),
             "content": ("GET", f"{at}/versions/{self.version}/content{stated}", None),

@@ -85,6 +85,21 @@ def test_markdown_made_to_make_parsers_go_back_and_forth_is_read(parser: Sandbox
     assert len(taken(parser, text.encode(), "a.md").text) >= len(text) - 2
 
 
+@pytest.mark.parametrize(
+    ("text", "filename", "title"),
+    [
+        ("#+title: Heron{blanks}\n* In the pond{blanks}:birds:\n\nIt stands there.\n", "a.org", "Heron"),
+        ("* Heron{blanks}pond\n\nIt stands there.\n", "a.org", "Heron pond"),
+        ("---\ntitle: 'Heron'{blanks}\n---\nIt stands in the pond.\n", "a.md", "Heron"),
+        ("---\ntitle: Heron{blanks}pond\n---\nIt stands there.\n", "a.md", "Heron pond"),
+    ],
+)
+def test_titles_with_many_blanks_are_read(parser: SandboxedParser, text: str, filename: str, title: str) -> None:
+    parsed = taken(parser, text.format(blanks=" " * 500_000).encode(), filename)
+    assert " ".join((parsed.title or "").split()) == title
+    assert ":birds:" not in parsed.text
+
+
 def test_html_that_nests_deeper_than_is_read_is_refused_not_cut(parser: SandboxedParser) -> None:
     with pytest.raises(Unparseable, match="deeper than 250 levels"):
         taken(parser, b"<div>" * 300 + b"lost", "a.html")

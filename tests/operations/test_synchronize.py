@@ -122,6 +122,9 @@ class WordTokenizer:
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return [(0, len(text))]
 
+    def count(self, text: str) -> int:
+        return 1
+
 
 def vector_of(text: str) -> Vector:
     return Vector(len(text).to_bytes(4, "little"))

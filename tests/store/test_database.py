@@ -11,13 +11,11 @@ import pytest
 import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, insert, inspect, text
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
-import app.store.tables
 from app.domain.access import (
     ALL_STAFF,
     BOOTSTRAP_ADMINISTRATOR,
@@ -29,7 +27,7 @@ from app.domain.access import (
     Purpose,
     Scope,
 )
-from app.domain.corpus import DocumentId, Finding, FindingCode, Metadata
+from app.domain.corpus import Digest, DocumentId, Finding, FindingCode, Metadata
 from app.domain.errors import DatabaseUnavailable
 from app.domain.instants import FOREVER, Instant
 from app.domain.jobs import JobId, JobState
@@ -42,6 +40,7 @@ from app.store.database import migrate, open_engine, reading, recording, writing
 from app.store.metadata import metadata_to_json
 from app.store.tables import TraceRow
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
+from tests.store.migrating import migrations
 from tests.store.together import meet_at, prepare_together
 
 BY = PrincipalRef("user:registrar")
@@ -62,7 +61,7 @@ def test_migrations_make_every_table_of_the_models(empty_engine: Engine) -> None
 
 def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_engine: Engine) -> None:
     with empty_engine.begin() as connection:
-        command.upgrade(_alembic(connection), "20261122_recorded")
+        command.upgrade(migrations(connection), "20261122_recorded")
         _fill_first_schema(connection)
     migrate(empty_engine)
     with reading(empty_engine) as session:
@@ -70,7 +69,7 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
         job = jobs.job(session, JobId("job_1"))
         (waiting,) = jobs.open_submissions(session, 1)
         collection = registry.collection(session, "policies")
-        unsigned = duplicates.unsigned_texts(session, "minhash", limit=2)
+        unsigned = duplicates.unsigned_texts(session, "minhash", after=Digest(""), limit=2)
         versions = policies.versions(session)
         deciding = policies.in_force(session)
         before = preceding(policies.activations(session))
@@ -92,14 +91,7 @@ def test_what_the_first_schema_held_is_read_after_every_migration_since(empty_en
     assert (waiting.job, waiting.collection, waiting.metadata) == ("job_2", "policies", Metadata(uri="policy.md"))
     assert collection is not None
     assert collection.default_label == Label(level=Level.INTERNAL)
-    assert unsigned == ["sha256:text"]
-
-
-def _alembic(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(app.store.tables.__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    return config
+    assert [*unsigned] == ["sha256:text"]
 
 
 def _fill_first_schema(connection: Connection) -> None:
@@ -184,7 +176,7 @@ def test_going_back_leaves_no_key_that_is_good_for_more_and_no_trace_of_an_unkno
             row = TraceRow(id=f"tr_{kind}", kind=kind, request={}, response={}, grounds={}, actor=None, **told)
             connection.execute(insert(TraceRow).values(row.model_dump(exclude={"seq"})))
     with engine.begin() as connection:
-        command.downgrade(_alembic(connection), "20261122_originals")
+        command.downgrade(migrations(connection), "20261122_originals")
         assert connection.execute(text("SELECT id FROM traces")).scalars().all() == ["tr_retrieve"]  # of known kinds
         good = connection.execute(text(f"SELECT id FROM keys WHERE recorded_to = {FOREVER}")).scalars().all()
     assert good == ["key_0"]
