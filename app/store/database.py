@@ -116,9 +116,9 @@ def migrate(engine: Engine) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """A session that sees one state of the database and writes nothing. Raises `DatabaseUnavailable`."""
-    if engine.dialect.name == "postgresql":  # where by default each statement sees a state of its own
-        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with _translated(), Session(engine) as session:
+        if engine.dialect.name == "postgresql":  # where by default each statement sees a state of its own
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         yield session
 
 

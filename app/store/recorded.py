@@ -10,7 +10,7 @@ from app.domain.instants import FOREVER, Instant
 
 _STILL = literal_column(f"{FOREVER:d}", BigInteger)
 """Written out, as the partial indices have it. Were it a parameter, SQLite would look at its value to see whether such
-an index serves, and so compile the statement anew each time: two thirds of what confirming a question's chunks took."""
+an index serves, and so compile the statement anew each time: two thirds of its time for a question's chunks."""
 
 
 def holds(table: Any, at: Instant | None = None) -> ColumnElement[bool]:

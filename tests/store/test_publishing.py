@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from app.domain.access import Boundary, BoundaryId
 from app.domain.corpus import (
+    ChunkId,
     Document,
     DocumentId,
     Element,
@@ -747,3 +748,7 @@ def test_very_many_are_asked_for_in_statements_that_a_database_takes(sqlite_engi
         assert [id for id, _, _ in corpus.boundaries_of(session, documents)] == ["doc_1", "doc_2"]
         coming = jobs.unpublished_metadata(session, documents, given_up=False)
         assert [job for _, job, _ in coming][-1] == late.job
+        chunks = shelf.chunks(first, second)
+        several = [*chunks, *(ChunkId(id) for id in range(10_000, 11_000))]
+        stored = corpus.stored_chunks(session, several, valid_at=Instant(FOREVER - 1), known_at=Instant(FOREVER - 1))
+        assert sorted(stored) == chunks
