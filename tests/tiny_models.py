@@ -34,8 +34,10 @@ def tiny_model(folder: Path, *, dimension: int = 32, max_tokens: int = 256, seed
 
 
 def matching_cross_encoder(folder: Path) -> Path:
-    """A cross-encoder as an ONNX file, without a configuration, as some are handed on. Its logit is how often a token of
-    the question is one of the text, less 3."""
+    """A cross-encoder as an ONNX file, without a configuration, as some are handed on.
+
+    Its logit is how often a token of the question is one of the text, less 3.
+    """
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(PACKAGED / name, folder / name)
