@@ -44,7 +44,7 @@ _LIMIT: Final = 10
 _WARM_UP: Final = 30
 _IN_A_ROW: Final = 10
 """Questions that each is asked before the next one's turn: all take turns, and none is measured waking up."""
-_QUICK_WITHIN_S: Final = 120.0
+_QUICK_WITHIN_S: Final = 600.0
 _PATIENCE_MS: Final = 120_000.0
 """What one library's answers may take in all: one that is slow is asked fewer questions, and the run ends."""
 _THREADS: Final = "2"
@@ -96,7 +96,8 @@ def rival(name: str, python: Path, folder: Path) -> Iterator[Rival]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.against", description="Measure Muniment against other libraries.")
     parser.add_argument("--python", type=Path, default=Path(".venv-rivals/bin/python"), help="where the others are")
-    parser.add_argument("--rivals", nargs="+", default=list(RIVALS), choices=RIVALS)
+    parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=RIVALS, help="none: Muniment alone")
+    parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--quick", action="store_true", help="10k chunks: to try it out")
     parser.add_argument("--home", type=Path, help="a folder to prepare and leave, or to use again")
     chosen = parser.parse_args(arguments)
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as opened:
         home = chosen.home or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="muniment-bench-")))
         home.mkdir(parents=True, exist_ok=True)
-        chunks, questions = (10_000, 20) if chosen.quick else (100_000, 100)
+        chunks, questions = (10_000, 20) if chosen.quick else (chosen.chunks, 100)
         missed = measure(home.absolute(), chosen.python, chosen.rivals, chunks, questions, out)
     for name in missed:
         out.print(f"Missed: {name}.")
@@ -127,11 +128,10 @@ def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, quest
         key = server.key_of(READER)
         _ask_some(server, key, writer)
         assert isinstance(laying.index, ProcessIndex)
-        quick = _became_quick(laying.index) if chunks >= 100_000 else laying.index.quick()
+        quick = _became_quick(laying.index)
         _ask_some(server, key, writer)
         for _ in range(_WARM_UP):
             _in_process_ms(ports, key, writer.question())
-        caller = opened.enter_context(server.connect(key))  # anew: a server closes what is idle
         out.print(f"The index searches {'its arrays' if quick else 'with the engine alone'}.")
         asked = [writer.question() for _ in range(questions)]
         vectors = np.load(folder / "vectors.npy", mmap_mode="r")
@@ -144,10 +144,11 @@ def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, quest
             wanted[question] = vector.tolist(), set(seen[np.argsort(-(vectors[seen] @ vector))[:_LIMIT]].tolist())
         for first in range(0, questions, _IN_A_ROW):
             some = asked[first : first + _IN_A_ROW]
-            for question in some:
-                whole_ms, embedding_ms = _governed_ms(caller, question)
-                spent_ms["muniment"].append(whole_ms - embedding_ms)
-                spent_ms["with embedding"].append(whole_ms)
+            with server.connect(key) as caller:  # anew: a server closes what is idle
+                for question in some:
+                    whole_ms, embedding_ms = _governed_ms(caller, question)
+                    spent_ms["muniment"].append(whole_ms - embedding_ms)
+                    spent_ms["with embedding"].append(whole_ms)
             spent_ms["in process"] += [_in_process_ms(ports, key, question) for question in some]
             for each in rivals:
                 for question in some:

@@ -59,6 +59,7 @@ def open_engine(url: str) -> Engine:
             connect_args={"timeout": _BUSY_TIMEOUT_S},
             pool_size=20,
             max_overflow=20,
+            pool_use_lifo=True,  # what was used last has its pages and statements at hand
             hide_parameters=True,  # an error is logged, and kept by DBOS; what it was about is not
         )
         event.listen(engine, "connect", _prepare_sqlite)
