@@ -55,7 +55,11 @@ class LocalTokenizer:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
         self._reads_words_apart = _reads_words_apart(self._tokenizer)
         self._counts: dict[int, int] = {}
-        """Of words that were counted, by their hashes: numbers alone, so no word of an erased text is left in it."""
+        """Of words that were counted, by hashes of their bytes: numbers alone, so no word of an erased text is left in it.
+
+        INVARIANT: never by a string's own hash, which is that of its memory: two letters are there as one of another
+        script is, so anybody could say a word that is taken for another, and be counted with it.
+        """
 
     @property
     def max_tokens(self) -> int:
@@ -75,7 +79,7 @@ class LocalTokenizer:
             return len(self.offsets(text))
         counts, total = self._counts, 0
         for word in text.replace("\n", " ").split(" "):
-            key = hash(word)
+            key = hash(word.encode("utf-8", "replace"))  # what `encodable` makes of it
             count = counts.get(key)
             if count is None:
                 count = len(self.offsets(word))

@@ -184,6 +184,16 @@ def test_as_many_tokens_are_counted_as_there_are(text: str) -> None:
     assert counted == [len(TOKENIZER.offsets(text))] * 2
 
 
+def test_a_word_that_lies_in_memory_as_another_does_is_not_counted_as_it() -> None:
+    """Of two bytes each, its letters are those of the other: Python hashes such strings alike, whatever the seed."""
+    word = "customers!"
+    twin = word.encode("latin-1").decode("utf-16-le")
+    counted = LocalTokenizer()
+
+    assert counted.count(twin) == len(counted.offsets(twin)) == 5
+    assert counted.count(word) == len(counted.offsets(word)) == 2
+
+
 def test_tokens_across_a_space_are_counted_as_one(copied_model: Path) -> None:
     across = Tokenizer.from_file(str(copied_model / "tokenizer.json"))
     across.add_tokens(["new york"])
