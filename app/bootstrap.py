@@ -7,10 +7,10 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.engine import Engine
 
@@ -324,8 +324,14 @@ def _remove_strangers(settings: Settings, engine: Engine) -> None:
     with reading(engine) as session:
         held = {index_name(each.id) for each in stored_generations.in_state(session, *stored_generations.HELD)}
     for folder in there:
-        if folder.name not in held:
-            shutil.rmtree(folder)
+        if folder.name not in held and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, onerror=_unless_gone)
+
+
+def _unless_gone(_call: Callable[..., Any], _path: str, raised: tuple[Any, BaseException, Any]) -> None:
+    """Whoever else begins here at the same time removes the same."""
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
 
 
 def index_name(generation: GenerationId) -> str:

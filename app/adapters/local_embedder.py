@@ -55,11 +55,9 @@ class LocalTokenizer:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
         self._reads_words_apart = _reads_words_apart(self._tokenizer)
         self._counts: dict[int, int] = {}
-        """Of words that were counted, by hashes of their bytes: numbers alone, so no word of an erased text is left in it.
-
-        INVARIANT: never by a string's own hash, which is that of its memory: two letters are there as one of another
-        script is, so anybody could say a word that is taken for another, and be counted with it.
-        """
+        # INVARIANT: never by a string's own hash, which is that of its memory: two letters lie there as one of another
+        # script does, so anybody could say a word that is taken for another, and be counted with it.
+        """Of words that were counted, by hashes of their bytes: numbers alone, so no word of an erased text is left."""
 
     @property
     def max_tokens(self) -> int:

@@ -181,10 +181,10 @@ def reranker_folder(model: str) -> Path:
         return folder
     try:
         configuration = _read(folder / "config.json")
+        classifies = any(str(kind).endswith(_CLASSIFIES) for kind in configuration.get("architectures") or ())
+        outputs = len(configuration.get("id2label") or ("no", "yes"))  # which is how transformers leaves two unsaid
     except (ValueError, TypeError):
         raise Unavailable(f"The config.json of the reranker in {folder} cannot be read.") from None
-    classifies = any(str(kind).endswith(_CLASSIFIES) for kind in configuration.get("architectures") or ())
-    outputs = len(configuration.get("id2label") or ("no", "yes"))  # which is how transformers leaves two unsaid
     if not classifies or outputs > len(("no", "yes")):
         raise Unavailable(
             f"The model in {folder} is no cross-encoder for ranking: that is a ...{_CLASSIFIES} of one or two outputs, "

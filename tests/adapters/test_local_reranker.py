@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.local_reranker import LocalReranker
-from app.adapters.model_files import Engine
+from app.adapters.model_files import Engine, reranker_folder
 from app.domain.errors import Unavailable
 from tests.adapters.tiny_models import tiny_cross_encoder
 
@@ -62,6 +62,16 @@ def test_two_outputs_are_no_and_yes_and_three_are_no_reranker(tmp_path: Path) ->
     assert all(0 <= score <= 1 for score in two.scores(QUESTION, TEXTS))
     with pytest.raises(Unavailable, match="no cross-encoder for ranking"):
         LocalReranker(str(tiny_cross_encoder(tmp_path / "three", outputs=3)))
+
+
+@pytest.mark.parametrize(
+    "configuration", ['{"architectures": 1}', '{"architectures": ["XForSequenceClassification"], "id2label": 3}']
+)
+def test_a_configuration_of_other_kinds_than_are_written_is_unavailable(tmp_path: Path, configuration: str) -> None:
+    (tmp_path / "config.json").write_text(configuration)
+
+    with pytest.raises(Unavailable, match="cannot be read"):
+        reranker_folder(str(tmp_path))
 
 
 def test_a_model_that_is_not_on_this_machine_is_unavailable(made: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Another model or analyzer: the index is built beside the one that answers, and switched at once."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -403,6 +405,28 @@ def test_generation_begins_with_no_folder_that_another_of_its_number_left(tmp_pa
     assert held(old) == {1: GenerationState.ACTIVE}
     assert held(new) == {1: GenerationState.ACTIVE, 2: GenerationState.BUILDING}
     assert not left.parent.parent.exists()
+
+
+def test_folder_that_somebody_else_removes_meanwhile_and_what_is_no_folder_hinder_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path / "home")
+    initialise(settings)
+    (settings.home / "index-7" / "shard").mkdir(parents=True)
+    (settings.home / "index-8").write_text("somebody's notes")
+    (tmp_path / "elsewhere").mkdir()
+    (settings.home / "index-9").symlink_to(tmp_path / "elsewhere")
+    removed = shutil.rmtree
+
+    def late(folder: Path, **how: Any) -> None:
+        removed(folder)
+        removed(folder, **how)
+
+    monkeypatch.setattr("app.bootstrap.shutil.rmtree", late)
+    initialise(settings)
+
+    assert sorted(each.name for each in settings.home.glob("index-*")) == ["index-8", "index-9"]
+    assert (tmp_path / "elsewhere").exists()
 
 
 def test_model_that_is_gone_is_told_of_until_another_answers(house: House) -> None:
