@@ -84,11 +84,12 @@ def unsigned_texts(session: Session, algorithm: str, *, after: Digest, limit: in
 
 
 def still_there(session: Session, texts: Iterable[Digest]) -> frozenset[Digest]:
-    """Those of the texts that were not erased."""
+    """Those of the texts that were not erased; none of them is before the transaction ends."""
+    there = select(col(TextRow.digest)).order_by(col(TextRow.digest)).with_for_update(read=True, key_share=True)
     return frozenset(
         Digest(digest)
-        for some in in_pieces(texts)
-        for digest in session.scalars(select(col(TextRow.digest)).where(col(TextRow.digest).in_(some)))
+        for some in in_pieces(sorted(texts))
+        for digest in session.scalars(there.where(col(TextRow.digest).in_(some)))
     )
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -38,7 +39,8 @@ from app.operations.prepare import prepare
 from app.store import corpus, directory, duplicates, jobs, policies, registry
 from app.store.database import migrate, open_engine, reading, recording, writing
 from app.store.metadata import metadata_to_json
-from app.store.tables import TraceRow
+from app.store.tables import TextRow, TraceRow
+from ingest.signing import signed
 from tests.conftest import PREPARED_AT, STARTED_AT, Clock
 from tests.store.migrating import migrations
 from tests.store.together import meet_at, prepare_together
@@ -450,3 +452,28 @@ def _cut_others(engine: Engine) -> None:
             )
         )
     cutter.dispose()
+
+
+def test_a_text_that_is_being_erased_is_not_signed(postgresql_engine: Engine) -> None:
+    """SQLite has one who writes at a time."""
+    texts = [{"digest": digest, "text": digest} for digest in ("goes", "stays")]
+    erased = threading.Event()
+
+    def erase() -> None:
+        with writing(postgresql_engine) as session:
+            session.execute(text("DELETE FROM texts WHERE digest = 'goes'"))
+            erased.set()
+            time.sleep(0.3)
+
+    with writing(postgresql_engine) as session:
+        session.execute(insert(TextRow), texts)
+    with ThreadPoolExecutor() as others:
+        erasing = others.submit(erase)
+        assert erased.wait(10)
+        with writing(postgresql_engine) as session:
+            there = duplicates.still_there(session, [Digest(each["digest"]) for each in texts])
+            for digest in there:
+                duplicates.add_signature(session, digest, signed(digest))
+        erasing.result()
+
+    assert there == {"stays"}
