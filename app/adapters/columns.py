@@ -28,6 +28,7 @@ from app.domain.evidence import (
     PointId,
     Vector,
 )
+from app.domain.instants import FOREVER
 
 _LARGEST: Final = 50_000
 """Points in a block: what is merged at a time, in about a second."""
@@ -138,7 +139,8 @@ class _Block:
         """The last boundary, and within which instants every point here is in force: then none is looked at for it."""
         boundary, begins, ends, recorded, withdrawn = self.place
         self.last = int(boundary.max(initial=0))
-        self._always = begins.max(initial=0), ends.min(initial=0), recorded.max(initial=0), withdrawn.min(initial=0)
+        valid = begins.max(initial=0), ends.min(initial=FOREVER)
+        self._always = *valid, recorded.max(initial=0), withdrawn.min(initial=FOREVER)
 
     def dead(self) -> int:
         return int(np.count_nonzero(self.place[0] == _NOWHERE))

@@ -653,6 +653,17 @@ def test_arrays_keep_to_the_instants_that_are_asked_for(tmp_path: Path) -> None:
                 assert index.search(at) == reference.search(at)
 
 
+def test_instants_within_which_all_points_are_in_force_are_looked_at_for_none(tmp_path: Path) -> None:
+    with quick_index(tmp_path) as index:
+        index.upsert([entry(point(chunk)) for chunk in range(1, 17)])
+        (block,) = index._columns._blocks  # type: ignore[attr-defined]
+        block.place[[2, 4]] = 0  # unnoticed: it looks at no point's own end
+        assert len(index.search(asked(1, depth=100)).dense) == 16
+
+        index.move([replace(placed(point(1)), valid_to=Instant(20))])
+        assert not index.search(asked(1, depth=100)).dense
+
+
 def among_all(query: IndexQuery) -> IndexQuery:
     return replace(query, boundaries=frozenset({BoundaryId(1), BoundaryId(2), BoundaryId(70_000)}))
 
