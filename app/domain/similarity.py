@@ -114,11 +114,13 @@ class Heard:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._shingles: list[set[int]] = []
+        self._numbers: dict[Shingle, int] = {}
+        """Of the shingles met: compared as numbers, and not by hashes, for which strings can be found that share one."""
 
     def hear(self, text: str) -> list[int]:
         """The places of the texts before this one that it repeats, ascending. Its own place is the next one."""
         said = words(text)
-        own = set(map(hash, zip(said, said[1:], said[2:], strict=False))) or {hash(tuple(said))}
+        own = {self._numbers.setdefault(each, len(self._numbers)) for each in shingles(said)}
         repeated = [
             place
             for place, other in enumerate(self._shingles)
