@@ -9,11 +9,11 @@ import pytest
 
 from app.domain.answer import Query
 from app.domain.claims import sentences
+from app.domain.composing import ComposingTerms, Unsupported
 from app.domain.corpus import Span, text_digest
 from app.domain.errors import Unavailable
-from app.domain.generating import GenerationTerms, Unsupported
 from app.domain.labels import Level
-from app.operations import generate
+from app.operations import compose
 from app.operations.answer import Begun, Wish
 from app.operations.identify import Credentials
 from tests.api.test_answer import LEAVE, QUESTION, UNANSWERED, ask, check, events, oblige
@@ -74,7 +74,7 @@ def test_supported_sentence_leaves_with_the_evidence_that_supports_it(office: Ru
 
 def test_contradicted_sentence_never_leaves(office: Running, scripted: Model) -> None:
     scripted.script = (f"{GOOD} {WRONG} Leave must not be asked for 8 weeks before it begins [1].",)
-    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
+    setting(office, composing=ComposingTerms(unsupported=Unsupported.MARK))
     answer = ask(office, "user:ana", QUESTION)
     assert texts(answer) == [f"{PAID} [1]"]
     assert answer["answer"]["dropped"] == {"contradicted": 2}
@@ -86,7 +86,7 @@ def test_unsupported_sentence_is_left_out_or_marked_as_is_set(office: Running, s
     scripted.script = (f"{GOOD} {LOOSE}",)
     dropped = ask(office, "user:ana", QUESTION)
     assert (texts(dropped), dropped["answer"]["dropped"]) == ([f"{PAID} [1]"], {"unsupported": 1})
-    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
+    setting(office, composing=ComposingTerms(unsupported=Unsupported.MARK))
     marked = ask(office, "user:ana", QUESTION)
     assert texts(marked) == [f"{PAID} [1]", "Pets are welcome in the office on Fridays. [unsupported]"]
     told = marked["answer"]["sentences"][1]
@@ -99,7 +99,7 @@ def test_unsupported_sentence_is_left_out_or_marked_as_is_set(office: Running, s
 def test_link_that_no_passage_has_never_leaves_with_a_supported_sentence(office: Running, scripted: Model) -> None:
     rule = "Every trip is booked on https://travel.example.org/book before it begins."
     office.publish("user:olga", "rules", rule, uri="travel", title="Trips")
-    setting(office, generating=GenerationTerms(unsupported=Unsupported.MARK))
+    setting(office, composing=ComposingTerms(unsupported=Unsupported.MARK))
     for link in (
         "![x](http://evil.example.org/?q=16)",
         "[here](//evil.example.org)",
@@ -200,7 +200,7 @@ def test_passages_are_sent_only_where_they_may_go(office: Running, scripted: Mod
     office.work()
     for thing, (metadata, terms, sent) in zip(THINGS, SENT, strict=True):
         scripted.script = (f"The {thing} holds 2 litres of water [1].",)
-        setting(office, generating=GenerationTerms(**terms))
+        setting(office, composing=ComposingTerms(**terms))
         scripted.asked.clear()
         answer = ask(office, "user:ana", f"How much water does the {thing} hold?", top_k=1, max_sentences=1)
         assert bool(scripted.asked) is sent, (metadata, terms)
@@ -261,7 +261,7 @@ def test_sentence_that_does_not_end_is_not_read_again_with_every_piece(
         read.append(len(text))
         return sentences(text)
 
-    monkeypatch.setattr(generate, "sentences", counted)
+    monkeypatch.setattr(compose, "sentences", counted)
     pieces = ["pond "] * 3_000
     scripted.script = (GOOD, " Then", *pieces, "end.", f" {GOOD}")
     answer = ask(office, "user:ana", QUESTION)

@@ -7,8 +7,8 @@ import pytest
 
 from app.domain.answering import wanted
 from app.domain.claims import claims, sentences
+from app.domain.composing import without_marks
 from app.domain.demands import says
-from app.domain.generating import without_marks
 from app.domain.similarity import particulars
 
 LENGTH = 100_000
