@@ -22,7 +22,7 @@ from app.domain.composing import (
 from app.domain.verification import Verdict
 from app.operations import discharge
 from app.operations.extract import candidates_of
-from app.operations.verify import Evidence
+from app.operations.verify import Verifier
 from app.ports import Generator, Ports
 
 _LONG_CHARS: Final = 500
@@ -60,20 +60,20 @@ def written(
     """
     drop = ports.composing.unsupported is Unsupported.DROP or discharge.verified_only(obligations)
     some = [each for passage in passages for each in candidates_of(ports, passage)]
-    evidence, shown = Evidence(ports, some), [passage.text for passage in passages]
+    verifier, shown = Verifier(ports, some), [passage.text for passage in passages]
     pieces = generator.write(INSTRUCTIONS, asked(query.text, context(passages)))
     for sentence in _sentences(pieces):
         claim, cited = without_marks(sentence)
         if leads_elsewhere(sentence, shown):
             yield Sentence(text="", citation=None, passage=None, score=0.0, verdict=Verdict.UNSUPPORTED)
         elif claim:
-            yield _verified(evidence, some, claim, cited, drop=drop)
+            yield _verified(verifier, some, claim, cited, drop=drop)
 
 
 def _verified(
-    evidence: Evidence, some: Sequence[Candidate], claim: str, cited: frozenset[int], *, drop: bool
+    verifier: Verifier, some: Sequence[Candidate], claim: str, cited: frozenset[int], *, drop: bool
 ) -> Sentence:
-    found = evidence.verified(claim, cited)
+    found = verifier.verified(claim, cited)
     source = some[found.place] if found.place is not None else None
     sentence = Sentence(
         text="",

@@ -8,7 +8,7 @@ from sqlmodel import col
 
 from app.domain.access import PrincipalRef
 from app.domain.instants import FOREVER, Instant
-from app.domain.jurisdictions import Consent, Evidence, Jurisdiction, Registers, Transfer
+from app.domain.jurisdictions import Consent, ConsentEvidence, Jurisdiction, Registers, Transfer
 from app.store.database import in_pieces
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import ConsentRow, JurisdictionRow, TransferRow
@@ -176,7 +176,7 @@ def _consent(row: ConsentRow) -> Consent:
         client=row.client,
         purpose=row.purpose,
         jurisdictions=frozenset(row.jurisdictions),
-        evidence=Evidence(**row.evidence),
+        evidence=ConsentEvidence(**row.evidence),
         given_at=Instant(row.given_at),
         expires_at=Instant(row.expires_at),
         recorded_at=Instant(row.recorded_from),
