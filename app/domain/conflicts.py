@@ -76,9 +76,9 @@ class HeadedClaim:
         return self.heading.union(self.claim.words)
 
 
-def headed_claim(sentence: str, *heading: str) -> HeadedClaim:
-    """One sentence, read, under its title and sections."""
-    return HeadedClaim(claim=_read(sentence), text=sentence, heading=_heading(heading))
+def headed_claim(sentence: str, heading: frozenset[str] = frozenset()) -> HeadedClaim:
+    """One sentence, read."""
+    return HeadedClaim(claim=_read(sentence), text=sentence, heading=heading)
 
 
 def _read(sentence: str) -> Claim:
@@ -140,7 +140,7 @@ class _Told:
     @property
     def headed_claim(self) -> HeadedClaim:
         if self._headed_claim is None:
-            self._headed_claim = HeadedClaim(claim=_read(self.text), text=self.text, heading=self._heading)
+            self._headed_claim = headed_claim(self.text, self._heading)
         return self._headed_claim
 
 

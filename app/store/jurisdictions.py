@@ -77,12 +77,6 @@ def record_transfer(session: Session, new: Transfer, *, at: Instant) -> None:
     replace_state(session, row, *between, at=at)
 
 
-def transfer(session: Session, id: str) -> Transfer | None:
-    """The rule, unless it was ended or replaced."""
-    row = session.scalars(select(TransferRow).where(col(TransferRow.id) == id, holds(TransferRow))).first()
-    return _transfer(row) if row is not None else None
-
-
 def end_transfer(session: Session, id: str, *, reason: str, at: Instant, by: PrincipalRef) -> bool:
     """End a rule; False if there is none by that id that holds."""
     row = session.scalars(select(TransferRow).where(col(TransferRow.id) == id, holds(TransferRow))).first()
