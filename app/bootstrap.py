@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy.engine import Engine
 
 from app.domain.access import PrincipalRef
+from app.domain.composing import ComposingTerms, Unsupported
 from app.domain.errors import IndexUnavailable, Invalid, ModelChanged, Unavailable
-from app.domain.generating import GenerationTerms, Unsupported
 from app.domain.generations import FIRST, Generation, GenerationId, Makeup
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
@@ -113,7 +113,7 @@ def open_ports(
             webhook_locations=settings.webhooks.locations,
             min_confidence=settings.answer.min_confidence,
             generator=generator(settings.generation),
-            generating=GenerationTerms(
+            composing=ComposingTerms(
                 max_level=Level[settings.generation.max_level.upper()],
                 categories=frozenset(words(settings.generation.categories)),
                 jurisdiction=settings.generation.jurisdiction,

@@ -13,9 +13,9 @@ from sqlalchemy.engine import Engine
 from app.domain.access import Boundary, Collection, Question, Ruling
 from app.domain.answering import MIN_CONFIDENCE
 from app.domain.checks import Rule
+from app.domain.composing import ComposingTerms
 from app.domain.corpus import Digest
 from app.domain.evidence import Hits, IndexEntry, IndexQuery, Lexical, Placement, PointId, Purged, Vector
-from app.domain.generating import GenerationTerms
 from app.domain.generations import FIRST, Generation, GenerationId
 from app.domain.instants import Instant
 from app.domain.jobs import Limits
@@ -324,7 +324,7 @@ class Ports:
     """Below it, a question is answered with the words that it is not in the documents."""
     generator: Generator | None = None
     """None: answers in words are sentences of the passages."""
-    generating: GenerationTerms = field(default_factory=GenerationTerms)
+    composing: ComposingTerms = field(default_factory=ComposingTerms)
     redactors: Mapping[str, Detector] = field(default_factory=dict)
     """By category: what finds all that an obligation to redact it means, each with a span that covers it."""
     limits: Limits = field(default_factory=Limits)

@@ -29,7 +29,7 @@ from app.cli.evaluate import FIXTURES, own_home
 from app.cli.ingest import taken_in
 from app.cli.local import opened
 from app.domain.answer import Query
-from app.domain.answering import MIN_CONFIDENCE, Evidence, Weighed, confidence
+from app.domain.answering import MIN_CONFIDENCE, Basis, Weighed, confidence
 from app.domain.instants import parse_instant
 from app.operations.extract import extract
 from app.operations.identify import Credentials
@@ -54,7 +54,7 @@ class Judged:
     document: str
     """That answers it; the question itself if none does."""
     answerable: bool
-    evidence: Evidence
+    basis: Basis
     says: tuple[str, ...]
     first: tuple[str, ...]
     """The sentences that answer it best."""
@@ -99,7 +99,7 @@ def _one(ports: Ports, keys: Mapping[str, str], source: str, asked: Mapping[str,
     credentials = Credentials(bearer=keys[through or asked["who"]], on_behalf_of=asked["who"] if through else None)
     passages = retrieve(ports, credentials, query).passages
     started = time.process_time()
-    weighed, evidence = extract(ports, query.text, passages)
+    weighed, basis = extract(ports, query.text, passages)
     cpu_ms = 1000 * (time.process_time() - started)
     finds = () if asked.get("unanswerable") else asked.get("finds") or ()
     document = finds[0]["uri"] if finds else asked.get("answers")
@@ -108,7 +108,7 @@ def _one(ports: Ports, keys: Mapping[str, str], source: str, asked: Mapping[str,
         question=query.text,
         document=document or query.text,
         answerable=document is not None,
-        evidence=evidence,
+        basis=basis,
         says=tuple(_plain(each["says"]) for each in finds if each.get("says")),
         first=tuple(_plain(each.candidate.citation.quote) for each in _best(weighed)),
         cpu_ms=cpu_ms,
@@ -124,14 +124,14 @@ def _plain(text: str) -> str:
 
 
 def _print_fit(judged: Sequence[Judged]) -> None:
-    found = np.array([[getattr(each.evidence, name) for name in NAMES] for each in judged])
+    found = np.array([[getattr(each.basis, name) for name in NAMES] for each in judged])
     answerable = np.array([each.answerable for each in judged])
     folds = np.array([zlib.crc32(each.document.encode()) % FOLDS for each in judged])
     apart = np.zeros(len(judged))
     for fold in set(folds.tolist()):
         out = folds == fold
         apart[out] = _probability(found[out], _fit(found[~out], answerable[~out]))
-    as_is = np.array([confidence(each.evidence) for each in judged])
+    as_is = np.array([confidence(each.basis) for each in judged])
     intercept, *weights = _fit(found, answerable)
     fitted = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(NAMES, weights, strict=True))
     print(f"Fitted on {len(judged)} questions: intercept {intercept:.2f}, {fitted}")

@@ -62,14 +62,6 @@ class BrokenOff(Exception):
     """The run is somebody else's to end or to go on with: it was cancelled, taken over, or this worker stops."""
 
 
-def carry_out_next(ports: Ports, name: str, scratch: Path, wait: Wait) -> bool:
-    """Claim the oldest run that waits and carry it out; whether there was one."""
-    claimed = claim_next(ports, name)
-    if claimed is not None:
-        carry_out(ports, claimed[0], claimed[1], scratch, wait)
-    return claimed is not None
-
-
 def claim_next(ports: Ports, name: str) -> tuple[Run, str] | None:
     """The oldest run that waits, and the claim that it is held by."""
     now = ports.now()

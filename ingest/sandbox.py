@@ -67,7 +67,6 @@ class Hello:
     writes_guarded: bool
     """The kernel keeps readers from changing files outside of their folder; otherwise only Python code is held back."""
     folder: str
-    resident_bytes: int
 
 
 class SandboxedParser:
@@ -558,7 +557,6 @@ def main() -> None:
         network_closed=network_closed,
         writes_guarded=landlock_version() > 0,
         folder=str(folder),
-        resident_bytes=_resident_bytes(),
     )
     try:
         _write_all(1, _framed({"id": 0, "hello": asdict(hello)}))
@@ -568,11 +566,6 @@ def main() -> None:
     finally:
         warm.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ class Running:
 
     def work(self) -> None:
         """Run the worker's steps until no run of a source and no job is left."""
-        while runs.carry_out_next(self.ports, "test", self.folder / "sources", self._meanwhile):
-            pass
+        while (claimed := runs.claim_next(self.ports, "test")) is not None:
+            runs.carry_out(self.ports, *claimed, self.folder / "sources", self._meanwhile)
         self._work_off_jobs()
         runs.finish_runs(self.ports)
 

@@ -1,4 +1,10 @@
-"""Numbers, dates, amounts and account numbers: what is written in many ways, as one extra term each."""
+"""Numbers, dates, amounts and account numbers: what is written in many ways, as one extra term each.
+
+Apart from the reading of numbers in `app/domain/claims.py`, although both know months and signs between thousands. Here
+a text of any language is made to be found, in every sense that it may have; what changes here needs another fingerprint
+of the analyzer, and every index anew. There a sentence of two languages is read for what it claims, in one sense or
+none.
+"""
 
 import re
 from collections.abc import Iterator

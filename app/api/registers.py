@@ -12,7 +12,7 @@ from app.api.problems import ASKED, SENT, problems
 from app.api.wire import NAME, InstantIn, Name, Storable, Text, Title, Wire
 from app.domain.errors import NotFound
 from app.domain.instants import FOREVER, Instant, iso, iso_or_none
-from app.domain.jurisdictions import Consent, Evidence, Jurisdiction, Transfer
+from app.domain.jurisdictions import Consent, ConsentEvidence, Jurisdiction, Transfer
 from app.operations import consent, regulate
 
 routes = APIRouter(tags=["registers"], responses=ASKED)
@@ -214,7 +214,7 @@ def post_transfer_withdrawal(id: Text, body: ReasonBody, asking: Asking, ports: 
 @routes.post("/v1/consents", status_code=201, summary="Record a client's consent", responses=SENT)
 def post_consent(body: ConsentBody, asking: Asking, ports: PortsOf) -> ConsentOut:
     """For administrators, and the purpose's owner in person. It opens what names `client:...` among its consents."""
-    evidence = Evidence(uri=body.evidence.uri, digest=body.evidence.digest, text=body.evidence.text)
+    evidence = ConsentEvidence(uri=body.evidence.uri, digest=body.evidence.digest, text=body.evidence.text)
     order = consent.Order(
         client=body.client,
         purpose=body.purpose,

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.cli.checked import tell_checks
 from app.cli.client import Json
 from app.cli.connect import asking
-from app.cli.console import out, plain, say, say_json, table, word
+from app.cli.console import out, plain, say, say_json, word
 from app.domain.access import PrincipalRef
 from app.settings import Settings
 
@@ -32,12 +33,5 @@ def show(answer: Json) -> None:
             console.print(plain(f"    {where}", style="dim"), soft_wrap=True)
     if not answer["answer"]["sentences"] and answer["answer"]["text"]:
         console.print(plain(answer["answer"]["text"]))
-    console.print()
-    rows = [(each["check"], word(each["outcome"]), each["reason"]) for each in answer["checks"]]
-    console.print(table(("check", "outcome", "why"), rows))
-    console.print()
-    if answer["obligations"]:
-        say(f"With this answer comes: {', '.join(each['id'] for each in answer['obligations'])}.")
-    for each in answer["recourse"]:
-        say(f"You may ask for access to {each['title']} ({each['collection']}) from {each['owner']}.")
+    tell_checks(answer)
     say(f"Trace {answer['trace_id']}.")

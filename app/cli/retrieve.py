@@ -5,9 +5,10 @@ from typing import Any
 
 from rich.padding import Padding
 
+from app.cli.checked import tell_checks
 from app.cli.client import Json
 from app.cli.connect import asking
-from app.cli.console import out, plain, say, say_json, table, word
+from app.cli.console import out, plain, say, say_json, word
 from app.domain.access import PrincipalRef
 from app.settings import Settings
 
@@ -30,14 +31,7 @@ def show(answer: Json) -> None:
         console.print(plain(headline(passage), style="bold"), soft_wrap=True)
         console.print(Padding(plain(passage["text"]), (0, 0, 0, 4)))
         console.print(plain(f"    {passage['citation']['id']}", style="dim"), soft_wrap=True)
-    console.print()
-    rows = [(each["check"], word(each["outcome"]), each["reason"]) for each in answer["checks"]]
-    console.print(table(("check", "outcome", "why"), rows))
-    console.print()
-    if answer["obligations"]:
-        say(f"With this answer comes: {', '.join(each['id'] for each in answer['obligations'])}.")
-    for each in answer["recourse"]:
-        say(f"You may ask for access to {each['title']} ({each['collection']}) from {each['owner']}.")
+    tell_checks(answer)
     say(f"Trace {answer['trace_id']}, {answer['usage']['timings_ms']['total']:.0f} ms.")
 
 

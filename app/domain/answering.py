@@ -97,8 +97,8 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What an answer's confidence is computed from."""
+class Basis:
+    """What an answer's confidence is computed from: what the passages have of the question."""
 
     cosine: float
     """The highest of any sentence."""
@@ -298,10 +298,10 @@ def _weighed(candidate: Candidate, cosine: float, asked: Sequence[Asked], kind: 
     return Weighed(candidate=candidate, cosine=cosine, covered=covered, near=near, score=round(score, 4))
 
 
-def evidence(some: Sequence[Weighed], asked: Sequence[Asked], contexts: Sequence[frozenset[Term]]) -> Evidence:
+def basis(some: Sequence[Weighed], asked: Sequence[Asked], contexts: Sequence[frozenset[Term]]) -> Basis:
     """What the best sentence and all passages together have of the question."""
     best = sorted(some, key=lambda each: -each.score)[:1]
-    return Evidence(
+    return Basis(
         cosine=max((each.cosine for each in some), default=0.0),
         near=max((each.near for each in best), default=0.0),
         anywhere=coverage(asked, frozenset[Term]().union(*contexts)),
@@ -324,7 +324,7 @@ def chosen(some: Sequence[Weighed], *, most: int, near: float = 0.75) -> list[We
     return [some[at] for at in sorted(taken)]
 
 
-def confidence(found: Evidence) -> float:
+def confidence(found: Basis) -> float:
     """How sure it is that the passages answer the question: 0 to 1."""
     total = _INTERCEPT + sum(weight * getattr(found, name) for name, weight in _COEFFICIENTS)
     return round(1 / (1 + math.exp(-total)), 4)

@@ -63,7 +63,7 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class HeadedClaim:
     """A claim with what is said around it: the stems of its title and sections."""
 
     claim: Claim
@@ -76,9 +76,9 @@ class Statement:
         return self.heading.union(self.claim.words)
 
 
-def statement(sentence: str, *heading: str) -> Statement:
-    """One sentence, read, under its title and sections."""
-    return Statement(claim=_read(sentence), text=sentence, heading=_heading(heading))
+def headed_claim(sentence: str, heading: frozenset[str] = frozenset()) -> HeadedClaim:
+    """One sentence, read."""
+    return HeadedClaim(claim=_read(sentence), text=sentence, heading=heading)
 
 
 def _read(sentence: str) -> Claim:
@@ -129,7 +129,7 @@ class _Told:
         self.counts = bool(_COUNTING.search(text)) or not words.isdisjoint(_COUNTS)
         self.denies = not words.isdisjoint(_DENIES) or "n't" in text or "n’t" in text
         self._heading = heading
-        self._statement: Statement | None = None
+        self._headed_claim: HeadedClaim | None = None
 
     def may_contradict(self, other: "_Told") -> bool:
         """Whether reading both is worth it: cheap, and false of most pairs."""
@@ -138,10 +138,10 @@ class _Told:
         return len(self.words & other.words) >= _MET * min(len(self.words), len(other.words))
 
     @property
-    def statement(self) -> Statement:
-        if self._statement is None:
-            self._statement = Statement(claim=_read(self.text), text=self.text, heading=self._heading)
-        return self._statement
+    def headed_claim(self) -> HeadedClaim:
+        if self._headed_claim is None:
+            self._headed_claim = headed_claim(self.text, self._heading)
+        return self._headed_claim
 
 
 def _told(passage: Passage, asked: frozenset[str]) -> Iterator[_Told]:
@@ -199,7 +199,7 @@ def _between(
 ) -> Contradiction | None:
     for mine in ours:
         for yours in theirs:
-            found = difference(mine.statement, yours.statement, asked) if mine.may_contradict(yours) else None
+            found = difference(mine.headed_claim, yours.headed_claim, asked) if mine.may_contradict(yours) else None
             if found is None:
                 continue
             kind, particulars = found
@@ -237,7 +237,9 @@ def _preferred(one: Passage, other: Passage) -> tuple[Passage | None, Because | 
     return (one if ours > theirs else other), Because.NEWER
 
 
-def difference(one: Statement, other: Statement, asked: frozenset[str]) -> tuple[ConflictKind, tuple[str, str]] | None:
+def difference(
+    one: HeadedClaim, other: HeadedClaim, asked: frozenset[str]
+) -> tuple[ConflictKind, tuple[str, str]] | None:
     """How two statements contradict each other as answers to a question, and what of each does; None if they do not.
 
     They have to be about the same thing (1), in the same scope (2), and differ in what can be compared (3).
@@ -254,7 +256,7 @@ def _comparable(one: Claim, other: Claim) -> bool:
     return bool({each.kind for each in one.quantities} & {each.kind for each in other.quantities})
 
 
-def _alike(one: Statement, other: Statement, asked: frozenset[str]) -> bool:
+def _alike(one: HeadedClaim, other: HeadedClaim, asked: frozenset[str]) -> bool:
     """(1) Most words of the shorter are in the other, and both share with the question what either does."""
     ours, theirs = frozenset(one.claim.words), frozenset(other.claim.words)
     shared = ours & theirs
@@ -278,7 +280,7 @@ _PLAIN_PREDICATE: Final = 0.75
 """Where neither says may or must, and a negation is all that parts them."""
 
 
-def _apart(one: Statement, other: Statement) -> bool:
+def _apart(one: HeadedClaim, other: HeadedClaim) -> bool:
     """(2) Whether one holds in another place, for other people or under another condition than the other."""
     ours, theirs = frozenset(one.claim.words), frozenset(other.claim.words)
     mine, yours = ours | one.claim.names, theirs | other.claim.names
@@ -294,7 +296,7 @@ def _apart(one: Statement, other: Statement) -> bool:
     return _substituted(one.claim.words, other.claim.words)
 
 
-def _places(said: Statement) -> frozenset[str]:
+def _places(said: HeadedClaim) -> frozenset[str]:
     named = said.heading | said.claim.names | frozenset(said.claim.words)
     return frozenset(phrasing.PLACES[each] for each in named if each in phrasing.PLACES)
 
@@ -320,7 +322,7 @@ def _substituted(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     return False
 
 
-def _differing(one: Statement, other: Statement) -> tuple[ConflictKind, tuple[str, str]] | None:
+def _differing(one: HeadedClaim, other: HeadedClaim) -> tuple[ConflictKind, tuple[str, str]] | None:
     """(3) The first quantities that can be compared and differ. Where each has several, they are held together in
     order, unless both have the same."""
     dated = _moments(one.claim) != _moments(other.claim)
@@ -402,7 +404,7 @@ def _near(one: Quantity, other: Quantity, our: float | None, their: float | None
 _ROUNDED: Final = 0.1
 
 
-def _opposed(one: Statement, other: Statement) -> tuple[ConflictKind, tuple[str, str]] | None:
+def _opposed(one: HeadedClaim, other: HeadedClaim) -> tuple[ConflictKind, tuple[str, str]] | None:
     """(3) One predicate with opposite polarity: all that the shorter says is in the other."""
     if other.claim.modality not in one.claim.modality.opposites:
         return None

@@ -57,7 +57,7 @@ def phrases(question: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase.strip() for phrase in found if _units(phrase)))
 
 
-def says(text: str, *wanted: str) -> bool:
+def has_phrases(text: str, *wanted: str) -> bool:
     """Whether the text has each of the phrases, whole words of it: as written, but for case, white space and forms of
     signs."""
     plain = _plain(text)

@@ -83,7 +83,7 @@ def differences(scored: Sequence[Scored], before: Sequence[Scored]) -> dict[str,
     }
 
 
-def says(wanted: str | None, text: str) -> bool:
+def says(text: str, wanted: str | None) -> bool:
     """Whether a text says it, however its lines are broken; nothing wanted is always said."""
     return wanted is None or " ".join(wanted.split()) in " ".join(text.split())
 

@@ -50,11 +50,6 @@ def audience(acl: Acl, known: ForeignPrincipals) -> Audience:
     return Audience(readers=OWNERS_ALONE if shut or not readers else readers, denied=by_name)
 
 
-def names(acl: Acl) -> frozenset[ForeignName]:
-    """Every name that an access list uses."""
-    return frozenset((entry.kind, entry.value) for entry in acl.entries)
-
-
 def _meant(entry: AclEntry, known: ForeignPrincipals) -> PrincipalRef | None:
     found = known.get((entry.kind, entry.value))
     if found is None and entry.kind in _EVERYONE:

@@ -26,7 +26,7 @@ class Expected:
         """Whether a passage is of it. `says` stands in the passage, however its lines are broken."""
         cited = passage.citation
         of_version = self.version is None or self.version == cited.version
-        return cited.document == self.document and of_version and says(self.says, passage.text)
+        return cited.document == self.document and of_version and says(passage.text, self.says)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

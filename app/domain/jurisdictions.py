@@ -45,7 +45,7 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ConsentEvidence:
     """What shows that a consent was given: at least one of these."""
 
     uri: str | None = None
@@ -61,7 +61,7 @@ class Consent:
     client: str
     purpose: str
     jurisdictions: frozenset[str]
-    evidence: Evidence
+    evidence: ConsentEvidence
     given_at: Instant
     expires_at: Instant
     recorded_at: Instant

@@ -7,9 +7,6 @@ from threading import Lock
 from app.domain.access import PrincipalRef, Scope
 from app.domain.instants import FOREVER, Instant
 
-DAY_MS = 86_400_000
-MINUTE_MS = 60_000
-
 
 class KeyState(StrEnum):
     ACTIVE = "active"

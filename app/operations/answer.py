@@ -14,8 +14,8 @@ from app.domain.stopwatch import Stopwatch
 from app.domain.trace import Account, Outcome
 from app.domain.verification import Verdict
 from app.operations.attest import attest, attest_sentences
+from app.operations.compose import sendable, withheld, written
 from app.operations.extract import extract
-from app.operations.generate import sendable, withheld, written
 from app.operations.generations import active
 from app.operations.identify import Credentials
 from app.operations.retrieve import Found, find

@@ -83,11 +83,6 @@ def attach(
                 _withdraw(session, part, mail, at=at)
 
 
-def _was_erased(ports: Ports, session: Session, mail: Submission, name: str) -> bool:
-    mark = erasing.mark_of(mail.collection, f"{mail.metadata.uri}{ATTACHMENTS_OF}{name}", pepper=ports.pepper)
-    return erasing.barred_by(session, mark) is not None
-
-
 def _born(boundary: Boundary, earlier: Boundary, own: Boundary) -> Boundary:
     """The mail's boundary, but for what sets the attachment apart from how the mail was before."""
     apart = {name: getattr(own, name) for name in _OF_ITS_OWN if getattr(own, name) != getattr(earlier, name)}

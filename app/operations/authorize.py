@@ -29,12 +29,13 @@ from app.domain.errors import Fault, Invalid, NotPermitted, Unavailable
 from app.domain.instants import Instant
 from app.domain.jurisdictions import BY_CLIENT, Consent, clients_named
 from app.operations import discharge
-from app.operations.identify import Standing
+from app.operations.identify import Credentials, Standing, identify
 from app.ports import Bounded, Institution, Ports, Resource
 from app.store import boundaries as boundary_store
 from app.store import corpus, jurisdictions, registry
 
 INTERFACE = "rest"
+ADMINISTRATORS_ONLY = "Only administrators do this. Ask somebody in group:administrators."
 
 _OF_CONTENT = frozenset({Action.READ, Action.DESCRIBE, Action.CURATE})
 
@@ -218,6 +219,13 @@ def asked(
     _registered(laid_down, purpose)
     question = _question(ports, session, standing, Action.ASK, purpose, client=client, destination=destination)
     return _one(ports, standing, laid_down, question, Institution())
+
+
+def administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
+    """Whoever asks, if they administer the institution. Raises `NotPermitted`, and what `identify` raises."""
+    standing = identify(ports, session, credentials)
+    require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
+    return standing
 
 
 def require(

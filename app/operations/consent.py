@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.domain.access import Action
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.instants import Instant
-from app.domain.jurisdictions import Consent, Evidence
+from app.domain.jurisdictions import Consent, ConsentEvidence
 from app.domain.trace import TraceKind
 from app.operations import authorize
 from app.operations.attest import record_with
@@ -30,7 +30,7 @@ class Order:
     client: str
     purpose: str
     jurisdictions: frozenset[str]
-    evidence: Evidence
+    evidence: ConsentEvidence
     given_at: Instant | None
     """None: now."""
     expires_at: Instant
@@ -45,7 +45,7 @@ def give(ports: Ports, credentials: Credentials, order: Order) -> tuple[Consent,
             raise NotPermitted(KEEPERS_ONLY)
         if order.purpose not in authorize.register(ports, session, standing).purposes:
             raise _invalid("That purpose is not registered: see GET /v1/purposes.", "/purpose")
-    if order.evidence == Evidence():
+    if order.evidence == ConsentEvidence():
         raise _invalid("A consent has evidence: a uri, a digest or a text.", "/evidence")
     with recording(ports.engine, ports.now(), "directory") as (session, at):
         given = Consent(

@@ -1,6 +1,5 @@
 """Erasing: an owner's request, carried out step by step to a certificate, whichever process is killed meanwhile."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,8 +32,6 @@ from app.operations.submit import curated
 from app.ports import Institution, Ports
 from app.store import boundaries, erasing, publishing
 from app.store.database import reading, recording, rewritten, writing
-
-logger = logging.getLogger(__name__)
 
 ABSENT: Final = "There is no erasure by that id that you may know of."
 

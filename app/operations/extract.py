@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from app.domain.answering import (
     MAX_PASSAGES,
+    Basis,
     Candidate,
-    Evidence,
     Term,
     Weighed,
-    evidence,
+    basis,
     most_promising,
     pieces,
     wanted,
@@ -23,7 +23,7 @@ from app.domain.redaction import Excerpt, Redaction, redacted, redactions_within
 from app.ports import Ports
 
 
-def extract(ports: Ports, question: str, passages: Sequence[Passage]) -> tuple[list[Weighed], Evidence]:
+def extract(ports: Ports, question: str, passages: Sequence[Passage]) -> tuple[list[Weighed], Basis]:
     """The sentences of the first passages as they are shown, each with how well it answers; and what that amounts to.
 
     What is blacked out is neither embedded nor compared: it moves nothing.
@@ -37,7 +37,7 @@ def extract(ports: Ports, question: str, passages: Sequence[Passage]) -> tuple[l
     near = cosines(ports, question, [*by_itself, *headed])
     means = [(one + other) / 2 for one, other in zip(near[: len(some)], near[len(some) :], strict=True)]
     measured = weighed(some, means, asked, wanted(question))
-    return measured, evidence(measured, asked, contexts)
+    return measured, basis(measured, asked, contexts)
 
 
 def candidates_of(ports: Ports, passage: Passage) -> Iterator[Candidate]:

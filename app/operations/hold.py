@@ -14,7 +14,6 @@ from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record
 from app.operations.identify import Credentials, Standing, identify
-from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.submit import curated, handles_document
 from app.ports import Institution, Ports
 from app.store import erasing, holds
@@ -79,7 +78,7 @@ def release(ports: Ports, credentials: Credentials, id: HoldId, *, reason: str) 
         administers = authorize.permitted(ports, session, standing, Action.MANAGE, Institution())
         _shown(ports, session, standing, holds.hold(session, id))
         if not administers:
-            raise NotPermitted(ADMINISTRATORS_ONLY)
+            raise NotPermitted(authorize.ADMINISTRATORS_ONLY)
     with recording(ports.engine, ports.now()) as (session, at):
         if not holds.release(session, id, reason=reason, at=at, by=standing.principal.subject.ref):
             raise Conflict("This hold was released before.")

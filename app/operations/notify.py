@@ -11,17 +11,16 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, PrincipalRef, Proof
+from app.domain.access import PrincipalRef, Proof
 from app.domain.errors import Fault, Invalid, MunimentError, NotFound
 from app.domain.instants import Instant, iso
 from app.domain.recourse import Webhook, pause_ms
 from app.domain.trace import TraceKind
 from app.operations import authorize, route
 from app.operations.attest import record_with
-from app.operations.identify import Credentials, Standing, identify
+from app.operations.identify import Credentials, identify
 from app.operations.locate import check_webhook
-from app.operations.register import ADMINISTRATORS_ONLY
-from app.ports import Institution, Ports
+from app.ports import Ports
 from app.store import directory
 from app.store import notices as notice_store
 from app.store import webhooks as webhook_store
@@ -84,7 +83,7 @@ def put_webhook(
     Raises `NotPermitted` for an address that is not allowed, and `Invalid` naming each unknown recipient.
     """
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         check_webhook(ports.webhook_locations, url)
         unknown = directory.missing(session, recipients)
         if unknown:
@@ -105,7 +104,7 @@ def put_webhook(
 def remove_webhook(ports: Ports, credentials: Credentials, name: str) -> None:
     """Tell it nothing more, and give up what is on its way."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
     with recording(ports.engine, ports.now()) as (session, at):
         if not webhook_store.remove_webhook(session, name, at=at):
             raise NotFound(NO_WEBHOOK)
@@ -115,23 +114,17 @@ def remove_webhook(ports: Ports, credentials: Credentials, name: str) -> None:
 
 def webhooks(ports: Ports, credentials: Credentials) -> list[Webhook]:
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         return webhook_store.webhooks(session)
 
 
 def deliveries(ports: Ports, credentials: Credentials, name: str) -> list[Delivery]:
     """The last that went or go to a webhook, newest first: what was given up is there, and why."""
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         if webhook_store.webhook(session, name) is None:
             raise NotFound(NO_WEBHOOK)
         return webhook_store.deliveries(session, name, limit=_SHOWN)
-
-
-def _administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
-    standing = identify(ports, session, credentials)
-    authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
-    return standing
 
 
 # -- delivery, by the worker -------------------------------------------------------------------------------------------

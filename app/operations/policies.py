@@ -46,7 +46,6 @@ from app.operations import authorize
 from app.operations.attest import on_record_if_refused, record_with
 from app.operations.duties import would_open
 from app.operations.identify import Credentials, Standing, identify, standing_of
-from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.who_sees_what import Outcome, Table, outcome, read_table
 from app.ports import Institution, Ports
 from app.store import directory
@@ -110,7 +109,7 @@ def shown_in_force(ports: Ports, credentials: Credentials) -> tuple[Shown, Activ
 def validated(ports: Ports, credentials: Credentials, cedar: str) -> Validation:
     """What is wrong with a text, and what its author may not have meant beside what is in force."""
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         in_force = store.in_force(session)
         before = _text(session, in_force.digest) if in_force else None
     return _validation(ports, cedar, before)
@@ -119,7 +118,7 @@ def validated(ports: Ports, credentials: Credentials, cedar: str) -> Validation:
 def tested(ports: Ports, credentials: Credentials, id: PolicyVersionId, tables: Mapping[str, str] | None) -> Outcome:
     """What a version makes of these tables; of the stored ones, if none are given. Nothing is changed."""
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         cedar = _text(session, _version(session, id).digest)
         stored = store.stored_tables(session)
     _without_faults(ports, cedar)
@@ -141,7 +140,7 @@ def draft(ports: Ports, credentials: Credentials, cedar: str, *, reason: str) ->
     """Keep a text as a version that decides nothing. Raises `Invalid` with each fault, and `Conflict` for the very
     text that is in force."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         in_force = store.in_force(session)
         before = _text(session, in_force.digest) if in_force else None
     about = {"digest": policy_digest(cedar), "reason": reason}
@@ -160,7 +159,7 @@ def draft(ports: Ports, credentials: Credentials, cedar: str, *, reason: str) ->
 def discard(ports: Ports, credentials: Credentials, id: PolicyVersionId) -> None:
     """Take a draft out of the running; its text is kept. Raises `NotFound`, and `Conflict` if it is no draft."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
     with recording(ports.engine, ports.now()) as (session, at):
         found = _draft(session, id)
         store.discard(session, id, at=at, by=standing.principal.subject.ref)
@@ -174,7 +173,7 @@ def approve(ports: Ports, credentials: Credentials, id: PolicyVersionId, digest:
     person; `Conflict` if the version is no draft, or has another digest than was looked at.
     """
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         found = _version(session, id)
         _second_person(session, standing, found)
     approver = standing.principal.subject.ref
@@ -197,7 +196,7 @@ def activate(
     """Let a draft decide, from the next request on. Raises `NotFound`, `Conflict`, or `Invalid` with each fault: of
     the text, of the tables, and if it is `strict` each remark."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         found = _version(session, id)
         cedar = _text(session, found.digest)
         in_force = store.in_force(session)
@@ -239,7 +238,7 @@ def roll_back(
     another, tables count; where approvals are wanted it is drafted again instead.
     """
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         history = store.activations(session)
         last = preceding(history)
         target = _restored(session, history, to)
@@ -281,7 +280,7 @@ def put_tables(
     They may fail now: a table can be written before the policy is. Raises `Invalid` with each mistake.
     """
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         in_force = store.in_force(session)
         cedar = _text(session, in_force.digest) if in_force else ""
     about = {"tables": {name: policy_digest(text) for name, text in sorted(new.items())}, "reason": reason}
@@ -468,12 +467,6 @@ def _diff(old: str, new: str, version: PolicyVersion) -> str:
         old.splitlines(), new.splitlines(), fromfile="in force", tofile=version.id, lineterm="", n=3
     )
     return "\n".join(lines)
-
-
-def _administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
-    standing = identify(ports, session, credentials)
-    authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
-    return standing
 
 
 def _overseer(ports: Ports, session: Session, credentials: Credentials) -> Standing:

@@ -22,7 +22,6 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.generations import active, ports_of
 from app.operations.identify import Credentials, identify
-from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.synchronize import restock_own, tell_some
 from app.ports import Institution, Ports
 from app.store import generations, publishing
@@ -96,7 +95,9 @@ def overview(ports: Ports, credentials: Credentials) -> list[Built]:
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         if not authorize.permitted(ports, session, standing, Action.AUDIT, Institution()):
-            authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
+            authorize.require(
+                ports, session, standing, Action.MANAGE, Institution(), otherwise=authorize.ADMINISTRATORS_ONLY
+            )
         return [
             Built(
                 generation=each,
@@ -109,8 +110,7 @@ def overview(ports: Ports, credentials: Credentials) -> list[Built]:
 def begin(ports: Ports, credentials: Credentials) -> GenerationId:
     """Have the index built anew, as it is made today, or go on with what is being built. For administrators."""
     with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
+        standing = authorize.administrator(ports, session, credentials)
     with recording(ports.engine, ports.now()) as (session, at):
         under_way = generations.building(session)
         if under_way is not None:

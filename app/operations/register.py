@@ -6,7 +6,6 @@ from app.domain.access import (
     ALL_STAFF,
     BOOTSTRAP_ADMINISTRATOR,
     BUILT_IN_GROUPS,
-    Action,
     Collection,
     Kind,
     PrincipalRef,
@@ -19,17 +18,15 @@ from app.operations import authorize
 from app.operations.attest import record, record_with
 from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
-from app.ports import Institution, Ports
+from app.ports import Ports
 from app.store import directory, registry
 from app.store.database import reading, recording
-
-ADMINISTRATORS_ONLY = "Only administrators do this. Ask somebody in group:administrators."
 
 
 def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> None:
     """Let this profile hold from now on. Raises `NotPermitted`, or `Invalid` naming each unknown group or purpose."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         laid_down = authorize.register(ports, session, standing)
         if profile.ref in (*BUILT_IN_GROUPS, BOOTSTRAP_ADMINISTRATOR):
             raise Conflict(f"{profile.ref} is built in and cannot be changed.")
@@ -52,7 +49,7 @@ def put_principal(ports: Ports, credentials: Credentials, profile: Profile) -> N
 
 def principal(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> Profile:
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         found = directory.profile(session, ref)
     if found is None:
         raise NotFound(f"There is no principal {ref}.")
@@ -61,14 +58,14 @@ def principal(ports: Ports, credentials: Credentials, ref: PrincipalRef) -> Prof
 
 def principals(ports: Ports, credentials: Credentials) -> list[Profile]:
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         return directory.principals(session)
 
 
 def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> None:
     """Let it be registered so from now on. Raises `NotPermitted`, or `Invalid` if its owner is nobody here."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         unknown = directory.missing(session, [purpose.owner]) if purpose.owner is not None else []
     _raise_for([Fault(detail=f"{ref} is not in the directory.", pointer="/owner") for ref in unknown])
     with laying_down(ports, standing, "directory") as (session, at):
@@ -79,7 +76,7 @@ def put_purpose(ports: Ports, credentials: Credentials, purpose: Purpose) -> Non
 def end_purpose(ports: Ports, credentials: Credentials, id: str) -> None:
     """Register a purpose no longer: no question is put for it any more. Raises `NotPermitted` or `NotFound`."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
     with recording(ports.engine, ports.now(), "directory") as (session, at):
         if not registry.end_purpose(session, id, at=at):
             raise NotFound("There is no purpose registered by that name.")
@@ -98,7 +95,7 @@ def purposes(ports: Ports, credentials: Credentials) -> list[Purpose]:
 def put_collection(ports: Ports, credentials: Credentials, collection: Collection) -> None:
     """Let a collection be so from now on. Raises `NotPermitted`, or `Invalid` naming each unknown name."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         laid_down = authorize.register(ports, session, standing)
         faults = [
             Fault(detail=f"{ref} is not in the directory.", pointer=f"/{where}")
@@ -115,12 +112,6 @@ def put_collection(ports: Ports, credentials: Credentials, collection: Collectio
     with laying_down(ports, standing, "directory") as (session, at):
         registry.record_collection(session, collection, at=at, by=standing.principal.subject.ref)
     _on_record(ports, standing, "put-collection", collection.name)
-
-
-def _administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
-    standing = identify(ports, session, credentials)
-    authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
-    return standing
 
 
 def _unknown_groups(session: Session, profile: Profile) -> list[Fault]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.instants import Instant
 from app.domain.jurisdictions import Jurisdiction, Registers, Transfer
@@ -13,8 +12,7 @@ from app.operations import authorize
 from app.operations.attest import record_with
 from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
-from app.operations.register import ADMINISTRATORS_ONLY
-from app.ports import Institution, Ports
+from app.ports import Ports
 from app.store import jurisdictions
 from app.store.database import reading
 
@@ -129,9 +127,7 @@ def _same(before: Transfer, after: Transfer) -> bool:
 
 def _administrator(ports: Ports, credentials: Credentials) -> Standing:
     with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
-    return standing
+        return authorize.administrator(ports, session, credentials)
 
 
 def _on_record(session: Session, ports: Ports, standing: Standing, what: str, about: str, **more: str) -> None:

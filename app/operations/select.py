@@ -9,7 +9,7 @@ from app.domain.access import Boundary, BoundaryId, Collection, Obligation, Poli
 from app.domain.answer import Query
 from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, shown_end
 from app.domain.corpus import ChunkId, StoredChunk
-from app.domain.demands import ATTRIBUTE, Field, meets, phrases, says
+from app.domain.demands import ATTRIBUTE, Field, has_phrases, meets, phrases
 from app.domain.evidence import Hit
 from app.domain.instants import Instant
 from app.domain.ranking import Turns
@@ -234,7 +234,7 @@ class _Selection:
         if not self._meets_filters(passage, chunk):
             self._drops["filter"] += 1
             return None
-        if self._phrases and not says(passage.text, *self._phrases):
+        if self._phrases and not has_phrases(passage.text, *self._phrases):
             self._drops["phrase"] += 1
             return None
         ended = citation.valid_to <= self._now

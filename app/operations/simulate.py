@@ -50,9 +50,8 @@ from app.domain.simulation import (
 from app.domain.trace import Trace, TraceKind
 from app.operations import authorize
 from app.operations.attest import record
-from app.operations.identify import Credentials, Standing, identify, standing_of
+from app.operations.identify import Credentials, Standing, standing_of
 from app.operations.policies import ABSENT
-from app.operations.register import ADMINISTRATORS_ONLY
 from app.ports import Bounded, Institution, Ports, Resource
 from app.store import corpus, directory, traces
 from app.store import policies as policy_store
@@ -98,8 +97,7 @@ def simulate(ports: Ports, credentials: Credentials, wanted: Wanted) -> Report:
     draft that there is not, and `RateLimited` while another simulation goes on in this process.
     """
     with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
+        standing = authorize.administrator(ports, session, credentials)
         draft = wanted.cedar if wanted.cedar is not None else draft_text(session, wanted.policy or "")
     _usable(ports, draft)
     if not _ONE_AT_A_TIME.acquire(blocking=False):

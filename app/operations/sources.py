@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Action, Boundary, BoundaryId, Collection, PrincipalRef
+from app.domain.access import Boundary, BoundaryId, Collection, PrincipalRef
 from app.domain.corpus import DocumentId, stated_boundary
 from app.domain.errors import Conflict, Fault, Invalid, NotFound, NotPermitted
 from app.domain.foreign import ForeignName, ForeignPrincipals
@@ -18,10 +18,9 @@ from app.operations.attest import record
 from app.operations.duties import laying_down
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.locate import check_places
-from app.operations.register import ADMINISTRATORS_ONLY
 from app.operations.schedule import next_due
 from app.operations.submit import handled_documents
-from app.ports import Institution, Ports
+from app.ports import Ports
 from app.store import boundaries as boundary_store
 from app.store import directory, runs
 from app.store import sources as store
@@ -188,7 +187,7 @@ def put_identities(
     """Let these, and no others, be meant by the names of a directory. Who may read by an access list in those names
     is decided again, at once. For administrators. Raises `NotPermitted`, or `Invalid` naming whom nobody knows."""
     with reading(ports.engine) as session:
-        standing = _administrator(ports, session, credentials)
+        standing = authorize.administrator(ports, session, credentials)
         unknown = set(directory.missing(session, frozenset(wanted.values())))
         if unknown:
             faults = tuple(
@@ -208,7 +207,7 @@ def put_identities(
 def identities(ports: Ports, credentials: Credentials, namespace: str) -> ForeignPrincipals:
     """Whom the names of a directory mean. For administrators."""
     with reading(ports.engine) as session:
-        _administrator(ports, session, credentials)
+        authorize.administrator(ports, session, credentials)
         return store.foreign_principals(session, namespace)
 
 
@@ -253,12 +252,6 @@ def _run_of(session: Session, registered: Registered, id: RunId) -> Run:
 def _described(session: Session, registered: Registered) -> Described:
     latest = runs.runs_of(session, registered.id, limit=1)
     return Described(registered=registered, latest=latest[0] if latest else None)
-
-
-def _administrator(ports: Ports, session: Session, credentials: Credentials) -> Standing:
-    standing = identify(ports, session, credentials)
-    authorize.require(ports, session, standing, Action.MANAGE, Institution(), otherwise=ADMINISTRATORS_ONLY)
-    return standing
 
 
 def _report(ports: Ports, session: Session, standing: Standing, run: Run) -> Report:

@@ -14,8 +14,8 @@ _COMPARED: Final = 12
 """Statements that are compared by meaning for one claim: those that share most words with it."""
 
 
-class Evidence:
-    """The sentences of some passages, read once, and embedded when a claim comes near them."""
+class Verifier:
+    """Holds claims against the sentences of some passages: read once, and embedded when a claim comes near them."""
 
     def __init__(self, ports: Ports, candidates: Sequence[Candidate]) -> None:
         self._ports = ports

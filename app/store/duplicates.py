@@ -65,11 +65,6 @@ def add_signature(session: Session, text: Digest, signature: Signature) -> None:
     insert_absent(session, BandRow, [{"band": band, "signature_id": id} for band in sorted(set(bands(signature)))])
 
 
-def forget(session: Session, text: Digest) -> None:
-    """Leave nothing of what was made of a text to find its duplicates by."""
-    session.execute(delete(SignatureRow).where(col(SignatureRow.text_digest) == text))
-
-
 def unsigned_texts(session: Session, algorithm: str, *, after: Digest, limit: int) -> dict[Digest, str]:
     """Texts without a signature of this algorithm, such as those put in before it was used, by digest, after this one
     (or an empty one)."""

@@ -402,11 +402,6 @@ def _of_document(document: DocumentId) -> ColumnElement[bool]:
     return col(JobRow.document_id) == row
 
 
-def counts(session: Session) -> dict[JobState, int]:
-    rows = session.execute(select(col(JobRow.state), func.count()).group_by(col(JobRow.state)))
-    return {JobState(state): int(number) for state, number in rows}
-
-
 def _end(session: Session, id: JobId, *, batch: str | None = None, at: Instant, **values: object) -> None:
     """A job ends once: a second end, by a step that runs again, changes nothing."""
     where = _ours(batch) if batch is not None else [col(JobRow.state).in_(_OPEN)]

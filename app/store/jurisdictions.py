@@ -8,7 +8,7 @@ from sqlmodel import col
 
 from app.domain.access import PrincipalRef
 from app.domain.instants import FOREVER, Instant
-from app.domain.jurisdictions import Consent, Evidence, Jurisdiction, Registers, Transfer
+from app.domain.jurisdictions import Consent, ConsentEvidence, Jurisdiction, Registers, Transfer
 from app.store.database import in_pieces
 from app.store.recorded import close, holds, replace_state
 from app.store.tables import ConsentRow, JurisdictionRow, TransferRow
@@ -75,12 +75,6 @@ def record_transfer(session: Session, new: Transfer, *, at: Instant) -> None:
     )
     between = (col(TransferRow.origin) == new.origin, col(TransferRow.destination) == new.destination)
     replace_state(session, row, *between, at=at)
-
-
-def transfer(session: Session, id: str) -> Transfer | None:
-    """The rule, unless it was ended or replaced."""
-    row = session.scalars(select(TransferRow).where(col(TransferRow.id) == id, holds(TransferRow))).first()
-    return _transfer(row) if row is not None else None
 
 
 def end_transfer(session: Session, id: str, *, reason: str, at: Instant, by: PrincipalRef) -> bool:
@@ -176,7 +170,7 @@ def _consent(row: ConsentRow) -> Consent:
         client=row.client,
         purpose=row.purpose,
         jurisdictions=frozenset(row.jurisdictions),
-        evidence=Evidence(**row.evidence),
+        evidence=ConsentEvidence(**row.evidence),
         given_at=Instant(row.given_at),
         expires_at=Instant(row.expires_at),
         recorded_at=Instant(row.recorded_from),

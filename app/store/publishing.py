@@ -682,11 +682,6 @@ def add_embeddings(session: Session, vectors: Mapping[Digest, Vector], fingerpri
     insert_absent(session, EmbeddingRow, rows)
 
 
-def placements(session: Session, version: VersionId) -> list[Placement]:
-    """As `placements_of`, of one version."""
-    return placements_of(session, [version])
-
-
 def placements_of(session: Session, versions: Sequence[VersionId]) -> list[Placement]:
     """Where the index should hold the points of versions: every chunk in every period, in today's boundary.
 

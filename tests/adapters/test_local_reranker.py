@@ -7,7 +7,7 @@ import pytest
 from app.adapters.local_reranker import LocalReranker
 from app.adapters.model_files import Engine, reranker_folder
 from app.domain.errors import Unavailable
-from tests.adapters.tiny_models import tiny_cross_encoder
+from tests.tiny_models import tiny_cross_encoder
 
 QUESTION = "How long are personal data kept?"
 TEXTS = ["Ten years.", "", "The canteen serves lunch from noon. " * 30, "\ud800", "Ten years."]

@@ -18,7 +18,7 @@ from app.adapters.model_files import Chosen, Engine, Quantization, model_dimensi
 from app.adapters.onnx_export import graph_of
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
-from tests.adapters.tiny_models import tiny_embedder
+from tests.tiny_models import tiny_embedder
 
 PROMPTS = {"query": "question: ", "document": "text: "}
 TEXTS = ["May we share this?", "the canteen " * 60, ""]

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.corpus import Digest
-from app.store import duplicates
 from app.store.database import writing
 from ingest import pipeline
 from tests.running import Running
@@ -126,11 +125,11 @@ def test_pages_of_duplicates_are_the_whole_list_in_order(teams: Running) -> None
     assert [len(page) for page in pages] == [2, 2, 1]
 
 
-def test_nothing_made_of_a_forgotten_text_is_left(teams: Running) -> None:
-    teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
-    (row,) = rows_of(teams.ports.engine, "signatures").values()
-    with writing(teams.ports.engine) as session:
-        duplicates.forget(session, Digest(row["text_digest"]))
+def test_nothing_made_of_an_erased_text_is_left(teams: Running) -> None:
+    document = teams.publish("user:sales", "sales", COPY, uri="sales/sharing")
+    assert len(rows_of(teams.ports.engine, "signatures")) == 1
+    erased = teams.request("POST", f"/v1/documents/{document}/erase", "user:sales", json={"reason": "it was asked"})
+    assert erased.status_code == 201, erased.text
     with teams.ports.engine.connect() as connection:
         counts = [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in TABLES]
     assert counts == [0, 0]
@@ -142,7 +141,7 @@ def test_texts_from_before_they_were_signed_are_signed_later(teams: Running) -> 
         teams.publish(who, collection, RULES, uri=f"{collection}/sharing")
     (row,) = rows_of(teams.ports.engine, "signatures").values()
     with writing(teams.ports.engine) as session:
-        duplicates.forget(session, Digest(row["text_digest"]))
+        session.execute(text("DELETE FROM signatures"))
     assert listed(teams, "user:sales", "sales") == []
     after = pipeline.sign_texts(teams.ports, after=Digest(""), limit=5)
     assert after == row["text_digest"]

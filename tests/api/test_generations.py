@@ -35,10 +35,10 @@ from app.store.database import open_engine, reading, writing
 from app.store.tables import EmbeddingRow, VersionRow
 from ingest import pipeline
 from ingest.ports import Parser
-from tests.models import model
 from tests.running import Running, running
+from tests.scripted_model import scripted_model
 from tests.store.migrating import migrations
-from tests.tiny_models import tiny_model
+from tests.tiny_models import tiny_graph_embedder
 
 OLD, NEW = '{"model":"old"}', '{"model":"new"}'
 """The embedding that a makeup names."""
@@ -138,8 +138,8 @@ class Model:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     folder = tmp_path_factory.mktemp("models")
     made = {
-        OLD: tiny_model(folder / "old", dimension=16),
-        NEW: tiny_model(folder / "new", dimension=32, max_tokens=24),
+        OLD: tiny_graph_embedder(folder / "old", dimension=16),
+        NEW: tiny_graph_embedder(folder / "new", dimension=32, max_tokens=24),
     }
     return {
         name: Model(embedder=LocalEmbedder(str(place), made=folder), tokenizer=LocalTokenizer(str(place)))
@@ -231,7 +231,7 @@ def test_question_is_answered_in_the_same_words_before_and_after_the_switch(hous
 
 def test_answer_that_a_model_writes_is_told_to_its_end_across_the_switch(house: House) -> None:
     publish(house, "heron", "egret")
-    with model() as scripted:
+    with scripted_model() as scripted:
         scripted.script = ("The heron stands in the pond [1].", " The egret stands in the pond [2].", " Done.")
         ports = replace(house.ports, generator=scripted.generator())
         begun = Begun(
@@ -383,7 +383,9 @@ def test_setting_that_is_changed_back_ends_the_building(house: House) -> None:
 
 def test_generation_begins_with_no_folder_that_another_of_its_number_left(tmp_path: Path) -> None:
     old, new = (
-        Settings(home=tmp_path / "home", embedding={"model": str(tiny_model(tmp_path / name, dimension=dimension))})
+        Settings(
+            home=tmp_path / "home", embedding={"model": str(tiny_graph_embedder(tmp_path / name, dimension=dimension))}
+        )
         for name, dimension in (("old", 16), ("new", 32))
     )
     left = old.home / "index-2" / "shard" / "points"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.watch import held
-from tests.adapters.tiny_models import tiny_cross_encoder, tiny_embedder
 from tests.cli.pages import pages
 from tests.cli.running import muniment
+from tests.tiny_models import tiny_cross_encoder, tiny_embedder
 
 HEAVY = ("torch", "cedarpy", "sqlalchemy", "fastapi", "sentence_transformers", "httpx")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.access import Party, PrincipalRef, Profile
 from app.domain.instants import FOREVER, Instant
-from app.domain.jurisdictions import Consent, Evidence, Jurisdiction, Registers, Transfer, clients_named
+from app.domain.jurisdictions import Consent, ConsentEvidence, Jurisdiction, Registers, Transfer, clients_named
 
 PLACES = ["EU", "DE", "BY", "UK", "US"]
 PLAIN = "XX"
@@ -155,7 +155,7 @@ def test_a_consent_covers_its_places_and_what_is_within_them_while_it_is_in_forc
                 "client": "TM-1",
                 "purpose": "analytics",
                 "jurisdictions": frozenset({"EU"}),
-                "evidence": Evidence(text="Signed."),
+                "evidence": ConsentEvidence(text="Signed."),
                 "given_at": Instant(10),
                 "expires_at": Instant(20),
                 "recorded_at": Instant(10),

@@ -15,7 +15,7 @@ from app.store.database import open_engine, reading
 from app.store.tables import EmbeddingRow, GenerationRow
 from tests.e2e.conftest import OWNER, READER, lay_down
 from tests.e2e.processes import Muniment, eventually, muniment, suspended
-from tests.tiny_models import tiny_model
+from tests.tiny_models import tiny_graph_embedder
 
 SENTENCE = "The heron number {n} of pond {n} eats {n} frogs before noon."
 
@@ -92,7 +92,7 @@ def cited(served: Muniment, query: str) -> set[str]:
 
 
 def test_another_model_takes_over_at_once_and_nothing_is_missed_or_left(tmp_path: Path) -> None:
-    old, new = tiny_model(tmp_path / "old", dimension=16), tiny_model(tmp_path / "new", dimension=32)
+    old, new = tiny_graph_embedder(tmp_path / "old", dimension=16), tiny_graph_embedder(tmp_path / "new", dimension=32)
     with muniment(tmp_path, MUNIMENT_EMBEDDING__MODEL=str(old)) as served:
         served.start()
         served.wait_until_ready()

@@ -322,8 +322,7 @@ def _the_index_holds_what_sql_says(served: Muniment) -> None:
             assert set(session.scalars(select(col(table.version_id)))) == versions
         wanted = {
             each.point: _payload(each)
-            for version in versions
-            for each in publishing.placements(session, VersionId(version or 0))
+            for each in publishing.placements_of(session, [VersionId(version or 0) for version in versions])
         }
     engine.dispose()
     shard = edge.EdgeShard.load(str(served.home / "index" / "shard"))

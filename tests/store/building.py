@@ -158,7 +158,7 @@ class Shelf:
 
     def placements(self, *versions: VersionId) -> list[Placement]:
         with reading(self.engine) as session:
-            return [each for version in versions for each in publishing.placements(session, version)]
+            return publishing.placements_of(session, versions)
 
 
 def stage(session: Session, submission: Submission, text: str, cuts: Sequence[tuple[int, int]] | None = None) -> None:

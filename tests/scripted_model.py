@@ -1,4 +1,4 @@
-"""A model for tests: a real HTTP server that speaks the OpenAI chat API and says what a test wants said."""
+"""A model for tests that says what is in a script: a real HTTP server that speaks the OpenAI chat API."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ PATH = "/v1/chat/completions"
 KEY = "sk-the-models-own-key"
 
 
-class Model:
+class ScriptedModel:
     """Says `script`, piece by piece; `asked` is what it was sent."""
 
     def __init__(self, served: Site) -> None:
@@ -68,6 +68,6 @@ class Model:
 
 
 @contextmanager
-def model() -> Iterator[Model]:
+def scripted_model() -> Iterator[ScriptedModel]:
     with site() as served:
-        yield Model(served)
+        yield ScriptedModel(served)

@@ -9,7 +9,7 @@ from app.domain.answer import Query
 from app.domain.answering import MAX_PASSAGES, Candidate, Sentence
 from app.domain.citation import Passage, context, joined
 from app.domain.claims import sentences
-from app.domain.generating import (
+from app.domain.composing import (
     INSTRUCTIONS,
     UNSUPPORTED_MARK,
     Unsupported,
@@ -22,7 +22,7 @@ from app.domain.generating import (
 from app.domain.verification import Verdict
 from app.operations import discharge
 from app.operations.extract import candidates_of
-from app.operations.verify import Evidence
+from app.operations.verify import Verifier
 from app.ports import Generator, Ports
 
 _LONG_CHARS: Final = 500
@@ -40,7 +40,7 @@ def withheld(ports: Ports, passages: Sequence[Passage], obligations: Sequence[Ob
     All of them or none: an answer from half of the evidence would not say that it is one. INVARIANT: fails closed; what
     is neither allowed nor forbidden is not sent.
     """
-    terms, label = ports.generating, joined(passages)
+    terms, label = ports.composing, joined(passages)
     if not discharge.may_be_sent(obligations):
         return "an obligation forbids to export them"
     if label is None or terms.withhold(label):
@@ -58,22 +58,22 @@ def written(
 
     What supports a sentence is cited, whatever the model cited. Closing the iterator ends the model's writing.
     """
-    drop = ports.generating.unsupported is Unsupported.DROP or discharge.verified_only(obligations)
+    drop = ports.composing.unsupported is Unsupported.DROP or discharge.verified_only(obligations)
     some = [each for passage in passages for each in candidates_of(ports, passage)]
-    evidence, shown = Evidence(ports, some), [passage.text for passage in passages]
+    verifier, shown = Verifier(ports, some), [passage.text for passage in passages]
     pieces = generator.write(INSTRUCTIONS, asked(query.text, context(passages)))
     for sentence in _sentences(pieces):
         claim, cited = without_marks(sentence)
         if leads_elsewhere(sentence, shown):
             yield Sentence(text="", citation=None, passage=None, score=0.0, verdict=Verdict.UNSUPPORTED)
         elif claim:
-            yield _verified(evidence, some, claim, cited, drop=drop)
+            yield _verified(verifier, some, claim, cited, drop=drop)
 
 
 def _verified(
-    evidence: Evidence, some: Sequence[Candidate], claim: str, cited: frozenset[int], *, drop: bool
+    verifier: Verifier, some: Sequence[Candidate], claim: str, cited: frozenset[int], *, drop: bool
 ) -> Sentence:
-    found = evidence.verified(claim, cited)
+    found = verifier.verified(claim, cited)
     source = some[found.place] if found.place is not None else None
     sentence = Sentence(
         text="",

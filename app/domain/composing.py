@@ -29,7 +29,7 @@ INSTRUCTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationTerms:
+class ComposingTerms:
     """What may be sent to the model, and what becomes of what it writes. To send a passage is to export it."""
 
     max_level: Level = Level.INTERNAL
