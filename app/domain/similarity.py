@@ -115,7 +115,7 @@ class Heard:
         self._texts: list[str] = []
         self._shingles: list[set[int]] = []
         self._numbers: dict[Shingle, int] = {}
-        """Of the shingles met: compared as numbers, and not by hashes, for which strings can be found that share one."""
+        """Of the shingles met, which are compared by them: not by hashes, as strings can be found that share one."""
 
     def hear(self, text: str) -> list[int]:
         """The places of the texts before this one that it repeats, ascending. Its own place is the next one."""

@@ -64,7 +64,8 @@ def put_question(
 ) -> GoldenQuestion:
     """State a question, or state otherwise the one of its name that the principal sees.
 
-    INVARIANT: what is hidden from the principal neither is replaced nor counts. Names are therefore each owner's own.
+    INVARIANT: what others stated and is hidden from the principal neither is replaced nor counts. Names are therefore
+    each owner's own.
 
     Raises what `curated` does, `Invalid`, and `Conflict` if the principal sees as many as there may be.
     """

@@ -9,7 +9,7 @@ from app.domain.answering import wanted
 from app.domain.claims import claims, sentences
 from app.domain.composing import without_marks
 from app.domain.demands import has_phrases
-from app.domain.similarity import particulars
+from app.domain.similarity import Heard, particulars
 
 LENGTH = 100_000
 SECONDS = 5.0
@@ -55,3 +55,11 @@ def test_many_phrases_are_looked_for_in_many_passages_at_once() -> None:
 def test_numbers_of_any_length_are_read(text: str) -> None:
     (claim,) = claims(text)
     assert all(abs(bound) <= 1e24 for each in claim.quantities for bound in (each.low, each.high) if bound is not None)
+
+
+def test_words_that_lie_alike_in_memory_are_not_taken_for_one_another() -> None:
+    said = "we do it as he is on it by it at us"
+    twins = " ".join(word.encode("ascii").decode("utf-16-le") for word in said.split())
+    assert [hash(word) for word in said.split()] == [hash(word) for word in twins.split()]
+    heard = Heard()
+    assert heard.hear(said) == heard.hear(twins) == []
