@@ -38,6 +38,8 @@ from bench.wording import Writer, own_sentences
 
 LEAST_AGAINST_CHROMADB: Final = 5.0
 LEAST_AGAINST_LANCEDB: Final = 1.0
+MOST_GROWTH: Final = 3.0
+"""Times the first size's median, where ten times as many chunks are there."""
 
 RIVALS: Final = ("chromadb", "lancedb", "lancedb refined", "lancedb without index", "langchain-qdrant")
 _LIMIT: Final = 10
@@ -98,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, default=Path(".venv-rivals/bin/python"), help="where the others are")
     parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=RIVALS, help="none: Muniment alone")
     parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--also", type=int, metavar="CHUNKS", help="then Muniment alone, with so many")
     parser.add_argument("--quick", action="store_true", help="10k chunks: to try it out")
     parser.add_argument("--home", type=Path, help="a folder to prepare and leave, or to use again")
     chosen = parser.parse_args(arguments)
@@ -106,14 +109,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         home = chosen.home or Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="muniment-bench-")))
         home.mkdir(parents=True, exist_ok=True)
         chunks, questions = (10_000, 20) if chosen.quick else (chosen.chunks, 100)
-        missed = measure(home.absolute(), chosen.python, chosen.rivals, chunks, questions, out)
+        missed, p50_ms = measure(home.absolute(), chosen.python, chosen.rivals, chunks, questions, out)
+        if chosen.also is not None:
+            other = home.absolute() / f"also-{chosen.also}"
+            other.mkdir(exist_ok=True)
+            _, also_ms = measure(other, chosen.python, (), chosen.also, questions, out)
+            growth = also_ms / p50_ms
+            out.print(
+                f"With {chosen.also:,} chunks a whole answer takes {growth:.1f} times as long (at most {MOST_GROWTH:g})."
+            )
+            missed += [f"growth of {growth:.1f} times"] if growth > MOST_GROWTH else []
     for name in missed:
         out.print(f"Missed: {name}.")
     return 1 if missed else 0
 
 
-def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, questions: int, out: Console) -> list[str]:
-    """The targets that were missed."""
+def measure(
+    folder: Path, python: Path, names: Sequence[str], chunks: int, questions: int, out: Console
+) -> tuple[list[str], float]:
+    """The targets that were missed, and the median of whole answers in milliseconds."""
     sentences = own_sentences()
     writer = Writer(sentences, seed=time.time_ns())
     with ExitStack() as opened:
@@ -158,7 +172,7 @@ def measure(folder: Path, python: Path, names: Sequence[str], chunks: int, quest
                     ms, points = each.ask(asked_for, within)
                     spent_ms[each.name].append(ms)
                     recalled[each.name].append(len(best & set(points)) / _LIMIT)
-    return _tell(spent_ms, recalled, chunks, len(seen) / chunks, out)
+    return _tell(spent_ms, recalled, chunks, len(seen) / chunks, out), median(spent_ms["muniment"])
 
 
 def _ask_some(server: Server, key: str, writer: Writer) -> None:
