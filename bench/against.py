@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _, also_ms = measure(other, chosen.python, (), chosen.also, questions, out)
             growth = also_ms / p50_ms
             out.print(
-                f"With {chosen.also:,} chunks a whole answer takes {growth:.1f} times as long (at most {MOST_GROWTH:g})."
+                f"With {chosen.also:,} chunks an answer takes {growth:.1f} times as long (at most {MOST_GROWTH:g})."
             )
             missed += [f"growth of {growth:.1f} times"] if growth > MOST_GROWTH else []
     for name in missed:
