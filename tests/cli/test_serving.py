@@ -344,7 +344,8 @@ def test_doctor_finds_the_server_from_its_folder_and_from_its_address(server: Ru
     parts = {each["part"]: each for each in server.run_json("user:ana", "doctor")["parts"]}
     assert {part for part, each in parts.items() if each["state"] == "wrong"} == set()
     assert parts["server here"]["state"] == "ok"
-    assert re.fullmatch(r"Embedded, with [1-9]\d* points, searched by the engine alone\.", parts["index"]["detail"])
+    searched = r"Embedded, with [1-9]\d* points, searched (by the engine alone|in arrays)\."  # as its machine is quick
+    assert re.fullmatch(searched, parts["index"]["detail"])
     assert parts["MUNIMENT_URL"]["detail"] == "Ready: database, index, model, policies."
     assert parts["MUNIMENT_KEY"]["state"] == "ok"
 
