@@ -135,6 +135,13 @@ class Tokenizer(Protocol):
         """How many `offsets` there are, told sooner."""
         ...
 
+    def known(self, text: str) -> float:
+        """The share of a text's letters in [0, 1] that the model has words or parts of words for; 1 without letters.
+
+        What it spells out letter by letter, or has no token for, it was hardly taught to read.
+        """
+        ...
+
 
 class Analyzer(Protocol):
     """Texts to weighted terms for lexical search (BM25). No weight depends on other documents."""

@@ -82,8 +82,11 @@ class RankingSettings(BaseModel):
     dense_weight: float = Field(
         default=DEFAULT.dense_weight, ge=0, le=1, description="What meaning counts for beside shared words."
     )
-    lean: float = Field(
-        default=DEFAULT.lean, ge=0, le=1, description="How much less where a question's very words are meant."
+    adaptation: float = Field(
+        default=DEFAULT.adaptation,
+        ge=0,
+        le=1,
+        description="How far a question's own hits may move that; 0: not at all.",
     )
     rrf_k: int = Field(default=DEFAULT.rrf_k, ge=0)
     depth: int = Field(default=DEFAULT.depth, ge=1, le=1000, description="Hits taken from each of both.")

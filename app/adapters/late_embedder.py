@@ -76,6 +76,9 @@ class LateTokenizer:
     def count(self, text: str) -> int:
         return self._tokenizer().count(text)
 
+    def known(self, text: str) -> float:
+        return self._tokenizer().known(text)
+
     def _tokenizer(self) -> Tokenizer:
         with self._lock:
             if self._loaded is None:

@@ -5,6 +5,8 @@ made. torch is imported only for a model that ONNX Runtime does not run.
 """
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,12 +33,16 @@ from app.adapters.model_files import (
 )
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
+from app.domain.scripts import SPACELESS
 
 if TYPE_CHECKING:
     from app.adapters.onnx_session import OnnxSession
 
 _PACKAGED_WEIGHTS: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of all-MiniLM-L6-v2's `model.safetensors` as its authors publish it; the package is a third party's."""
+
+_UNKNOWN: Final = ("[UNK]", "<unk>")
+"""What tokenizers call that for which they have no token."""
 
 Numbers = NDArray[np.float32]
 
@@ -54,6 +60,8 @@ class LocalTokenizer:
         if self._max_tokens < 1:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
         self._reads_words_apart = _reads_words_apart(self._tokenizer)
+        names = map(self._tokenizer.token_to_id, _UNKNOWN)
+        self._unknown = next((id for id in names if id is not None), None)
         self._counts: dict[int, int] = {}
         # INVARIANT: never by a string's own hash, which is that of its memory: two letters lie there as one of another
         # script does, so anybody could say a word that is taken for another, and be counted with it.
@@ -86,6 +94,25 @@ class LocalTokenizer:
             total += count
         return total
 
+    def known(self, text: str) -> float:
+        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
+        spans = Counter(encoding.offsets)
+        letters = known = 0
+        for id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            own = sum(map(str.isalpha, text[start:end]))
+            letters += own
+            if id != self._unknown and spans[start, end] == 1 and (own > 1 or not _joined(text, start, end)):
+                known += own
+        return known / letters if letters else 1.0
+
+
+def _joined(text: str, start: int, end: int) -> bool:
+    """Whether a letter is a part of a word; in scripts that write words together, each is taken for a word."""
+    beside = text[max(start - 1, 0) : start], text[end : end + 1]
+    return not _SPACELESS.search(text, start, end) and any(map(str.isalpha, beside))
+
+
+_SPACELESS: Final = re.compile(f"[{SPACELESS}]")
 
 _MOST_REMEMBERED: Final = 50_000
 """Words: about 5 MB."""

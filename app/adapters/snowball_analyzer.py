@@ -20,6 +20,7 @@ from app.adapters.languages import ENGLISH, LANGUAGES, STOP_WORDS, language_of, 
 from app.adapters.misspellings import keys_meant, names_in, sound_key
 from app.domain.demands import MARKS
 from app.domain.evidence import Lexical
+from app.domain.scripts import SPACELESS
 
 _K1: Final = 1.5
 _B: Final = 0.75
@@ -65,16 +66,11 @@ _STEMMERS_BY_SCRIPT: Final = (
 )
 _COMPOUNDING: Final = frozenset({"de", "nl", "sv", "nb", "da", "fi"})
 
-_SPACELESS: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-    "\U00020000-\U0003134f"
-)
-"""Scripts that write words together: Han, kana, Hangul, Thai, Lao, Burmese, Khmer."""
 _COMBINING: Final = (
     "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd"
 )
-_WORD: Final = rf"(?:[^\W_{_SPACELESS}]|[{_COMBINING}])+"
-_TOKENS: Final = re.compile(rf"[{_SPACELESS}]+|{_WORD}(?:(?:[-._@/\\&+']|(?<=\d):(?=\d)){_WORD})*")
+_WORD: Final = rf"(?:[^\W_{SPACELESS}]|[{_COMBINING}])+"
+_TOKENS: Final = re.compile(rf"[{SPACELESS}]+|{_WORD}(?:(?:[-._@/\\&+']|(?<=\d):(?=\d)){_WORD})*")
 _PARTS: Final = re.compile(_WORD)
 _LETTERS_THEN_DIGITS: Final = re.compile(r"([^\W\d_]{2,})(\d{2,})|(\d{2,})([^\W\d_]{2,})")
 _ONE_SIGN_EACH: Final = str.maketrans(
@@ -272,7 +268,7 @@ def _is_shouted(tokens: Sequence[str]) -> bool:
 
 
 def _is_spaceless(token: str) -> bool:
-    return not token.isascii() and re.match(f"[{_SPACELESS}]", token) is not None
+    return not token.isascii() and re.match(f"[{SPACELESS}]", token) is not None
 
 
 def _pairs(run: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Final
 from zlib import crc32
 
 from app.domain.evidence import Demand, Mark
+from app.domain.scripts import SPACELESS
 
 MARKS: Final = "marks-1"
 """Another one with every change of the marks that a passage gets: indexes are then built anew."""
@@ -37,12 +38,8 @@ ATTRIBUTE: Final = "attributes."
 
 _BY_MARKS: Final = (Field.TITLE, Field.SECTION, Field.LANGUAGE)
 
-_SCRIPTS_WITHOUT_SPACES: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-    "\U00020000-\U0003134f"
-)
-_UNITS: Final = re.compile(rf"[{_SCRIPTS_WITHOUT_SPACES}]|[^\W_{_SCRIPTS_WITHOUT_SPACES}]+")
-_SPACELESS: Final = re.compile(f"[{_SCRIPTS_WITHOUT_SPACES}]")
+_UNITS: Final = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
+_SPACELESS: Final = re.compile(f"[{SPACELESS}]")
 _ONE_SIGN_EACH: Final = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "‐": "-", "‑": "-", "–": "-", "\u00ad": None, "\u200b": None}
 )

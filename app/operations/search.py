@@ -39,7 +39,7 @@ def search(ports: Ports, query: Query, reach: Reach, watch: Stopwatch) -> Sequen
         hits = _with_names_meant(ports, query, asked, hits)
     watch.lap("search")
     said = relevant(hits, min_cosine=ports.ranking.min_cosine if not quoted else -1.0)
-    return fused(said, ports.ranking, question=query.text)
+    return fused(said, ports.ranking, known=ports.tokenizer.known(query.text))
 
 
 _DEEPER_FOR_PHRASES: Final = 10

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 from app.adapters.local_embedder import LocalEmbedder, LocalTokenizer
 from app.domain.errors import Unavailable
@@ -192,6 +194,32 @@ def test_a_word_that_lies_in_memory_as_another_does_is_not_counted_as_it() -> No
 
     assert counted.count(twin) == len(counted.offsets(twin)) == 5
     assert counted.count(word) == len(counted.offsets(word)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("Who has to sign before a customer dataset leaves?", 1.0, 1.0),
+        ("I am in a hurry: §12 (b)", 1.0, 1.0),
+        ("Wer muss unterschreiben, bevor Kundendaten das Haus verlassen?", 0.85, 1.0),
+        ("Кто подписывает?", 0.0, 0.3),  # letter by letter
+        ("谁必须签字？", 0.0, 0.7),  # for some of the signs it has a token
+        ("𒀀𒀁", 0.0, 0.0),
+        ("2026-01-31, 14:00", 1.0, 1.0),
+        ("", 1.0, 1.0),
+        ("\ud800", 1.0, 1.0),
+    ],
+)
+def test_what_the_model_was_taught_to_read_is_known(text: str, least: float, most: float) -> None:
+    assert least <= LocalTokenizer().known(text) <= most
+
+
+def test_signs_of_which_bytes_are_read_are_not_known(copied_model: Path) -> None:
+    by_bytes = Tokenizer(BPE(vocab={sign: at for at, sign in enumerate(sorted(ByteLevel.alphabet()))}, merges=[]))
+    by_bytes.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    by_bytes.save(str(copied_model / "tokenizer.json"))
+
+    assert LocalTokenizer(str(copied_model)).known("签字") == 0.0
 
 
 def test_tokens_across_a_space_are_counted_as_one(copied_model: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ranking: two lists of hits fused into one, what a question leans to, and a reranker's word."""
+"""Ranking: two lists of hits fused into one, what each of them counts for, and a reranker's word."""
 
 from dataclasses import replace
 
@@ -8,13 +8,20 @@ from hypothesis import strategies as st
 
 from app.domain.corpus import ChunkId
 from app.domain.evidence import Hit, Hits, in_order
-from app.domain.ranking import Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
+from app.domain.ranking import DEFAULT, Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
 
 cosines = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
 words = st.one_of(st.floats(0.001, 40), st.sampled_from([0.5, 0.5 + 1e-9, 1.0]))
-rankings = st.builds(Ranking, fusion=st.sampled_from(Fusion), dense_weight=st.floats(0, 1), rrf_k=st.integers(0, 100))
-HALF = Ranking(fusion=Fusion.MIN_MAX, dense_weight=0.5)
-SENTENCE = "Who has to sign before a customer dataset leaves?"
+rankings = st.builds(
+    Ranking,
+    fusion=st.sampled_from(Fusion),
+    dense_weight=st.floats(0, 1),
+    adaptation=st.floats(0, 1),
+    rrf_k=st.integers(0, 100),
+)
+HALF = Ranking(fusion=Fusion.MIN_MAX, dense_weight=0.5, adaptation=0)
+STEADY = Ranking(adaptation=0)
+shares = st.floats(0, 1)
 
 
 def lists(scores: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[Hit, ...]]:
@@ -68,11 +75,11 @@ def test_with_one_list_empty_the_other_alone_ranks(found: tuple[Hit, ...], ranki
     assert fused(Hits(), ranking) == ()
 
 
-@given(dense=lists(cosines), lexical=lists(words), ranking=rankings)
+@given(dense=lists(cosines), lexical=lists(words), ranking=rankings, known=shares)
 def test_fused_hits_are_those_of_both_lists_once_in_the_one_order(
-    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], ranking: Ranking
+    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], ranking: Ranking, known: float
 ) -> None:
-    found = fused(Hits(dense=dense, lexical=lexical), ranking, question=SENTENCE)
+    found = fused(Hits(dense=dense, lexical=lexical), ranking, known=known)
     assert {hit.chunk for hit in found} == {hit.chunk for hit in (*dense, *lexical)}
     assert len({hit.chunk for hit in found}) == len(found)
     assert found == in_order({hit.chunk: hit.score for hit in found})
@@ -91,7 +98,7 @@ def test_hit_that_leads_both_lists_leads_their_fusion(
 
 
 @given(dense=lists(cosines), lexical=lists(words), less=lists(words))
-def test_by_convex_a_hit_that_is_no_longer_there_moves_no_other_unless_it_was_the_best(
+def test_by_convex_and_steady_weights_a_hit_that_is_no_longer_there_moves_no_other_unless_it_was_the_best(
     dense: tuple[Hit, ...], lexical: tuple[Hit, ...], less: tuple[Hit, ...]
 ) -> None:
     gone = {hit.chunk for hit in less} - {hit.chunk for hit in (*dense[:1], *lexical[:1])}
@@ -101,19 +108,50 @@ def test_by_convex_a_hit_that_is_no_longer_there_moves_no_other_unless_it_was_th
         dense=tuple(hit for hit in dense if hit.chunk not in gone),
         lexical=tuple(hit for hit in lexical if hit.chunk not in gone),
     )
-    before = fused(Hits(dense=dense, lexical=lexical), question=SENTENCE)
-    assert fused(left, question=SENTENCE) == tuple(hit for hit in before if hit.chunk not in gone)
+    before = fused(Hits(dense=dense, lexical=lexical), STEADY)
+    assert fused(left, STEADY) == tuple(hit for hit in before if hit.chunk not in gone)
 
 
-INCHES = 'Do a 5" pipe and a 6" hose fit the same valve?'
+def falling(first: float, *, by: float, hits: int = 30) -> tuple[Hit, ...]:
+    return in_order({ChunkId(at): first - by * at for at in range(hits)})
 
 
-def test_words_count_for_more_where_the_very_words_are_meant() -> None:
-    ranking = Ranking(dense_weight=0.75, lean=0.25)
-    for literal in ("SOX-404", "annual leave policy", 'what does "material breach" mean in our contracts', "R2D2"):
-        assert dense_weight(literal, ranking) == 0.5
-    for sentence in (SENTENCE, "Is vitamin B12 linked to 3 kinds of anaemia?", INCHES, "", "?! ?! ?! ?! ?!"):
-        assert dense_weight(sentence, ranking) == 0.75
+def test_the_list_that_tells_its_hits_apart_counts_for_more() -> None:
+    ranking = Ranking(dense_weight=0.8)
+    usual = dense_weight(Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.5)), ranking)
+    by_meaning = dense_weight(Hits(dense=falling(0.6, by=0.03), lexical=falling(20.0, by=0.5)), ranking)
+    by_words = dense_weight(Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.6)), ranking)
+    assert by_words < usual < by_meaning
+    alike = Hits(dense=falling(0.6, by=0.1 / 10), lexical=falling(20.0, by=75 * 0.1 / 10, hits=20))
+    assert dense_weight(alike, ranking) == pytest.approx(0.8)
+
+
+def test_what_is_not_among_the_few_that_share_a_word_scores_nothing_by_words() -> None:
+    dense = falling(0.6, by=0.01)
+    few, many = falling(20.0, by=0.1, hits=3), falling(20.0, by=0.1)
+    assert dense_weight(Hits(dense=dense, lexical=few), DEFAULT) < dense_weight(
+        Hits(dense=dense, lexical=many), DEFAULT
+    )
+
+
+def test_words_decide_where_the_model_was_not_taught_to_read_the_question() -> None:
+    found = Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.5))
+    weights = [dense_weight(found, DEFAULT, known=known) for known in (1.0, 0.9, 0.5, 0.1, 0.0)]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] < 0.05
+
+
+@given(dense=lists(cosines), lexical=lists(words), ranking=rankings, known=shares)
+def test_what_meaning_counts_for_is_a_share_and_none_or_all_stays_so(
+    dense: tuple[Hit, ...], lexical: tuple[Hit, ...], ranking: Ranking, known: float
+) -> None:
+    if dense and lexical:
+        found = Hits(dense=dense, lexical=lexical)
+        assert 0 <= dense_weight(found, ranking, known=known) <= 1
+        assert dense_weight(found, replace(ranking, dense_weight=0), known=known) == 0
+        assert dense_weight(found, replace(ranking, dense_weight=1), known=known) == 1
+        steady = replace(ranking, adaptation=0)
+        assert dense_weight(found, steady) == pytest.approx(ranking.dense_weight)
 
 
 def test_hits_are_relevant_by_meaning_or_by_a_shared_term() -> None:

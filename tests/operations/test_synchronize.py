@@ -125,6 +125,9 @@ class WordTokenizer:
     def count(self, text: str) -> int:
         return 1
 
+    def known(self, text: str) -> float:
+        return 1.0
+
 
 def vector_of(text: str) -> Vector:
     return Vector(len(text).to_bytes(4, "little"))
