@@ -6,6 +6,7 @@ made. torch is imported only for a model that ONNX Runtime does not run.
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -33,7 +34,7 @@ from app.adapters.model_files import (
 )
 from app.domain.errors import Invalid, Unavailable
 from app.domain.evidence import Vector
-from app.domain.scripts import SPACELESS
+from app.domain.scripts import SYLLABIC
 
 if TYPE_CHECKING:
     from app.adapters.onnx_session import OnnxSession
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
 _PACKAGED_WEIGHTS: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of all-MiniLM-L6-v2's `model.safetensors` as its authors publish it; the package is a third party's."""
 
-_UNKNOWN: Final = ("[UNK]", "<unk>")
-"""What tokenizers call that for which they have no token."""
+_SPACE: Final = "\u2581"
+"""What some tokenizers write for a space, as a token of its own perhaps."""
+_CUNEIFORM: Final = "\U00012000"
+_SYLLABIC: Final = re.compile(f"[{SYLLABIC}]")
 
 Numbers = NDArray[np.float32]
 
@@ -60,8 +63,7 @@ class LocalTokenizer:
         if self._max_tokens < 1:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
         self._reads_words_apart = _reads_words_apart(self._tokenizer)
-        names = map(self._tokenizer.token_to_id, _UNKNOWN)
-        self._unknown = next((id for id in names if id is not None), None)
+        self._unknown = self._strange()
         self._counts: dict[int, int] = {}
         # INVARIANT: never by a string's own hash, which is that of its memory: two letters lie there as one of another
         # script does, so anybody could say a word that is taken for another, and be counted with it.
@@ -96,23 +98,33 @@ class LocalTokenizer:
 
     def known(self, text: str) -> float:
         encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
-        spans = Counter(encoding.offsets)
+        read = [each for each in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True) if each[1] != _SPACE]
+        spans = Counter(span for _, _, span in read)
         letters = known = 0
-        for id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        for id, _, (start, end) in read:
             own = sum(map(str.isalpha, text[start:end]))
             letters += own
-            if id != self._unknown and spans[start, end] == 1 and (own > 1 or not _joined(text, start, end)):
+            if id not in self._unknown and spans[start, end] == 1 and (own > 1 or not _is_part(text, start, end)):
                 known += own
         return known / letters if letters else 1.0
 
+    def _strange(self) -> frozenset[int]:
+        """What the tokenizer makes of a sign that no model is taught."""
+        encoding = self._tokenizer.encode(_CUNEIFORM, add_special_tokens=False)
+        pairs = zip(encoding.ids, encoding.tokens, strict=True)
+        return frozenset(id for id, token in pairs if token != _SPACE)
 
-def _joined(text: str, start: int, end: int) -> bool:
-    """Whether a letter is a part of a word; in scripts that write words together, each is taken for a word."""
-    beside = text[max(start - 1, 0) : start], text[end : end + 1]
-    return not _SPACELESS.search(text, start, end) and any(map(str.isalpha, beside))
+
+def _is_part(text: str, start: int, end: int) -> bool:
+    """Whether a letter is a part of a word, rather than a word or a syllable."""
+    beside = text[max(start - 1, 0) : start] + text[end : end + 1]
+    return not _SYLLABIC.search(text, start, end) and any(map(_is_in_word, beside))
 
 
-_SPACELESS: Final = re.compile(f"[{SPACELESS}]")
+def _is_in_word(sign: str) -> bool:
+    """A letter, or a mark or sign without a width, which parts no word."""
+    return sign.isalpha() or unicodedata.category(sign) in ("Mn", "Mc", "Cf")
+
 
 _MOST_REMEMBERED: Final = 50_000
 """Words: about 5 MB."""

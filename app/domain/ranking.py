@@ -34,7 +34,7 @@ class Ranking:
     dense_weight: float = 0.78
     """What meaning counts for in [0, 1], with shared words for the rest. For `CONVEX`, whose cosines lie close."""
     adaptation: float = 0.5
-    """How far a question may move it by what its hits tell: 0 not at all, 1 in proportion."""
+    """How far a question may move it by what its hits tell, and by how much of it the model can read: 0 not at all."""
     rrf_k: int = 60
     depth: int = 64
     """Hits taken from each of dense and lexical before fusion. More changed nothing: both score what either found."""
@@ -126,19 +126,21 @@ def dense_weight(hits: Hits, ranking: Ranking, *, known: float = 1.0) -> float:
     """What meaning counts for with this question: more than words the further its own hits stand apart.
 
     A list whose first hit hardly stands out from those after it tells little of this question, and so does the meaning
-    of a question of which the model was taught to read but a share, `known`.
+    of a question of which the model was taught to read but a share, `known`. Ranks alone tell none of it.
     """
-    leads = _lead(hits.dense, cut=False), _lead(hits.lexical, cut=True) / _SCORE_OF_COSINE
-    surer = math.pow((leads[0] + _SMALL) / (leads[1] + _SMALL), ranking.adaptation)
-    words = 1 - ranking.dense_weight
+    if ranking.fusion is Fusion.RRF:
+        return ranking.dense_weight
+    meaning = _lead(hits.dense, cut=True)
+    words = _lead(hits.lexical, cut=len(hits.lexical) >= ranking.depth) / _SCORE_OF_COSINE
     read = min(max(known, _LEAST_KNOWN) / _WELL_KNOWN, 1.0)
-    meaning = ranking.dense_weight * surer * read**2
-    return meaning / (meaning + words)
+    surer = math.pow((meaning + _SMALL) / (words + _SMALL) * read**4, ranking.adaptation)
+    odds = ranking.dense_weight * surer, 1 - ranking.dense_weight
+    return odds[0] / sum(odds)
 
 
 def _lead(hits: Sequence[Hit], *, cut: bool) -> float:
-    """How far the first hit stands above those after it. `cut`: what is not in the list scores 0."""
-    after = hits[_AMONG].score if len(hits) > _AMONG else 0.0 if cut else hits[-1].score
+    """How far the first hit stands above those after it. Of what is not in a list that is not cut each scores 0."""
+    after = hits[min(_AMONG, len(hits) - 1)].score if cut or len(hits) > _AMONG else 0.0
     return hits[0].score - after
 
 

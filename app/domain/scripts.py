@@ -8,3 +8,6 @@ SPACELESS: Final = (
 )
 """Scripts that write words together, for a class of a regular expression: Han, kana, Hangul, Thai, Lao, Burmese,
 Khmer."""
+
+SYLLABIC: Final = "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+"""Scripts of which one sign is a word or a syllable, likewise: Han and Hangul."""

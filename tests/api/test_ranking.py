@@ -54,6 +54,26 @@ def told(passages: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     ]
 
 
+# -- what meaning counts for ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "counts"),
+    [
+        ("When is the ferry closed?", "The ferry is closed in winter.", True),
+        ("Когда закрыт паром?", "Паром закрыт зимой.", False),  # which the packaged model reads letter by letter
+    ],
+)
+def test_words_decide_where_the_model_was_not_taught_to_read_the_question(
+    town: Running, question: str, answer: str, counts: bool
+) -> None:
+    town.publish("user:olga", "town", answer, uri="winter")
+    town.publish("user:olga", "town", "Зимний каток открыт всегда. Boats do not sail then.", uri="other")
+    scores = {each["citation"]["uri"]: each["score"] for each in town.retrieve("user:ana", question)["passages"]}
+    assert max(scores, key=lambda uri: scores[uri]) == "winter"
+    assert (scores.get("other", 0.0) > 0.1) is counts
+
+
 # -- passages grow ----------------------------------------------------------------------------------------------------
 
 

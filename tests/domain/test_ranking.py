@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.corpus import ChunkId
 from app.domain.evidence import Hit, Hits, in_order
-from app.domain.ranking import DEFAULT, Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
+from app.domain.ranking import Fusion, Ranking, Turns, dense_weight, fused, relevant, reweighed
 
 cosines = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 0.5 + 1e-9, 1.0]))
 words = st.one_of(st.floats(0.001, 40), st.sampled_from([0.5, 0.5 + 1e-9, 1.0]))
@@ -116,29 +116,48 @@ def falling(first: float, *, by: float, hits: int = 30) -> tuple[Hit, ...]:
     return in_order({ChunkId(at): first - by * at for at in range(hits)})
 
 
+USUAL = Hits(dense=falling(0.6, by=0.01), lexical=falling(30.0, by=0.75))
+"""The first stand .1 and 7.5 above the eleventh: as far, with 75 points of BM25 for one of cosine."""
+EVEN = Ranking(dense_weight=0.5, adaptation=0.5)
+
+
+def test_lists_that_stand_apart_alike_leave_the_weight_as_it_is() -> None:
+    for weight in (0.1, 0.5, 0.8):
+        assert dense_weight(USUAL, replace(EVEN, dense_weight=weight)) == pytest.approx(weight)
+    tied = Hits(dense=falling(0.6, by=0), lexical=falling(20.0, by=0))
+    assert dense_weight(tied, EVEN) == pytest.approx(0.5)
+
+
 def test_the_list_that_tells_its_hits_apart_counts_for_more() -> None:
-    ranking = Ranking(dense_weight=0.8)
-    usual = dense_weight(Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.5)), ranking)
-    by_meaning = dense_weight(Hits(dense=falling(0.6, by=0.03), lexical=falling(20.0, by=0.5)), ranking)
-    by_words = dense_weight(Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.6)), ranking)
-    assert by_words < usual < by_meaning
-    alike = Hits(dense=falling(0.6, by=0.1 / 10), lexical=falling(20.0, by=75 * 0.1 / 10, hits=20))
-    assert dense_weight(alike, ranking) == pytest.approx(0.8)
+    by_meaning = replace(USUAL, dense=falling(0.6, by=0.043))  # a lead of .44, with .01 for none, to .11
+    by_words = replace(USUAL, lexical=falling(100.0, by=75 * 0.043))
+    assert dense_weight(by_meaning, EVEN) == pytest.approx(2 / 3)  # the root of 4 to 1
+    assert dense_weight(by_words, EVEN) == pytest.approx(1 / 3)
+    assert dense_weight(by_meaning, replace(EVEN, adaptation=1)) == pytest.approx(4 / 5)
+
+
+def test_the_first_hit_is_held_against_the_eleventh() -> None:
+    for rank, counts in ((9, False), (10, True), (11, False)):
+        lower = [replace(hit, score=hit.score - 0.005) if at == rank else hit for at, hit in enumerate(USUAL.dense)]
+        moved = dense_weight(replace(USUAL, dense=tuple(lower)), EVEN)
+        assert (moved == dense_weight(USUAL, EVEN)) is not counts
 
 
 def test_what_is_not_among_the_few_that_share_a_word_scores_nothing_by_words() -> None:
-    dense = falling(0.6, by=0.01)
-    few, many = falling(20.0, by=0.1, hits=3), falling(20.0, by=0.1)
-    assert dense_weight(Hits(dense=dense, lexical=few), DEFAULT) < dense_weight(
-        Hits(dense=dense, lexical=many), DEFAULT
-    )
+    few = replace(USUAL, lexical=falling(20.0, by=0.75, hits=3))
+    assert dense_weight(few, EVEN) == pytest.approx(0.11**0.5 / (0.11**0.5 + (20 / 75 + 0.01) ** 0.5))
+    cut = dense_weight(few, replace(EVEN, depth=3))  # what else there is, nobody knows
+    assert cut == pytest.approx(0.11**0.5 / (0.11**0.5 + (1.5 / 75 + 0.01) ** 0.5))
 
 
 def test_words_decide_where_the_model_was_not_taught_to_read_the_question() -> None:
-    found = Hits(dense=falling(0.6, by=0.01), lexical=falling(20.0, by=0.5))
-    weights = [dense_weight(found, DEFAULT, known=known) for known in (1.0, 0.9, 0.5, 0.1, 0.0)]
+    weights = [dense_weight(USUAL, EVEN, known=known) for known in (1.0, 0.95, 0.9, 0.5, 0.1, 0.0)]
     assert weights == sorted(weights, reverse=True)
-    assert weights[-1] < 0.05
+    assert weights[0] == weights[1] > weights[2]
+    assert weights[-1] < 0.01
+    unread = fused(USUAL, EVEN, known=0.0)
+    assert unread != fused(USUAL, EVEN)
+    assert unread[5].score == pytest.approx(USUAL.lexical[5].score / USUAL.lexical[0].score, abs=0.005)
 
 
 @given(dense=lists(cosines), lexical=lists(words), ranking=rankings, known=shares)
@@ -150,8 +169,8 @@ def test_what_meaning_counts_for_is_a_share_and_none_or_all_stays_so(
         assert 0 <= dense_weight(found, ranking, known=known) <= 1
         assert dense_weight(found, replace(ranking, dense_weight=0), known=known) == 0
         assert dense_weight(found, replace(ranking, dense_weight=1), known=known) == 1
-        steady = replace(ranking, adaptation=0)
-        assert dense_weight(found, steady) == pytest.approx(ranking.dense_weight)
+        for steady in (replace(ranking, adaptation=0), replace(ranking, fusion=Fusion.RRF)):
+            assert dense_weight(found, steady, known=known) == pytest.approx(ranking.dense_weight)
 
 
 def test_hits_are_relevant_by_meaning_or_by_a_shared_term() -> None:
