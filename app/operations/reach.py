@@ -6,7 +6,7 @@ from app.domain.access import BoundaryId, Reach, Ruling
 from app.domain.answer import Query
 from app.domain.corpus import StoredChunk
 from app.domain.instants import Instant
-from app.operations import authorize
+from app.operations import authorize, discharge
 from app.operations.identify import Standing
 from app.ports import Ports
 
@@ -59,6 +59,13 @@ def closed(chunk: StoredChunk | None, reach: Reach, *, now: Instant) -> str | No
     if chunk.boundary_id not in reach.boundaries:
         return "boundary"
     return "lifecycle" if chunk.begins > now and chunk.boundary_id not in reach.curated else None
+
+
+def redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
+    """The categories that are not shown of what lies in a boundary."""
+    if boundary not in reach.boundaries:
+        return frozenset()
+    return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
 
 
 def systems_of_record(ports: Ports, session: Session, standing: Standing) -> frozenset[str]:

@@ -17,7 +17,7 @@ from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.operations import authorize, discharge
 from app.operations.identify import Credentials, identify
-from app.operations.reach import as_of_now, closed
+from app.operations.reach import as_of_now, closed, redacted_in
 from app.operations.widen import Chosen, tokens_of, widened
 from app.ports import Ports
 from app.store import corpus
@@ -75,7 +75,7 @@ def select(
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
             )
-            hidden = {id: _redacted_in(current, id) for id in {chunk.boundary_id for chunk in stored.values()}}
+            hidden = {id: redacted_in(current, id) for id in {chunk.boundary_id for chunk in stored.values()}}
             wanted = [id for id, chunk in stored.items() if hidden[chunk.boundary_id]]
             around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
         for hit in some:
@@ -97,7 +97,7 @@ def select(
         Chosen(
             passage=passage,
             chunk=candidate.chunk,
-            hidden=_redacted_in(current, candidate.boundary_id),
+            hidden=redacted_in(current, candidate.boundary_id),
             alone=discharge.quote_alone(authorize.obligations_on(current, [candidate.boundary_id])),
             tokens=tokens,
         )
@@ -116,13 +116,6 @@ def select(
         header_tokens=selection.header_tokens,
         passage_tokens=tuple(each.tokens for each in chosen),
     )
-
-
-def _redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
-    """The categories that are not shown of what lies in a boundary."""
-    if boundary not in reach.boundaries:
-        return frozenset()
-    return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from app.domain.instants import NOW, Moment
 from app.domain.suggesting import closeness, pieces, typed
 from app.operations import authorize, discharge
 from app.operations.identify import Credentials, identify
+from app.operations.reach import redacted_in
 from app.ports import Ports
 from app.store import corpus
 from app.store.database import reading
@@ -95,14 +96,14 @@ def facets(
     with reading(ports.engine) as session:
         reach, wanted, bounded = _wanted(ports, session, credentials, purpose, collection, at)
         if containing:
-            shown = frozenset(id for id in reach.boundaries if not _redacted_in(reach, id))
+            shown = frozenset(id for id in reach.boundaries if not redacted_in(reach, id))
             wanted = replace(wanted, boundaries=shown)
         tallies = corpus.tallies(session, wanted, containing=containing) if wanted.boundaries else []
     for tally in tallies:
         by["collection"][tally.collection] += tally.documents
         by["level"][bounded[tally.boundary_id].label.level.word] += tally.documents
         by["media_type"][tally.media_type] += tally.documents
-        categories = _redacted_in(reach, tally.boundary_id)
+        categories = redacted_in(reach, tally.boundary_id)
         for name, values in tally.attributes.items():
             counter = by.setdefault(f"attributes.{name}", Counter())
             for value in {discharge.without(ports, categories, each) for each in values}:
@@ -157,7 +158,7 @@ def _best(ports: Ports, reach: Reach, rows: list[corpus.Catalogued], words: tupl
     """Those of the names that complete the words, the closest first; each text once."""
     ranked = []
     for row in rows:
-        title = discharge.without(ports, _redacted_in(reach, row.boundary_id), row.title)
+        title = discharge.without(ports, redacted_in(reach, row.boundary_id), row.title)
         for kind, text in (("title", title), ("name", PurePosixPath(row.uri.rstrip("/")).name)):
             close = closeness(words, text)
             if close is not None:
@@ -169,7 +170,3 @@ def _best(ports: Ports, reach: Reach, rows: list[corpus.Catalogued], words: tupl
         suggestion = Suggestion(text=text, kind=kind, document=row.document, collection=row.collection, uri=row.uri)
         found.setdefault(text.casefold(), suggestion)
     return [*found.values()]
-
-
-def _redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
-    return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
