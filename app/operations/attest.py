@@ -266,7 +266,7 @@ def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict
             "boundaries": epochs.boundaries,
             "grants": epochs.grants,
         },
-        "generation": epochs.generation,
+        "generation": standing.epochs.generation,
         "grants": [each.id for each in standing.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,

@@ -587,8 +587,14 @@ def _obligations(rulings: Iterable[Ruling]) -> tuple[Obligation, ...]:
 
 
 def obligations_on(principal_reach: Reach, ids: Iterable[BoundaryId]) -> tuple[Obligation, ...]:
-    """What must be done with an answer that shows content of these boundaries."""
-    return _obligations(principal_reach.grounds.rulings[id] for id in ids)
+    """What must be done with an answer that shows content of these boundaries.
+
+    Raises `ValueError` for one beyond the reach: a denial obliges to nothing, and nothing of it may be shown.
+    """
+    within = frozenset(ids)
+    if not within <= principal_reach.boundaries:
+        raise ValueError("obligations were asked for on what may not be read")
+    return _obligations(principal_reach.grounds.rulings[id] for id in within)
 
 
 # -- For simulation and explanation: decided by the same steps, for whoever it is asked about, and never a reach -------

@@ -62,9 +62,7 @@ def closed(chunk: StoredChunk | None, reach: Reach, *, now: Instant) -> str | No
 
 
 def redacted_in(reach: Reach, boundary: BoundaryId) -> frozenset[str]:
-    """The categories that are not shown of what lies in a boundary."""
-    if boundary not in reach.boundaries:
-        return frozenset()
+    """The categories that are not shown of what lies in a boundary of the reach."""
     return discharge.categories_redacted(authorize.obligations_on(reach, [boundary]))
 
 

@@ -27,7 +27,7 @@ from app.store.database import reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An answer that is not yet on record, so that it must not leave, and what it rests on."""
+    """An answer that is not yet on record, so that it must not leave, and the decision that it rests on."""
 
     answer: Answer
     standing: Standing
@@ -99,6 +99,7 @@ def find(
     # 3. select, 4. confirm, 5. cite
     hits = rerank(ports, credentials, query, reach, hits, now=standing.now, watch=watch)
     selected = select(ports, credentials, query, reach, hits, now=standing.now, records=records)
+    reach = selected.reach
     watch.lap("confirm")
 
     # 6. inspect what is to be shown: no more than an obligation allows, and what the answer is to rest on

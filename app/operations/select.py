@@ -34,6 +34,8 @@ SPARE: Final = 4
 class Selected:
     """What is left of the hits, and how many were passed over for which reason: for auditors alone."""
 
+    reach: Reach
+    """What the passages were confirmed by: the one that was searched, or decided again."""
     passages: tuple[Passage, ...]
     obligations: tuple[Obligation, ...]
     policies: frozenset[PolicyId]
@@ -62,52 +64,46 @@ def select(
 ) -> Selected:
     """The first `top_k` hits that stand up to SQL as it is now, do not repeat each other and fit the budget.
 
-    Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow.
+    Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow. INVARIANT:
+    by one decision, on one state of the database, what passages grow by included: access that was narrowed between two
+    decisions would leave what the first let be shown without the obligations under which it did.
     """
     selection = _Selection(ports, query, now)
     turns, confirmed = Turns(ports.ranking.document_decay), dict[ChunkId, _Candidate]()
-    current, following = reach, iter([*hits[1:], None])
-    for some in _batched(hits, query.top_k + SPARE):
-        with reading(ports.engine) as session:
-            standing = identify(ports, session, credentials)
-            current = as_of_now(ports, session, standing, query, reach)
-            collections = authorize.register(ports, session, standing).collections
+    following = iter([*hits[1:], None])
+    with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
+        current = as_of_now(ports, session, standing, query, reach)
+        collections = authorize.register(ports, session, standing).collections
+        for some in _batched(hits, query.top_k + SPARE):
             stored = corpus.stored_chunks(
                 session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
             )
-            hidden = {id: redacted_in(current, id) for id in {chunk.boundary_id for chunk in stored.values()}}
-            wanted = [id for id, chunk in stored.items() if hidden[chunk.boundary_id]]
+            within = {chunk.boundary_id for chunk in stored.values()} & current.boundaries
+            hidden = {id: redacted_in(current, id) for id in within}
+            wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
             around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
-        for hit in some:
+            for hit in some:
+                if selection.full:
+                    break
+                chunk = stored.get(hit.chunk)
+                candidate = selection.confirmed(hit, chunk, current, collections, hidden, around.get(hit.chunk))
+                if candidate is not None:
+                    confirmed[hit.chunk] = candidate
+                    turns.enter(hit, candidate.passage.citation.document)
+                for turn in turns.due(next(following)):
+                    if not selection.full:
+                        selection.offer(confirmed[turn.chunk].scored(turn.score))
             if selection.full:
                 break
-            chunk = stored.get(hit.chunk)
-            candidate = selection.confirmed(hit, chunk, current, collections, hidden, around.get(hit.chunk))
-            if candidate is not None:
-                confirmed[hit.chunk] = candidate
-                turns.enter(hit, candidate.passage.citation.document)
-            for turn in turns.due(next(following)):
-                if not selection.full:
-                    selection.offer(confirmed[turn.chunk].scored(turn.score))
-        if selection.full:
-            break
-    ruled = bool(records) or selection.of_record
+        ruled = bool(records) or selection.of_record
+        chosen = [*selection.chosen(current, ruled=ruled)]
+        if query.expand and query.max_tokens is not None:
+            room = query.max_tokens - selection.header_tokens
+            chosen = [*widened(ports, session, chosen, room=room)]
     boundaries = {candidate.boundary_id for candidate in selection.taken}
-    chosen: Sequence[Chosen] = [
-        Chosen(
-            passage=passage,
-            chunk=candidate.chunk,
-            hidden=redacted_in(current, candidate.boundary_id),
-            alone=discharge.quote_alone(authorize.obligations_on(current, [candidate.boundary_id])),
-            tokens=tokens,
-        )
-        for passage, candidate, tokens in zip(
-            selection.passages(ruled=ruled), selection.taken, selection.tokens, strict=True
-        )
-    ]
-    if query.expand and query.max_tokens is not None:
-        chosen = widened(ports, chosen, max_tokens=query.max_tokens, header_tokens=selection.header_tokens)
     return Selected(
+        reach=current,
         passages=tuple(each.passage for each in chosen),
         obligations=authorize.obligations_on(current, boundaries),
         policies=frozenset(policy for id in boundaries for policy in current.grounds.rulings[id].policies),
@@ -176,8 +172,9 @@ class _Selection:
     def drops(self) -> dict[str, int]:
         return {**self._drops, **({"budget": self._unfit} if self._unfit else {})}
 
-    def passages(self, *, ruled: bool) -> Iterator[Passage]:
-        for rank, candidate in enumerate(self.taken, 1):
+    def chosen(self, reach: Reach, *, ruled: bool) -> Iterator[Chosen]:
+        """What was taken, best first, with what its growth depends on; `reach` is what it was confirmed by."""
+        for rank, (candidate, tokens) in enumerate(zip(self.taken, self.tokens, strict=True), 1):
             flags = {
                 Flag.NOT_AUTHORITATIVE: ruled and not candidate.of_record,
                 Flag.SUPERSEDED: candidate.superseded,
@@ -185,7 +182,13 @@ class _Selection:
                 Flag.SPEAKS_FOR_COPY: candidate.speaks_for_copy,
             }
             raised = tuple(flag for flag, is_raised in flags.items() if is_raised)
-            yield replace(candidate.passage, rank=rank, score=candidate.score, flags=raised)
+            yield Chosen(
+                passage=replace(candidate.passage, rank=rank, score=candidate.score, flags=raised),
+                chunk=candidate.chunk,
+                hidden=redacted_in(reach, candidate.boundary_id),
+                alone=discharge.quote_alone(authorize.obligations_on(reach, [candidate.boundary_id])),
+                tokens=tokens,
+            )
 
     def confirmed(
         self,
@@ -197,7 +200,7 @@ class _Selection:
         around: Excerpt | None,
     ) -> _Candidate | None:
         """What may be shown of the hit; else it is counted why not. `hidden` are the categories that are not shown, by
-        boundary; `around` is what the hit stands in, if some of it is not to be shown."""
+        boundary of the reach; `around` is what the hit stands in, if some of it is not to be shown."""
         why_not = closed(chunk, reach, now=self._now)
         if chunk is None or why_not is not None:
             self._drops[why_not or "lifecycle"] += 1

@@ -6,6 +6,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from app.domain.citation import Passage, fenced, numbered
 from app.domain.corpus import ChunkId, VersionId
 from app.domain.similarity import Heard
@@ -13,7 +15,6 @@ from app.domain.windows import WIDEST, Part, follows, stitched, wider
 from app.operations import discharge
 from app.ports import Ports
 from app.store import corpus
-from app.store.database import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +31,19 @@ class Chosen:
     """Of the passage as it stands in the context."""
 
 
-def widened(ports: Ports, chosen: Sequence[Chosen], *, max_tokens: int, header_tokens: int) -> Sequence[Chosen]:
+def widened(ports: Ports, session: Session, chosen: Sequence[Chosen], *, room: int) -> Sequence[Chosen]:
     """The passages, the best ranked first grown by their neighbours as far as the budget goes; those that meet are one.
 
     A passage grows within its version and section, by `WIDEST` chunks to each side, each with the digest that it was
-    published with, and by nothing that another passage says already. INVARIANT: a function of the passages, which may
-    be shown, and of their versions, which lie in the same boundaries. One query.
+    published with, and by nothing that another passage says already. `room` is the tokens of all of them together.
+    INVARIANT: a function of the passages, which `session` has confirmed, and of their versions, which lie in the same
+    boundaries. One query.
     """
     growing = [each.chunk for each in chosen if not each.alone]
-    if not growing or header_tokens + sum(each.tokens for each in chosen) > max_tokens:
+    if not growing or sum(each.tokens for each in chosen) > room:
         return chosen
-    with reading(ports.engine) as session:
-        parts = corpus.neighbours(session, growing, within=WIDEST, chars=discharge.AROUND_CHARS)
-    return _Growth(ports, chosen, parts, max_tokens - header_tokens).grown()
+    parts = corpus.neighbours(session, growing, within=WIDEST, chars=discharge.AROUND_CHARS)
+    return _Growth(ports, chosen, parts, room).grown()
 
 
 def tokens_of(ports: Ports, passage: Passage, rank: int) -> int:

@@ -3,11 +3,14 @@
 An answer in words asks it twice, so access may be narrowed the first time or the second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from app.domain.answer import Query
 from app.domain.errors import Unauthenticated
@@ -16,6 +19,11 @@ from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
 from app.ports import Index
+from app.store import directory
+from app.store.database import reading
+from tests.api.test_obligations import CARD, oblige
+from tests.api.test_ranking import QUESTION as TOPIC
+from tests.api.test_ranking import TOWN
 from tests.running import Running
 
 DOCUMENT = "The audit is in June."
@@ -92,3 +100,59 @@ def test_key_that_is_revoked_meanwhile_is_refused(run: Running, ask: Ask, docume
     run.keys["user:bo"] = issued["key"]
     with pytest.raises(Unauthenticated):
         ask(run, lambda: run.admin("DELETE", f"/v1/principals/user/bo/keys/{issued['id']}"))
+
+
+# -- access that is narrowed while what was found is being confirmed -------------------------------------------------
+
+
+@pytest.fixture
+def guide(run: Running) -> Running:
+    run.put_principal("user:ana", clearance="confidential", categories=["pii"])
+    run.put_principal("user:olga", clearance="confidential", categories=["pii"])
+    run.put_collection("town", owners=["user:olga"], default_readers=["user:ana"])
+    run.publish("user:olga", "town", TOWN.replace("The quarry is", f"Pay with card {CARD}. The quarry is"), uri="town")
+    return run
+
+
+@contextmanager
+def once_chunks_are_read(run: Running, act: Callable[[], object]) -> Iterator[list[str]]:
+    """Something else happens after the first statement that reads chunks; the statements that do."""
+    statements: list[str] = []
+
+    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM chunks" in statement:
+            statements.append(statement)
+            if len(statements) == 1:
+                act()
+
+    event.listen(run.ports.engine, "after_cursor_execute", after)
+    try:
+        yield statements
+    finally:
+        event.remove(run.ports.engine, "after_cursor_execute", after)
+
+
+def test_passages_keep_the_obligations_under_which_they_were_confirmed(guide: Running) -> None:
+    """The second go of confirming finds access narrowed: nothing is shown by what held before without its duties."""
+    oblige(guide, "redact:pii")
+    credentials, query = Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC, top_k=2, max_tokens=900)
+    before = retrieve(guide.ports, credentials, query)
+    with once_chunks_are_read(guide, lambda: guide.put_principal("user:ana", clearance="public")) as statements:
+        during = retrieve(guide.ports, credentials, query)
+    after = retrieve(guide.ports, credentials, query)
+
+    assert len(statements) > 2, "a second go, and growth"
+    assert "[redacted: payment card]" in before.context
+    assert (during.context, during.obligations) == (before.context, before.obligations)
+    assert after.passages == ()
+
+
+def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(guide: Running) -> None:
+    ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, lambda: oblige(guide, "no-export")))  # type: ignore[arg-type]
+    told = retrieve(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
+    assert [each.id for each in told.obligations] == ["no-export"]
+
+    guide.put_principal("user:sunniva", groups=["group:auditors"])
+    grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
+    with reading(guide.ports.engine) as session:
+        assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies

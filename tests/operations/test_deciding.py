@@ -103,6 +103,17 @@ def reach(ports: Ports, who: PrincipalRef, purpose: str | None = None) -> Reach:
         return authorize.reach(ports, session, standing, purpose=purpose)
 
 
+def test_nothing_is_owed_only_on_what_may_be_read(ports: Ports) -> None:
+    """A denial obliges to nothing: whoever asks for obligations beyond a reach must not be told that there are none."""
+    lay_down(ports, 2)
+    found = reach(ports, ANA)
+    (beyond,) = found.grounds.rulings.keys() - found.boundaries
+    assert authorize.obligations_on(found, found.boundaries) == ()
+    for ids in ([beyond], [*found.boundaries, beyond]):
+        with pytest.raises(ValueError, match="may not be read"):
+            authorize.obligations_on(found, ids)
+
+
 @contextmanager
 def waiting(longest_ms: list[float]) -> Iterator[None]:
     """Meanwhile another thread wants a turn every millisecond; adds the longest that it waited for one."""
