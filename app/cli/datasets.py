@@ -49,14 +49,19 @@ def read_dataset(folder: Path, *, limit: int | None = None) -> Dataset:
     and line, for what is not of that form.
     """
     corpus: dict[str, Document] = {}
-    for where, each in _objects(_one_of(folder, "corpus.jsonl")):
+    for where, each in _objects(of_corpus := _one_of(folder, "corpus.jsonl")):
         id, text, title = (_text(where, each, name) for name in ("_id", "text", "title"))
         if id in corpus:
             raise Failed(f"{where}: {id} is there twice.")
         corpus[id] = Document(id=id, title=" ".join(title.split()), text=text)
+    if not corpus:
+        raise Failed(f"{of_corpus} holds no document, so there is nothing to be found.")
     queries: dict[str, str] = {}
     for where, each in _objects(_one_of(folder, "queries.jsonl")):
-        queries[_text(where, each, "_id")] = _text(where, each, "text")
+        id, text = (_text(where, each, name) for name in ("_id", "text"))
+        if id in queries:
+            raise Failed(f"{where}: {id} is there twice.")
+        queries[id] = text
     judged: dict[str, dict[str, float]] = {}
     for where, query, document, gain in _judgements(_one_of(folder, "qrels/test.tsv", "qrels.tsv")):
         if query not in queries:

@@ -76,6 +76,8 @@ def test_a_judged_document_that_the_corpus_lacks_is_one_to_be_missed(tmp_path: P
         ({"corpus": '{"_id": "a", "text": "x"}\n\nnot json'}, "corpus.jsonl.gz, line 3: it is no JSON object."),
         ({"corpus": '{"_id": "a"}'}, "corpus.jsonl.gz, line 1: text is wanted, as a text."),
         ({"corpus": '{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}'}, "line 2: a is there twice."),
+        ({"corpus": "\n\n"}, "corpus.jsonl.gz holds no document, so there is nothing to be found."),
+        ({"queries": '{"_id": "q1", "text": "x"}\n{"_id": "q1", "text": "y"}'}, "line 2: q1 is there twice."),
         ({"corpus": r'{"_id": "a", "text": "x\u0000y"}'}, "corpus.jsonl.gz, line 1: text holds a null character"),
         ({"corpus": r'{"_id": "a", "title": "\ud800", "text": "x"}'}, "line 1: title holds a null character or half"),
         ({"queries": r'{"_id": "q1", "text": "bees\u0000"}'}, "queries.jsonl, line 1: text holds a null character"),
