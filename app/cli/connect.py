@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -11,10 +12,13 @@ from app.domain.access import PrincipalRef
 from app.settings import TOML, Settings
 
 
-def load_settings() -> Settings:
-    """The settings of this run; raises `Failed` naming the first that cannot be used, never its value."""
+def load_settings(home: Path | None = None) -> Settings:
+    """The settings of this run, for this data folder if one is given.
+
+    Raises `Failed` naming the first that cannot be used, never its value.
+    """
     try:
-        return Settings()
+        return Settings() if home is None else Settings(home=home)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = "MUNIMENT_" + "__".join(str(part) for part in first["loc"]).upper()

@@ -4,7 +4,7 @@ import gzip
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.domain.errors import Invalid
 from app.domain.instants import Instant, parse_instant
 from app.domain.metrics import measured
 from app.domain.ranking import Fusion, Ranking
+from app.settings import RankingSettings
 
 ACCESS = "who-sees-what"
 """The slice of golden questions that name none: they are about who is shown what."""
@@ -169,10 +170,10 @@ def standard_configurations(ranking: Ranking, *, reranks: bool) -> list[Configur
     return [*made, Configuration(name="not reranked", ranking=ranking, rerank=False)] if reranks else made
 
 
-def read_configurations(path: Path) -> list[Configuration]:
+def read_configurations(path: Path, ranking: Ranking) -> list[Configuration]:
     """Those of a YAML or TOML file: `configurations`, each with a name, and any of mode, rerank and what `Ranking` has.
 
-    Raises `Failed` naming what cannot be used.
+    What one does not say is as in `ranking`. Raises `Failed` naming what cannot be used.
     """
     try:
         content = path.read_text(encoding="utf-8")
@@ -182,21 +183,21 @@ def read_configurations(path: Path) -> list[Configuration]:
     listed = read.get("configurations") if isinstance(read, dict) else None
     if not isinstance(listed, list) or not listed or not all(isinstance(each, dict) for each in listed):
         raise Failed(f"{path} has `configurations`, a list, and in each a name and what is different.")
-    made = [_configuration(path, each) for each in listed]
+    made = [_configuration(path, each, ranking) for each in listed]
     if len({each.name for each in made}) < len(made):
         raise Failed(f"{path}: two configurations have one name.")
     return made
 
 
-def _configuration(path: Path, stated: Mapping[str, Any]) -> Configuration:
+def _configuration(path: Path, stated: Mapping[str, Any], ranking: Ranking) -> Configuration:
     own = {name: stated[name] for name in stated if name in ("name", "mode", "rerank")}
     of_ranking = {name: stated[name] for name in stated if name not in own}
     known = [each.name for each in fields(Ranking)]
     if strange := sorted(set(of_ranking) - set(known)):
         raise Failed(f"{path}: {strange[0]} cannot be chosen. There are: name, mode, rerank, {', '.join(known)}.")
     try:
-        ranking = TypeAdapter(Ranking).validate_python(of_ranking)
-        return TypeAdapter(Configuration).validate_python({**own, "ranking": ranking})
+        ranked = RankingSettings.model_validate({**asdict(ranking), **of_ranking}).domain()
+        return TypeAdapter(Configuration).validate_python({**own, "ranking": ranked})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -23,6 +23,7 @@ from app.bootstrap import open_ports
 from app.cli.apply import importing, lay_down, read_institution, submissions
 from app.cli.client import Document as Sent
 from app.cli.client import Json, Refused, Server
+from app.cli.connect import load_settings
 from app.cli.console import Failed, err, note, out, say, say_json, table
 from app.cli.datasets import (
     Configuration,
@@ -61,7 +62,7 @@ _SLACK: Final = 0.0005
 _FIRST: Final = "ndcg@10"
 _SHORT: Final = ("nDCG@10", "R@5", "R@10", "R@50", "MRR@10", "hit@3")
 """The measures as they are called where there is little room."""
-_KEPT: Final = ("_EMBEDDING__", "_RERANK")
+_KEPT: Final = ("_EMBEDDING__", "_RERANK__", "_RANKING__", "_ANSWER__")
 """Settings of the environment that hold for an evaluation, too: they are part of what is evaluated."""
 _MARK: Final = "evaluated.json"
 _READER: Final = "user:reader"
@@ -113,14 +114,11 @@ class _Asked:
 def evaluate_dataset(folder: Path, choices: Choices) -> bool:
     """Compare ways to rank on a dataset; whether every target is met. Raises `Failed`."""
     dataset = read_dataset(folder, limit=choices.limit)
-    listed = read_configurations(choices.configurations) if choices.configurations else None
     drawing = choices.drawing.absolute() if choices.drawing else None
-    with own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
-        _fill(desk, dataset, home)
+    with _evaluating(choices) as (settings, configurations), opened(settings, worker=True, tells_key=False) as desk:
+        _fill(desk, dataset, settings.home)
         key = str(desk.administrator().post(_keys_of(_READER))["key"])
-        with open_ports(Settings(home=home)) as ports:
-            standard = standard_configurations(ports.ranking, reranks=ports.reranker is not None)
-            configurations = chosen(listed or standard, choices.compare)
+        with open_ports(settings) as ports:
             asked = [_of_dataset(dataset, id, Credentials(bearer=key)) for id in dataset.queries]
             runs = _compared(ports, configurations, asked)
             model = ports.embedder.fingerprint
@@ -135,11 +133,10 @@ def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, d
     """Ask golden questions of an institution that is laid down for it; whether every target is met. Raises `Failed`."""
     questions = read_golden(file)[: choices.limit]
     baseline = (file.parent / "baseline.json").absolute()
-    listed = read_configurations(choices.configurations) if choices.configurations else None
     drawing = choices.drawing.absolute() if choices.drawing else None
     world = read_institution(institution or FIXTURES / "institution.yaml")
     corpora = (documents or FIXTURES / "corpora").absolute()
-    with own_home(choices.home) as home, opened(Settings(home=home), worker=True, tells_key=False) as desk:
+    with _evaluating(choices) as (settings, configurations), opened(settings, worker=True, tells_key=False) as desk:
         administrator = desk.administrator()
         lay_down(administrator, world)
         with importing(administrator, world) as importer:
@@ -148,9 +145,7 @@ def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, d
             ref: str(administrator.post(_keys_of(ref))["key"])
             for ref in sorted({each.through or each.who for each in questions})
         }
-        with open_ports(Settings(home=home)) as ports:
-            standard = standard_configurations(ports.ranking, reranks=ports.reranker is not None)
-            configurations = chosen(listed or standard, choices.compare)
+        with open_ports(settings) as ports:
             asked = [_of_golden(each, keys) for each in questions if each.finds or each.unanswerable]
             runs = _compared(ports, configurations, asked)
             model = ports.embedder.fingerprint
@@ -250,6 +245,18 @@ def _refusals(server: Server, asked: Sequence[_Asked]) -> dict[str, bool]:
 
 
 # -- A data folder of its own ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _evaluating(choices: Choices) -> Iterator[tuple[Settings, list[Configuration]]]:
+    """What is set, and what is compared, the first what the others are held against: all that can be refused of it
+    before anything goes in."""
+    file = choices.configurations.absolute() if choices.configurations else None
+    with own_home(choices.home) as home:
+        settings = load_settings(home)
+        ranking = settings.ranking.domain()
+        standard = standard_configurations(ranking, reranks=settings.rerank.model is not None)
+        yield settings, chosen(read_configurations(file, ranking) if file else standard, choices.compare)
 
 
 @contextmanager

@@ -119,9 +119,15 @@ def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
         Configuration(name="words", ranking=Ranking(depth=7), mode=Mode.LEXICAL),
         Configuration(name="bare", ranking=Ranking(), rerank=False),
     ]
-    assert read_configurations(tmp_path / "ways.yaml") == wanted
+    assert read_configurations(tmp_path / "ways.yaml", Ranking()) == wanted
+    settled = read_configurations(tmp_path / "ways.yaml", Ranking(rrf_k=7, depth=8))
+    assert [each.ranking for each in settled] == [
+        Ranking(rrf_k=7, depth=8),
+        Ranking(rrf_k=7, depth=7),
+        Ranking(rrf_k=7, depth=8),
+    ], "what a configuration does not say is as it is set"
     (tmp_path / "ways.toml").write_text(f'[[configurations]]\nname = "x"\nfusion = "{[*Fusion][-1]}"\n')
-    [made] = read_configurations(tmp_path / "ways.toml")
+    [made] = read_configurations(tmp_path / "ways.toml", Ranking())
     assert made.ranking.fusion is [*Fusion][-1]
     standard = standard_configurations(Ranking(), reranks=True)
     assert [each.name for each in standard][:3] == ["hybrid", "dense", "lexical"]
@@ -139,6 +145,8 @@ def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
         ("configurations: {}", "has `configurations`, a list"),
         ("configurations: [{name: x, psychic: 1}]", "psychic cannot be chosen. There are: name, mode, rerank, fusion"),
         ("configurations: [{name: x, depth: deep}]", "x: depth: "),
+        ("configurations: [{name: x, dense_weight: 1.5}]", "x: dense_weight: Input should be less than or equal to 1."),
+        ("configurations: [{name: x, min_cosine: .nan}]", "x: min_cosine: "),
         ("configurations: [{depth: 3}]", "a configuration: name: "),
         ("configurations: [{name: x}, {name: x}]", "two configurations have one name"),
     ],
@@ -146,7 +154,7 @@ def test_configurations_name_any_choice_of_ranking(tmp_path: Path) -> None:
 def test_what_is_wrong_with_configurations_is_told(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "ways.yaml").write_text(content)
     with pytest.raises(Failed) as failed:
-        read_configurations(tmp_path / "ways.yaml")
+        read_configurations(tmp_path / "ways.yaml", Ranking())
     assert says in str(failed.value)
 
 
@@ -184,15 +192,37 @@ def _all(value: float) -> dict[str, float]:
     return dict.fromkeys(MEASURES, value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MUNIMENT_EMBEDDING__ENGINE", "steam"), ("MUNIMENT_RERANK__WEIGHT", ".1"), ("MUNIMENT_RANKING__DEPTH", "0")],
+)
+def test_a_setting_that_cannot_be_used_is_told_before_anything_goes_in(tmp_path: Path, name: str, value: str) -> None:
+    laid(tmp_path / "small")
+    refused = muniment("eval", "--dataset", "small", folder=tmp_path, **{name: value})
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [sentence] = refused.stderr.splitlines()
+    assert sentence.startswith(name)
+
+
 def test_a_dataset_goes_through_the_product_and_ways_to_rank_are_compared(tmp_path: Path) -> None:
     laid(tmp_path / "small")
     target = ("--target", "ndcg@10=1.0", "--guard", "--svg", "drawn.svg", "--home", "kept")
     model = str(matching_cross_encoder(tmp_path / "cross-encoder"))
-    done = muniment("eval", "--dataset", "small", "--json", *target, folder=tmp_path, MUNIMENT_RERANK__MODEL=model)
+    done = muniment(
+        "eval",
+        "--dataset",
+        "small",
+        "--json",
+        *target,
+        folder=tmp_path,
+        MUNIMENT_RERANK__MODEL=model,
+        MUNIMENT_RANKING__RRF_K="7",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     account = json.loads(done.stdout)
     assert [each["name"] for each in account["configurations"]][:3] == ["hybrid", "dense", "lexical"]
     assert account["configurations"][0]["measures"]["ndcg@10"] == 1.0
+    assert {each["ranking"]["rrf_k"] for each in account["configurations"]} == {7}, "it is measured as it is set"
     assert account["configurations"][1]["against_first"]["ndcg@10"]["p"] == 1.0
     assert account["configurations"][-1]["name"] == "not reranked"
     assert "ndcg@10 1.0000, of not reranked 1.0000" in [each["target"] for each in account["targets"]]
