@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -728,6 +729,19 @@ def _targets(values: list[str] | None) -> list[str] | None:
     return values
 
 
+def _drawable(drawing: Path | None) -> Path | None:
+    if drawing is not None and not drawing.absolute().parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {drawing.parent}: make it first, or choose another.")
+    return drawing
+
+
+def _belong(options: Mapping[str, object], whose: str, *, there: bool) -> None:
+    """Refuse options of what is not evaluated here, rather than pass over what somebody relies on."""
+    for name, value in options.items():
+        if value and not there:
+            raise typer.BadParameter(f"{name} is of {whose}.")
+
+
 @evaluating.callback()
 def _eval(
     context: typer.Context,
@@ -767,7 +781,9 @@ def _eval(
         bool,
         typer.Option("--guard", help="Exit 1 if the first is worse than dense or lexical alone, or than not reranked."),
     ] = False,
-    drawing: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw it there.")] = None,
+    drawing: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", dir_okay=False, callback=_drawable, help="Draw it there.")
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Let it be what later runs of --golden are held against.")
     ] = False,
@@ -779,8 +795,12 @@ def _eval(
         return
     if sum(each is not None for each in (dataset, golden, collection)) != 1:
         raise typer.BadParameter("Say one of --dataset, --golden and --collection.")
-    if keep and golden is None:
-        raise typer.BadParameter("--keep is of --golden.")
+    ranked = {"--configurations": configurations, "--compare": compare, "--home": home, "--limit": limit}
+    ranked |= {"--target": target, "--guard": guard}
+    laid = {"--institution": institution, "--documents": documents, "--keep": keep}
+    _belong(ranked, "--dataset and --golden", there=collection is None)
+    _belong(laid, "--golden", there=golden is not None)
+    _belong({"--as": person}, "--collection", there=collection is not None)
     from app.cli import evaluate
 
     choices = evaluate.Choices(

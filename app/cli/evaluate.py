@@ -153,7 +153,7 @@ def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, d
         runs[0] = replace(
             runs[0], scored=tuple(replace(each, refused=refused.get(each.question)) for each in runs[0].scored)
         )
-    targets = _golden_targets(runs, baseline)
+    targets = _wanted(runs, choices) + _golden_targets(runs, baseline)
     _tell(f"{file.name}: {len(asked)} golden questions", model, runs, targets, choices)
     if not choices.as_json:
         _tell_parts(runs[0])
@@ -256,7 +256,13 @@ def _evaluating(choices: Choices) -> Iterator[tuple[Settings, list[Configuration
         settings = load_settings(home)
         ranking = settings.ranking.domain()
         standard = standard_configurations(ranking, reranks=settings.rerank.model is not None)
-        yield settings, chosen(read_configurations(file, ranking) if file else standard, choices.compare)
+        configurations = chosen(read_configurations(file, ranking) if file else standard, choices.compare)
+        if choices.guard and not any(_parts(configurations)):
+            raise Failed(
+                f"--guard has nothing to hold {configurations[0].name} against: compare a hybrid one, as the first, "
+                "with dense, with lexical or with itself not reranked."
+            )
+        yield settings, configurations
 
 
 @contextmanager
@@ -361,25 +367,34 @@ Target = tuple[str, bool]
 
 
 def _dataset_targets(runs: Sequence[Run], choices: Choices) -> list[Target]:
+    return _wanted(runs, choices) + ([*not_below_its_parts(runs)] if choices.guard else [])
+
+
+def _wanted(runs: Sequence[Run], choices: Choices) -> list[Target]:
     first = runs[0].summary.measures
-    targets = [
+    return [
         (f"{runs[0].configuration.name}: {name} {first[name]:.4f}, wanted {least:g}", first[name] >= least)
         for name, least in choices.targets.items()
     ]
-    return targets + ([*not_below_its_parts(runs)] if choices.guard else [])
 
 
 def not_below_its_parts(runs: Sequence[Run]) -> Iterator[Target]:
     """Whether the first is no worse than dense alone, lexical alone and not reranked, as far as these were compared."""
-    mine = runs[0]
-    alone = [each for each in runs[1:] if each.configuration.mode is not Mode.HYBRID]
-    if mine.configuration.mode is Mode.HYBRID and alone:
-        best = max(alone, key=lambda each: each.summary.measures[_FIRST])
-        yield _not_below(mine, best, called=f"{best.configuration.name} alone")
-    without = replace(mine.configuration, rerank=False)
-    for each in runs[1:] if mine.configuration.rerank else ():
-        if replace(each.configuration, name=without.name) == without:
-            yield _not_below(mine, each, called=each.configuration.name)
+    alone, bare = _parts([each.configuration for each in runs])
+    if alone:
+        best = max((runs[at] for at in alone), key=lambda each: each.summary.measures[_FIRST])
+        yield _not_below(runs[0], best, called=f"{best.configuration.name} alone")
+    for at in bare:
+        yield _not_below(runs[0], runs[at], called=runs[at].configuration.name)
+
+
+def _parts(configurations: Sequence[Configuration]) -> tuple[list[int], list[int]]:
+    """Where those are that use meaning or words alone, if the first uses both; and the first without its reranker."""
+    first, *others = configurations
+    without = replace(first, rerank=False)
+    alone = [at for at, each in enumerate(others, 1) if first.mode is Mode.HYBRID and each.mode is not Mode.HYBRID]
+    bare = [at for at, each in enumerate(others, 1) if first.rerank and replace(each, name=first.name) == without]
+    return alone, bare
 
 
 def _not_below(run: Run, other: Run, *, called: str) -> Target:

@@ -204,6 +204,18 @@ def test_a_setting_that_cannot_be_used_is_told_before_anything_goes_in(tmp_path:
     assert sentence.startswith(name)
 
 
+@pytest.mark.parametrize("compared", [("hybrid",), ("dense", "lexical"), ("hybrid", "fusion rrf")])
+def test_a_guard_that_would_hold_nothing_is_refused_before_anything_goes_in(
+    tmp_path: Path, compared: tuple[str, ...]
+) -> None:
+    laid(tmp_path / "small")
+    compare = [word for name in compared for word in ("--compare", name)]
+    refused = muniment("eval", "--dataset", "small", "--guard", *compare, folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [sentence] = refused.stderr.splitlines()
+    assert sentence.startswith(f"--guard has nothing to hold {compared[0]} against: ")
+
+
 def test_a_dataset_goes_through_the_product_and_ways_to_rank_are_compared(tmp_path: Path) -> None:
     laid(tmp_path / "small")
     target = ("--target", "ndcg@10=1.0", "--guard", "--svg", "drawn.svg", "--home", "kept")

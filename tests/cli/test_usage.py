@@ -58,6 +58,12 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path: Path) -> Non
         (("eval", "--dataset", ".", "--collection", "c"), "Say one of"),
         (("eval", "--dataset", ".", "--target", "ndcg@10"), "Write a measure and a number"),
         (("eval", "--dataset", ".", "--target", "luck=0.5"), "Write a measure and a number"),
+        (("eval", "--collection", "c", "--guard"), "--guard is of --dataset and --golden."),
+        (("eval", "--collection", "c", "--target", "ndcg@10=0.5"), "--target is of --dataset and --golden."),
+        (("eval", "--dataset", ".", "--keep"), "--keep is of --golden."),
+        (("eval", "--dataset", ".", "--documents", "."), "--documents is of --golden."),
+        (("eval", "--dataset", ".", "--as", "user:ana"), "--as is of --collection."),
+        (("eval", "--dataset", ".", "--svg", "nowhere/drawn.svg"), "There is no folder nowhere: make it first"),
         (("eval", "unanswered"), "--collection"),
     ],
 )
