@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -239,6 +240,12 @@ class GoldenQuestion:
         return measured(found, {f"{uri} {version}": 1.0 for uri, version in wanted}), wrong
 
 
+_FINDS: Final = TypeAdapter(tuple[Wanted, ...])
+_LONGEST: Final = 4_000
+"""Of a question, in characters: as the API takes it."""
+_PRINCIPAL: Final = re.compile(r"(user|assistant):[A-Za-z0-9][A-Za-z0-9._@+-]*")
+
+
 def read_golden(path: Path) -> list[GoldenQuestion]:
     """The questions of a file as in fixtures/golden; raises `Failed` naming the first that is not of that form."""
     try:
@@ -258,6 +265,11 @@ def _golden(path: Path, number: int, stated: Any) -> GoldenQuestion:
         as_of, question = stated.get("as_of"), str(stated["question"])
         if not _storable(question):
             raise Invalid(f"it holds {_NO_TEXT}")
+        if not 1 <= len(question) <= _LONGEST:
+            raise Invalid(f"question has 1 to {_LONGEST:,} characters")
+        for name in ("who", "through"):
+            if stated.get(name) is not None and not _PRINCIPAL.fullmatch(str(stated[name])):
+                raise Invalid(f"{name} is written as in user:ana or assistant:hr-bot")
         return GoldenQuestion(
             id=str(stated["id"]),
             question=question,
@@ -265,12 +277,20 @@ def _golden(path: Path, number: int, stated: Any) -> GoldenQuestion:
             through=stated.get("through"),
             purpose=stated.get("purpose"),
             as_of=parse_instant(str(as_of)) if as_of else None,
-            finds=tuple(Wanted(**each) for each in stated.get("finds") or ()),
+            finds=_FINDS.validate_python(stated.get("finds") or ()),
             slice=stated.get("slice", ACCESS),
             unanswerable=bool(stated.get("unanswerable", False)),
         )
-    except (KeyError, TypeError, AttributeError, Invalid) as error:
-        raise Failed(f"{path}: question {number} is not of that form ({error}). See fixtures/golden.") from None
+    except KeyError as error:
+        why = f"{error.args[0]} is wanted"
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        why = f"{'.'.join(map(str, ('finds', *first['loc'])))}: {first['msg']}"
+    except Invalid as error:
+        why = error.detail.rstrip(".")
+    except (TypeError, AttributeError):
+        why = "it has no names with values"
+    raise Failed(f"{path}: question {number} is not of that form ({why}). See fixtures/golden.")
 
 
 def chosen(configurations: Sequence[Configuration], names: Sequence[str]) -> list[Configuration]:

@@ -132,7 +132,10 @@ def evaluate_dataset(folder: Path, choices: Choices) -> bool:
 def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, documents: Path | None) -> bool:
     """Ask golden questions of an institution that is laid down for it; whether every target is met. Raises `Failed`."""
     questions = read_golden(file)[: choices.limit]
+    if not any(each.finds and not each.unanswerable for each in questions):
+        raise Failed(f"{file} has no question that finds anything{', among the first' * (choices.limit is not None)}.")
     baseline = (file.parent / "baseline.json").absolute()
+    held = _baseline(baseline, renewed=choices.keep)
     drawing = choices.drawing.absolute() if choices.drawing else None
     world = read_institution(institution or FIXTURES / "institution.yaml")
     corpora = (documents or FIXTURES / "corpora").absolute()
@@ -153,7 +156,7 @@ def evaluate_golden(file: Path, choices: Choices, *, institution: Path | None, d
         runs[0] = replace(
             runs[0], scored=tuple(replace(each, refused=refused.get(each.question)) for each in runs[0].scored)
         )
-    targets = _wanted(runs, choices) + _golden_targets(runs, baseline)
+    targets = _wanted(runs, choices) + _golden_targets(runs, held)
     _tell(f"{file.name}: {len(asked)} golden questions", model, runs, targets, choices)
     if not choices.as_json:
         _tell_parts(runs[0])
@@ -402,17 +405,29 @@ def _not_below(run: Run, other: Run, *, called: str) -> Target:
     return f"{_FIRST} {mine:.4f}, of {called} {theirs:.4f}", mine >= theirs - _SLACK
 
 
-def _golden_targets(runs: Sequence[Run], baseline: Path) -> list[Target]:
+def _baseline(file: Path, *, renewed: bool) -> float | None:
+    """The first measure of the run that is kept there, if one is. Raises `Failed` for another file, unless it is to be
+    `renewed`."""
+    if not file.exists():
+        return None
+    try:
+        return float(json.loads(file.read_text(encoding="utf-8"))["measures"][_FIRST])
+    except (ValueError, TypeError, KeyError):
+        if renewed:
+            return None
+        raise Failed(f"{file} is not what --keep writes. Take it away, or write it anew with --keep.") from None
+
+
+def _golden_targets(runs: Sequence[Run], kept: float | None) -> list[Target]:
     found = runs[0].summary
     targets = [
         (f"hit@3 {found.measures['hit@3']:.3f}, wanted {LEAST_HITS}", found.measures["hit@3"] >= LEAST_HITS),
         (f"{found.wrong_versions} questions cite a wrong version, wanted 0", not found.wrong_versions),
         *not_below_its_parts(runs),
     ]
-    if baseline.exists():
-        kept = json.loads(baseline.read_text(encoding="utf-8"))["measures"][_FIRST]
+    if kept is not None:
         mine = found.measures[_FIRST]
-        targets.append((f"{_FIRST} {mine:.4f}, kept in {baseline.name} {kept:.4f}", mine >= kept - _SLACK))
+        targets.append((f"{_FIRST} {mine:.4f}, kept in baseline.json {kept:.4f}", mine >= kept - _SLACK))
     if found.judged_unanswerable:
         share = found.refused_unanswerable / found.judged_unanswerable
         targets.append((f"{share:.1%} of unanswerable refused, wanted {LEAST_REFUSED:.0%}", share >= LEAST_REFUSED))

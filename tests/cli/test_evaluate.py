@@ -167,6 +167,48 @@ def test_golden_questions_of_another_form_are_told(tmp_path: Path) -> None:
         read_golden(tmp_path / "q.yaml")
 
 
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        ("who: 'user:x'", "question is wanted"),
+        ("who: x, question: 'Why?'", "who is written as in user:ana or assistant:hr-bot"),
+        ("who: 'user:x', question: ''", "question has 1 to 4,000 characters"),
+        ("who: 'user:x', question: 'Why?', finds: [{uri: x, versio: 1}]", "finds.0.version: "),
+        ("who: 'user:x', question: 'Why?', finds: [{uri: x, version: one}]", "finds.0.version: Input should be"),
+        ("who: 'user:x', question: 'Why?', finds: x", "finds: Input should be a valid tuple"),
+    ],
+)
+def test_what_is_wrong_with_a_golden_question_is_told_with_its_name(tmp_path: Path, stated: str, why: str) -> None:
+    (tmp_path / "q.yaml").write_text(f"- {{id: a, {stated}}}\n")
+    with pytest.raises(Failed) as failed:
+        read_golden(tmp_path / "q.yaml")
+    assert f"question 1 is not of that form ({why}" in str(failed.value)
+
+
+_FOUND = "- {id: a, who: 'user:mei', question: 'Why?', finds: [{uri: x, version: 1}]}"
+
+
+@pytest.mark.parametrize(
+    ("questions", "kept", "says"),
+    [
+        ("[]", None, "q.yaml has no question that finds anything."),
+        ("- {id: a, who: 'user:mei', question: 'Why?', unanswerable: true}", None, "has no question that finds"),
+        (_FOUND, "{}", "baseline.json is not what --keep writes."),
+        (_FOUND, "not json", "baseline.json is not what --keep writes."),
+    ],
+)
+def test_golden_questions_that_cannot_be_held_against_anything_are_refused(
+    tmp_path: Path, questions: str, kept: str | None, says: str
+) -> None:
+    (tmp_path / "q.yaml").write_text(questions)
+    if kept is not None:
+        (tmp_path / "baseline.json").write_text(kept)
+    refused = muniment("eval", "--golden", "q.yaml", folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [sentence] = refused.stderr.splitlines()
+    assert says in sentence
+
+
 def test_a_drawing_is_xml_whatever_things_are_called() -> None:
     drawn = svg('A & B <"c">\x00\x1b', [Bar(label="x" * 40, value=1.7, note="<&>"), Bar(label="\x07", value=-1.0)])
     root = ElementTree.fromstring(drawn)
