@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -10,6 +11,11 @@ from app.cli.client import Server
 from app.cli.console import Failed
 from app.domain.access import PrincipalRef
 from app.settings import TOML, Settings
+
+_GONE: Final = {
+    "MUNIMENT_RANKING__LEAN": "Take it away: MUNIMENT_RANKING__ADAPTATION is in its place, with a meaning of its own."
+}
+"""Settings that there were, and what to do about one that is still set."""
 
 
 def load_settings(home: Path | None = None) -> Settings:
@@ -22,6 +28,8 @@ def load_settings(home: Path | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = "MUNIMENT_" + "__".join(str(part) for part in first["loc"]).upper()
+        if first["type"] == "extra_forbidden" and name in _GONE:
+            raise Failed(f"{name}, from the environment or {TOML}, is a setting no more. {_GONE[name]}") from None
         if first["type"] == "extra_forbidden":
             raise Failed(f"{name}, from the environment or {TOML}, is no setting. The README has a table.") from None
         raise Failed(f"{name} cannot be used, from the environment or {TOML}: {first['msg']}.") from None

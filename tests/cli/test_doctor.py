@@ -99,6 +99,15 @@ def test_settings_that_cannot_be_used_are_what_is_wrong(tmp_path: Path) -> None:
     assert "is no setting" in " ".join(looked.stdout.split())
 
 
+def test_a_setting_that_is_gone_is_told_with_what_is_in_its_place(tmp_path: Path) -> None:
+    refused = muniment("retrieve", "x", folder=tmp_path, MUNIMENT_RANKING__LEAN="0.2")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "MUNIMENT_RANKING__LEAN, from the environment or muniment.toml, is a setting no more. "
+        "Take it away: MUNIMENT_RANKING__ADAPTATION is in its place, with a meaning of its own."
+    ]
+
+
 @pytest.fixture
 def started(tmp_path: Path) -> Settings:
     """A data folder in which a server has been."""
