@@ -118,7 +118,7 @@ def _make(folder: Path, kept: Path, kind: Kind, quantization: Quantization) -> N
         raise Unavailable(f"No ONNX graph of {folder} could be made: {type(error).__name__}.") from error
     if ended.returncode or not (making / _NOTE).is_file():
         said = ended.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it was ended"]
-        raise Unavailable(f"No ONNX graph of {folder} could be made: {said[0]}")
+        raise Unavailable(f"No ONNX graph of {folder} could be made: {said[0].rstrip('.')}.")
     making.rename(kept)
     _flush(kept.parent)
 

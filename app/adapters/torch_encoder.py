@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.adapters.model_files import stay_offline
+from app.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -48,7 +49,8 @@ def loaded_cross_encoder(
     import torch
 
     _quiet(threads)
-    model = CrossEncoder(str(folder), device="cpu", local_files_only=True, max_length=max_tokens).eval()
+    with _readable(folder):
+        model = CrossEncoder(str(folder), device="cpu", local_files_only=True, max_length=max_tokens).eval()
 
     def outputs(pair: tuple[str, str]) -> NDArray[np.float32]:
         said = model.predict([pair], activation_fn=torch.nn.Identity(), show_progress_bar=False)
@@ -63,7 +65,19 @@ def _loaded_model(folder: Path, threads: int) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
 
     _quiet(threads)
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
+    with _readable(folder):
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Weights that are cut off or damaged are told as a model that is not there. Raises `Unavailable`."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise Unavailable(f"The weights in {folder} are damaged: fetch the model again.") from error
 
 
 def _quiet(threads: int) -> None:

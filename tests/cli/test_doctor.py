@@ -20,6 +20,7 @@ from app.store.webhooks import record_webhook
 from tests.cli.pages import pages
 from tests.cli.running import muniment
 from tests.issuer import issuing
+from tests.tiny_models import tiny_embedder
 
 
 def test_where_nothing_was_ever_started_nothing_is_wrong_and_nothing_is_made(tmp_path: Path) -> None:
@@ -191,6 +192,14 @@ def test_a_webhook_at_an_address_that_is_no_longer_allowed_is_wrong(started: Set
     assert list(_wrong(started)) == ["webhooks"]
     allowed = WebhooksSettings(allow="https://desk.example.org/")
     assert _wrong(started.model_copy(update={"webhooks": allowed})) == {}
+
+
+def test_a_model_whose_weights_are_damaged_is_wrong(started: Settings, tmp_path: Path) -> None:
+    folder = tiny_embedder(tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+    damaged = Settings(home=started.home, embedding={"model": str(folder)})
+    says = f"The weights in {folder} are damaged: fetch the model again."
+    assert [each.detail for each in findings(damaged) if each.part == "model" and each.state == "wrong"] == [says]
 
 
 def test_a_model_that_is_not_there_is_wrong(started: Settings, tmp_path: Path) -> None:
