@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import event
 
 from app.domain.answer import Query
+from app.domain.checks import CheckName
 from app.domain.errors import Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
+from app.domain.trace import Outcome
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
@@ -71,14 +73,18 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 @pytest.fixture
-def document(run: Running, ask: Ask) -> str:
+def team(run: Running) -> str:
     run.put_principal("group:team")
     run.put_principal("user:ana")
     run.put_principal("user:bo", groups=["group:team"])
     run.put_collection("notes", owners=["user:ana"], default_readers=["group:team"])
-    published = run.publish("user:ana", "notes", DOCUMENT, uri="audit")
+    return run.publish("user:ana", "notes", DOCUMENT, uri="audit")
+
+
+@pytest.fixture
+def document(run: Running, ask: Ask, team: str) -> str:
     assert ask(run, lambda: None) == ["audit"]
-    return published
+    return team
 
 
 def test_person_who_leaves_the_group_meanwhile_gets_nothing(run: Running, ask: Ask, document: str) -> None:
@@ -100,6 +106,28 @@ def test_key_that_is_revoked_meanwhile_is_refused(run: Running, ask: Ask, docume
     run.keys["user:bo"] = issued["key"]
     with pytest.raises(Unauthenticated):
         ask(run, lambda: run.admin("DELETE", f"/v1/principals/user/bo/keys/{issued['id']}"))
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_who_may_ask_no_longer_is_told_nothing_but_that(run: Running, team: str, nth: int) -> None:
+    """Neither which collections there are to be asked for, nor how surely what it may not read answers."""
+    run.put_collection("merger", owners=["user:ana"], discoverable=True)
+    credentials, query = Credentials(bearer=run.key("user:bo")), Query(text=QUESTION)
+    before = retrieve(run.ports, credentials, query)
+    leaves = _Meanwhile(run.ports.index, lambda: run.put_principal("user:bo", active=False), nth)
+    told = answer(replace(run.ports, index=leaves), credentials, query, Wish())  # type: ignore[arg-type]
+    after = retrieve(run.ports, credentials, query)
+
+    assert [each.collection for each in before.recourse] == ["merger"]
+    assert (told.said.text, told.said.confidence) == ("", None)
+    assert (told.answer.outcome, told.answer.checks, told.answer.recourse) == (Outcome.BLOCKED, after.checks, ())
+
+
+def test_collection_that_becomes_unknown_meanwhile_is_not_pointed_to(run: Running, team: str) -> None:
+    run.put_collection("merger", owners=["user:ana"], discoverable=True, system_of_record=True)
+    closing = _Meanwhile(run.ports.index, lambda: run.put_collection("merger", owners=["user:ana"]))
+    told = retrieve(replace(run.ports, index=closing), Credentials(bearer=run.key("user:bo")), Query(text=QUESTION))  # type: ignore[arg-type]
+    assert ([passage.flags for passage in told.passages], told.recourse) == ([()], ())
 
 
 # -- access that is narrowed while what was found is being confirmed -------------------------------------------------
@@ -151,6 +179,8 @@ def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(g
     ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, lambda: oblige(guide, "no-export")))  # type: ignore[arg-type]
     told = retrieve(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
     assert [each.id for each in told.obligations] == ["no-export"]
+    (lifecycle,) = (each.reason for each in told.checks if each.check is CheckName.LIFECYCLE)
+    assert "ahead" not in lifecycle, "it was decided again, and answered as of when it was asked"
 
     guide.put_principal("user:sunniva", groups=["group:auditors"])
     grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
