@@ -32,6 +32,8 @@ class Found:
     answer: Answer
     standing: Standing
     reach: Reach
+    searched: Reach
+    """What the question was put to, a moment before: scores and order rest on all of it."""
     drops: Mapping[str, int]
 
 
@@ -81,10 +83,11 @@ def find(
         return _refused(ports, query, asking, trace_id, watch)
 
     # 2. search
-    hits = search(ports, query, asking.reach, watch)
+    searched = asking.reach
+    hits = search(ports, query, searched, watch)
 
     # 3. select, 4. confirm, 5. cite
-    hits = rerank(ports, credentials, query, asking.reach, hits, now=now, watch=watch)
+    hits = rerank(ports, credentials, query, searched, hits, now=now, watch=watch)
     with reading(ports.engine) as session:
         asking = _at_last(ports, session, credentials, query, trace_id, asking)
         if not asking.asked.allowed:
@@ -131,7 +134,7 @@ def find(
         recourse=asking.recourse,
         usage=_usage(ports, query, selected.tokens_of(passages), watch),
     )
-    return Found(answer=answer, standing=asking.standing, reach=reach, drops=drops)
+    return Found(answer=answer, standing=asking.standing, reach=reach, searched=searched, drops=drops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +193,7 @@ def _refused(ports: Ports, query: Query, asking: _Asking, trace_id: TraceId, wat
         recourse=asking.recourse,
         usage=_usage(ports, query, 0, watch),
     )
-    return Found(answer=answer, standing=asking.standing, reach=asking.reach, drops={})
+    return Found(answer=answer, standing=asking.standing, reach=asking.reach, searched=asking.reach, drops={})
 
 
 def _ways_to_ask(ports: Ports, session: Session, standing: Standing, query: Query) -> tuple[Recourse, ...]:

@@ -17,6 +17,7 @@ from app.domain.checks import CheckName
 from app.domain.errors import Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
 from app.domain.trace import Outcome
+from app.operations import golden
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
@@ -186,3 +187,29 @@ def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(g
     grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
     with reading(guide.ports.engine) as session:
         assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies
+
+
+# -- what takes longer than a moment ----------------------------------------------------------------------------------
+
+
+def test_evaluation_that_rests_on_what_came_in_meanwhile_is_not_there_for_who_may_not_read_that(run: Running) -> None:
+    run.put_principal("user:olga", clearance="restricted")
+    run.put_principal("user:otto")
+    run.put_collection("notes", owners=["user:olga", "user:otto"])
+    run.publish("user:olga", "notes", DOCUMENT, uri="audit")
+    for name in ("first", "second"):
+        body = {"question": QUESTION, "expects": [{"uri": "audit"}]}
+        assert run.request("PUT", f"/v1/collections/notes/questions/{name}", "user:olga", json=body).status_code == 200
+    moved = "# When is the audit?\n\nWhen is the audit? When the audit is, is secret."
+    restricted = {"label": {"level": "restricted"}}
+    come_in = _Meanwhile(run.ports.index, lambda: run.publish("user:olga", "notes", moved, uri="moved", **restricted))
+
+    made = golden.evaluate(
+        replace(run.ports, index=come_in),  # type: ignore[arg-type]
+        Credentials(bearer=run.key("user:olga")),
+        "notes",
+    ).evaluation
+    first, second = (each.scored.measures["mrr@10"] for each in made.kept)
+    assert first > second, "the second question found what had come in"
+    path = f"/v1/collections/notes/evaluations/{made.id}"
+    assert [run.request("GET", path, who).status_code for who in ("user:olga", "user:otto")] == [200, 404]
