@@ -252,6 +252,7 @@ def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, re
         left = [each.document for each in succession.superseded_by(session, document)]
     followed_up(ports, standing, {"what": "withdraw", "document": document}, touched)
     with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
         seen = [read.visible_versions(ports, session, standing, each) for each in left]
     return [versions[0] for versions in seen if versions]
 

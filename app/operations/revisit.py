@@ -7,7 +7,7 @@ from app.domain.corpus import DocumentId, Lifecycle, Review, Version, lifecycle
 from app.domain.errors import Conflict, Fault, Invalid
 from app.domain.instants import Instant, days_after
 from app.operations import authorize
-from app.operations.curate import UNSTATED, Correction, Unstated, corrected, curating, followed_up
+from app.operations.curate import UNSTATED, Correction, Unstated, corrected, curating, followed_up, owned
 from app.operations.identify import Credentials, identify
 from app.operations.submit import curated
 from app.ports import Ports
@@ -101,8 +101,8 @@ def reviewed(
 
 def history(ports: Ports, credentials: Credentials, document: DocumentId) -> Sequence[Review]:
     """The reviews of a document, the last first; for owners."""
-    curating(ports, credentials, document)
     with reading(ports.engine) as session:
+        owned(ports, session, identify(ports, session, credentials), document)
         return reviews.reviews_of(session, [document]).get(document, ())
 
 

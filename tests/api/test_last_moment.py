@@ -14,10 +14,12 @@ from sqlalchemy import event
 
 from app.domain.answer import Query
 from app.domain.checks import CheckName
+from app.domain.corpus import DocumentId
 from app.domain.errors import Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
-from app.domain.trace import Outcome
-from app.operations import golden
+from app.domain.labels import Level
+from app.domain.trace import Outcome, TraceId
+from app.operations import curate, explain, golden
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
@@ -189,14 +191,81 @@ def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(g
         assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies
 
 
-# -- what takes longer than a moment ----------------------------------------------------------------------------------
+# -- what is decided once and shown after -----------------------------------------------------------------------------
 
 
-def test_evaluation_that_rests_on_what_came_in_meanwhile_is_not_there_for_who_may_not_read_that(run: Running) -> None:
+@contextmanager
+def once_looked_at(run: Running, act: Callable[[], object], *, times: int = 1) -> Iterator[None]:
+    """Something else happens when the database has been looked at so many times, each a transaction."""
+    left = [times]
+
+    def after(_connection: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            act()
+
+    event.listen(run.ports.engine, "rollback", after)
+    try:
+        yield
+    finally:
+        event.remove(run.ports.engine, "rollback", after)
+    assert left[0] <= 0, "it did not happen"
+
+
+@pytest.fixture
+def shared(run: Running) -> str:
+    """A document of two owners, of whom olga alone may read what is restricted."""
     run.put_principal("user:olga", clearance="restricted")
     run.put_principal("user:otto")
     run.put_collection("notes", owners=["user:olga", "user:otto"])
-    run.publish("user:olga", "notes", DOCUMENT, uri="audit")
+    return run.publish("user:olga", "notes", DOCUMENT, uri="audit")
+
+
+@pytest.mark.parametrize("path", ["reviews", "versions/1/periods"])
+def test_what_was_said_of_a_document_once_it_was_closed_is_not_shown(run: Running, shared: str, path: str) -> None:
+    def close() -> None:
+        label = {"label": {"level": "restricted"}}
+        assert run.request("PATCH", f"/v1/documents/{shared}", "user:olga", json=label).status_code == 200
+        said = {"note": "It was leaked.", "next": "2090-01-01"}
+        assert run.request("POST", f"/v1/documents/{shared}/reviewed", "user:olga", json=said).status_code == 200
+
+    where = f"/v1/documents/{shared}/{path}"
+    before = run.request("GET", where, "user:otto").json()
+    with once_looked_at(run, close):
+        during = run.request("GET", where, "user:otto").json()
+    assert during == before
+    assert "leaked" in run.request("GET", where, "user:olga").text
+    assert run.request("GET", where, "user:otto").status_code == 404
+
+
+def test_withdrawing_tells_what_it_had_superseded_as_it_may_be_seen_by_then(run: Running, shared: str) -> None:
+    new = run.publish("user:olga", "notes", "The audit is in July.", uri="audit-2", supersedes=[shared])
+    credentials = Credentials(bearer=run.key("user:otto"))
+    with once_looked_at(run, lambda: run.put_principal("user:otto", clearance="public"), times=3):
+        told = curate.withdraw(run.ports, credentials, DocumentId(new), reason="wrong")
+    assert told == []
+
+
+def test_explanation_of_what_others_asked_is_of_the_moment_at_which_it_may_be_seen(run: Running, team: str) -> None:
+    run.put_principal("user:sunniva", groups=["group:auditors"])
+    asked = run.retrieve("user:bo", QUESTION)["trace_id"]
+
+    def leave() -> None:
+        run.put_principal("user:sunniva", groups=[])
+        run.put_principal("user:bo", clearance="confidential")
+
+    credentials = Credentials(bearer=run.key("user:sunniva"))
+    with once_looked_at(run, leave):
+        told = explain.explain_own(run.ports, credentials, TraceId(asked))
+    assert told.asking.case.question.principal.subject.profile.clearance is Level.INTERNAL
+
+
+# -- what takes longer than a moment ----------------------------------------------------------------------------------
+
+
+def test_evaluation_that_rests_on_what_came_in_meanwhile_is_not_there_for_who_may_not_read_that(
+    run: Running, shared: str
+) -> None:
     for name in ("first", "second"):
         body = {"question": QUESTION, "expects": [{"uri": "audit"}]}
         assert run.request("PUT", f"/v1/collections/notes/questions/{name}", "user:olga", json=body).status_code == 200
