@@ -14,16 +14,16 @@ from sqlalchemy import event
 
 from app.domain.answer import Query
 from app.domain.checks import CheckName
-from app.domain.corpus import DocumentId
-from app.domain.errors import Unauthenticated
+from app.domain.corpus import Digest, DocumentId, Metadata
+from app.domain.errors import NotPermitted, Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
 from app.domain.labels import Level
 from app.domain.trace import Outcome, TraceId
-from app.operations import curate, explain, golden
+from app.operations import curate, explain, golden, submit
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import retrieve
-from app.ports import Index
+from app.ports import BlobStore, Index
 from app.store import directory
 from app.store.database import reading
 from tests.api.test_obligations import CARD, oblige
@@ -258,6 +258,48 @@ def test_explanation_of_what_others_asked_is_of_the_moment_at_which_it_may_be_se
     with once_looked_at(run, leave):
         told = explain.explain_own(run.ports, credentials, TraceId(asked))
     assert told.asking.case.question.principal.subject.profile.clearance is Level.INTERNAL
+
+
+def test_directory_is_not_shown_to_who_keeps_it_no_longer(run: Running) -> None:
+    for who in ("user:olga", "user:otto"):
+        run.put_principal(who, groups=["group:provisioners"])
+    key = run.key("user:otto")
+    anna = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "anna"}
+
+    def leave() -> None:
+        run.put_principal("user:otto", groups=[])
+        assert run.request("POST", "/scim/v2/Users", "user:olga", json=anna).status_code == 201
+
+    with once_looked_at(run, leave):
+        told = run.client.get("/scim/v2/Users", headers={"Authorization": f"Bearer {key}"})
+    assert (told.status_code, "anna" in told.text) == (403, False)
+
+
+@dataclass
+class _SlowBlobs:
+    """The real store; something else happens while the first bytes are put there."""
+
+    blobs: BlobStore
+    act: Callable[[], object] | None
+
+    def put(self, content: bytes) -> Digest:
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return self.blobs.put(content)
+
+
+def test_uri_that_is_taken_meanwhile_by_what_one_may_not_read_stays_as_it_is(run: Running, shared: str) -> None:
+    def take_it() -> None:
+        run.publish("user:olga", "notes", "Secret.", uri="plan", label={"level": "restricted"})
+
+    ports = replace(run.ports, blobs=_SlowBlobs(run.ports.blobs, take_it))  # type: ignore[arg-type]
+    own = Credentials(bearer=run.key("user:otto"))
+    with pytest.raises(NotPermitted, match="taken"):
+        submit.submit(ports, own, "notes", b"Mine.", filename="plan.md", media_type=None, metadata=Metadata(uri="plan"))
+    run.work()
+    jobs = run.request("GET", "/v1/jobs", "user:olga").json()["jobs"]
+    assert [each["state"] for each in jobs] == ["succeeded"] * 2, "the audit, and what took the uri"
 
 
 # -- what takes longer than a moment ----------------------------------------------------------------------------------
