@@ -27,6 +27,7 @@ def correct(
     """Correct the valid time of any version, withdrawn or not. Raises as `amend` does, and `Conflict`."""
     standing = curating(ports, credentials, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        owned(ports, session, standing, document)
         version = _numbered(corpus.versions_of(session, document), number)
         others = corrected(session, version, correction, at=at, by=standing.principal.subject.ref)
         session.flush()

@@ -81,6 +81,7 @@ def reviewed(
     """
     standing = curating(ports, credentials, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        owned(ports, session, standing, document)
         versions = corpus.versions_of(session, document, valid_at=at)
         if not versions:
             raise Conflict("Nothing of this document was published yet, so there is nothing to review.")

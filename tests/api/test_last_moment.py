@@ -275,6 +275,24 @@ def test_directory_is_not_shown_to_who_keeps_it_no_longer(run: Running) -> None:
     assert (told.status_code, "anna" in told.text) == (403, False)
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["amend", "amend-several"])
+def test_nobody_opens_what_they_may_not_read_by_an_amendment_of_what_was_there_before(
+    run: Running, shared: str, several: bool
+) -> None:
+    opened: dict[str, Any] = {"denied": []}
+    method, path, sent = "PATCH", f"/v1/documents/{shared}", opened
+    if several:
+        method, path, sent = "POST", "/v1/collections/notes/documents/amend", {**opened, "documents": [shared]}
+    run.key("user:otto")
+    with once_looked_at(
+        run, lambda: run.publish("user:olga", "notes", "Otto leaked it.", uri="audit", denied=["user:otto"])
+    ):
+        told = run.request(method, path, "user:otto", json=sent)
+    assert told.status_code == 404
+    assert run.found("user:otto", QUESTION) == []
+    assert run.found("user:olga", QUESTION) == ["audit"]
+
+
 @dataclass
 class _SlowBlobs:
     """The real store; something else happens while the first bytes are put there."""
