@@ -3,6 +3,7 @@
 An answer in words asks it twice, so access may be narrowed the first time or the second.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -291,6 +292,33 @@ def test_nobody_opens_what_they_may_not_read_by_an_amendment_of_what_was_there_b
     assert told.status_code == 404
     assert run.found("user:otto", QUESTION) == []
     assert run.found("user:olga", QUESTION) == ["audit"]
+
+
+def test_access_list_opens_nothing_that_is_closed_meanwhile_to_who_registered_its_source(
+    run: Running, shared: str
+) -> None:
+    run.put_principal("user:bo", clearance="restricted")
+    at = "/v1/collections/notes/sources/crawl"
+    stated = {"connector": "push", "namespace": "entra"}
+    assert run.request("PUT", at, "user:otto", json=stated).status_code == 200
+    named = {"kind": "user", "value": "guid-bo", "principal": "user:bo"}
+    run.admin("PUT", "/v1/identities/entra", {"identities": [named]})
+
+    def push(*acl: dict[str, str]) -> None:
+        line = json.dumps({"key": "pushed", "content": DOCUMENT.replace("audit", "inspection"), "acl": acl})
+        sent = {"content": line, "headers": {"Content-Type": "application/x-ndjson"}}
+        assert run.request("POST", f"{at}/push", "user:otto", **sent).status_code == 200
+        run.work()
+
+    def close() -> None:
+        label = {"label": {"level": "restricted"}, "uris": ["pushed"]}
+        amended = run.request("POST", "/v1/collections/notes/documents/amend", "user:olga", json=label)
+        assert amended.status_code == 200
+
+    push()
+    with once_looked_at(run, close, times=4):
+        push({"type": "user", "value": "guid-bo", "accessType": "grant"})
+    assert run.request("GET", "/v1/documents", "user:bo").json()["documents"] == []
 
 
 @dataclass
