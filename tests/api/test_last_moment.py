@@ -294,6 +294,17 @@ def test_nobody_opens_what_they_may_not_read_by_an_amendment_of_what_was_there_b
     assert run.found("user:olga", QUESTION) == ["audit"]
 
 
+def test_version_that_is_closed_meanwhile_is_not_rolled_back(run: Running, shared: str) -> None:
+    def close() -> None:
+        run.publish("user:olga", "notes", "Otto leaked it.", uri="audit", denied=["user:otto"])
+
+    run.key("user:otto")
+    with once_looked_at(run, close):
+        sent = {"to": 1, "reason": "It was right."}
+        told = run.request("POST", f"/v1/documents/{shared}/rollback", "user:otto", json=sent)
+    assert told.status_code == 404
+
+
 def test_access_list_opens_nothing_that_is_closed_meanwhile_to_who_registered_its_source(
     run: Running, shared: str
 ) -> None:
