@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from app.domain.errors import Unavailable
 from app.domain.instants import Instant
 from app.domain.retention import DAY_MS, Disposal, Due, RetentionRule, due
 from app.domain.trace import TraceKind
-from app.operations import erase
+from app.operations import erase, read
 from app.operations.attest import record
 from app.operations.identify import Credentials, identify
 from app.operations.prepare import SYSTEM
@@ -83,7 +83,9 @@ def run(ports: Ports, credentials: Credentials, collection: str, *, dry_run: boo
             and handles_document(ports, session, standing, document, collection)
             for each in several
         ]
-    return found if dry_run else _dispose(ports, standing.principal, collection, found)
+        shown = {each.id: each for each in read.described(ports, session, standing, [it.due.version for it in found])}
+    done = found if dry_run else _dispose(ports, standing.principal, collection, found)
+    return [replace(each, due=replace(each.due, version=shown[each.due.version.id])) for each in done]
 
 
 def run_due(ports: Ports) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.corpus import DocumentId, Lifecycle, Review, Version, lifecycle
 from app.domain.errors import Conflict, Fault, Invalid
 from app.domain.instants import Instant, days_after
-from app.operations import authorize
+from app.operations import authorize, read
 from app.operations.curate import UNSTATED, Correction, Unstated, corrected, curating, followed_up, owned
 from app.operations.identify import Credentials, identify
 from app.operations.submit import curated
@@ -57,6 +57,7 @@ def due(
         found = corpus.versions_due(
             session, collection, handled, now=standing.now, until=until, after=after, limit=limit + 1
         )
+        found = read.described(ports, session, standing, found)
         looked = reviews.reviews_of(session, [each.document.id for each in found])
     page = [
         Due(
