@@ -294,6 +294,18 @@ def test_nobody_opens_what_they_may_not_read_by_an_amendment_of_what_was_there_b
     assert run.found("user:olga", QUESTION) == ["audit"]
 
 
+def test_document_that_is_closed_meanwhile_is_left_to_the_daily_run_of_retention(run: Running, shared: str) -> None:
+    rule = {"when": "published", "after_days": 0, "action": "withdraw"}
+    path = "/v1/collections/notes/retention"
+    assert run.request("PUT", path, "user:olga", json={"rules": [rule]}).status_code == 200
+    run.key("user:otto")
+    closed = {"label": {"level": "restricted"}}
+    with once_looked_at(run, lambda: run.request("PATCH", f"/v1/documents/{shared}", "user:olga", json=closed)):
+        told = run.request("POST", f"{path}/run", "user:otto", json={"dry_run": False}).json()
+    assert told["versions"] == []
+    assert run.found("user:olga", QUESTION) == ["audit"], "it is not withdrawn"
+
+
 def test_version_that_is_closed_meanwhile_is_not_rolled_back(run: Running, shared: str) -> None:
     def close() -> None:
         run.publish("user:olga", "notes", "Otto leaked it.", uri="audit", denied=["user:otto"])
