@@ -6,8 +6,10 @@ on: our directory as its storage, and the one route. Its models are pydantic's a
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, cast
 from urllib.parse import parse_qsl
 
@@ -45,6 +47,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 from scim2_server.service import ScimService
 from scim2_server.storage import ScimStorage, SearchPage
+from sqlalchemy.orm import Session
 
 from app.api.credentials import credentials_of
 from app.api.ports import PortsOf
@@ -59,7 +62,6 @@ from app.operations.attest import refused
 from app.operations.identify import Standing
 from app.ports import Ports
 from app.store import provisioning
-from app.store.database import reading
 
 routes = APIRouter(include_in_schema=False)
 
@@ -127,6 +129,10 @@ PROVIDER = ScimProvider(
 _SERVICE = ScimService(PROVIDER)
 
 
+Look = Callable[[], AbstractContextManager[Session]]
+"""Opens a look at the database, for whoever may look at that moment."""
+
+
 async def _body(request: Request) -> bytes:
     return await request.body()
 
@@ -139,7 +145,7 @@ def scim(request: Request, body: Annotated[bytes, Depends(_body)], ports: PortsO
     standing = provision.provisioner(ports, credentials)
     asked = _request(request, body)
     try:
-        return _response(_answer(ports, standing, asked))
+        return _response(_answer(ports, standing, partial(provision.looking, ports, credentials), asked))
     except SCIMException as error:
         if error.status in (403, 404):
             ours = NotPermitted(str(error)) if error.status == 403 else NotFound(str(error))
@@ -148,9 +154,9 @@ def scim(request: Request, body: Annotated[bytes, Depends(_body)], ports: PortsO
         return _response(_SERVICE.error_response(error))
 
 
-def _answer(ports: Ports, standing: Standing, asked: ScimRequest) -> ScimResponse:
+def _answer(ports: Ports, standing: Standing, look: Look, asked: ScimRequest) -> ScimResponse:
     """The library's answer. What others changed meanwhile is looked at again; with `If-Match`, it then does not."""
-    handler = ScimHandler(_SERVICE, DirectoryStorage(ports, standing))
+    handler = ScimHandler(_SERVICE, DirectoryStorage(ports, standing, look))
     try:
         _check_size(asked)
         for _ in range(_TRIES):
@@ -184,8 +190,8 @@ class _Overtaken(PreconditionFailedException):
 class DirectoryStorage(ScimStorage):
     """Our directory as scim2-server's storage: what one principal keeps there, each change one transaction."""
 
-    def __init__(self, ports: Ports, standing: Standing) -> None:
-        self._ports, self._standing = ports, standing
+    def __init__(self, ports: Ports, standing: Standing, look: Look) -> None:
+        self._ports, self._standing, self._look = ports, standing, look
 
     def get(
         self,
@@ -195,7 +201,7 @@ class DirectoryStorage(ScimStorage):
         response_parameters: ResponseParameters[Any] | None = None,
     ) -> Resource[Any]:
         members = response_parameters is None or _shows_members(response_parameters)
-        with reading(self._ports.engine) as session:
+        with self._look() as session:
             found = (
                 provisioning.resource(session, ResourceId(resource_id), members=members)
                 if _is_id(resource_id)
@@ -210,7 +216,7 @@ class DirectoryStorage(ScimStorage):
     ) -> SearchPage:
         kinds = [_kind(each) for each in resource_types]
         start = search_request.start_index_0 or 0
-        with reading(self._ports.engine) as session:
+        with self._look() as session:
             if search_request.filter is None and search_request.sort_by is None:
                 total = provisioning.count(session, kinds)
                 limit = total if search_request.count is None else search_request.count

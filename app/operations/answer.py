@@ -130,6 +130,7 @@ class Begun:
         return Reply(answer=replace(self.answer, checks=checks), said=self._in_words(told))
 
     def _found(self) -> Found:
+        self._weighing.asked = False
         return find(self._ports, self._credentials, self._query, self._weighing.keep)
 
     def _chosen(self, found: Found, wish: Wish) -> tuple[Generator | None, str | None]:
@@ -233,11 +234,16 @@ class _Weighing:
         self._ports, self._query, self._wish = ports, query, wish
         self._before: tuple[object, ...] | None = None
         self._weighed: list[Weighed] = []
+        self._confidence: float | None = None
         self.asked = False
         """Whether the question was one that may be put: it is answered, or refused in words."""
-        self.confidence: float | None = None
         self.ms = 0.0
         """What weighing took."""
+
+    @property
+    def confidence(self) -> float | None:
+        """How surely the passages answer; None without any, and of a question that may not be put any longer."""
+        return self._confidence if self.asked else None
 
     def keep(self, passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
         self.asked = True
@@ -245,7 +251,7 @@ class _Weighing:
         if key != self._before:
             watch = Stopwatch()
             self._weighed, found = extract(self._ports, self._query.text, passages)
-            self.confidence = confidence(found) if passages else None
+            self._confidence = confidence(found) if passages else None
             self._before = key
             self.ms = round(self.ms + watch.laps_ms()["total"], 2)
         sure = self.confidence is not None and self.confidence >= self._ports.min_confidence and self._weighed

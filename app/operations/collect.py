@@ -267,9 +267,9 @@ def _leave(ports: Ports, errand: Errand, left: Sequence[KnownItem], failed: Sequ
 def _rebind_some(ports: Ports, errand: Errand, todo: Sequence[Todo]) -> None:
     with reading(ports.engine) as session:
         standing = authority(ports, session, errand.registered)
+    with recording(ports.engine, ports.now()) as (session, at):
         wholes = whole(session, [_document_of(each) for each in todo])
         handled = handled_documents(ports, session, standing, dict.fromkeys(wholes, errand.collection))
-    with recording(ports.engine, ports.now()) as (session, at):
         foreign = _foreign(session, errand)
         moved = []
         for each in todo:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from app.domain.corpus import DocumentId, RecordedPeriod, Version
 from app.domain.errors import NotFound
 from app.operations import read
-from app.operations.curate import Correction, corrected, curating, followed_up
-from app.operations.identify import Credentials
+from app.operations.curate import Correction, corrected, curating, followed_up, owned
+from app.operations.identify import Credentials, identify
 from app.ports import Ports
 from app.store import corpus, publishing
 from app.store.database import reading, recording
@@ -27,6 +27,7 @@ def correct(
     """Correct the valid time of any version, withdrawn or not. Raises as `amend` does, and `Conflict`."""
     standing = curating(ports, credentials, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        owned(ports, session, standing, document)
         version = _numbered(corpus.versions_of(session, document), number)
         others = corrected(session, version, correction, at=at, by=standing.principal.subject.ref)
         session.flush()
@@ -38,8 +39,8 @@ def correct(
 
 def periods(ports: Ports, credentials: Credentials, document: DocumentId, number: int) -> list[RecordedPeriod]:
     """Every period of a version that was ever held, the first recorded first; for owners."""
-    curating(ports, credentials, document)
     with reading(ports.engine) as session:
+        owned(ports, session, identify(ports, session, credentials), document)
         version = _numbered(corpus.versions_of(session, document), number)
         return publishing.periods(session, version.id)
 

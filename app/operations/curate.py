@@ -81,8 +81,8 @@ def amend(ports: Ports, credentials: Credentials, document: DocumentId, amendmen
     Raises `NotFound`, `NotPermitted`, `Invalid`.
     """
     standing = _curator(ports, credentials, document, amendment)
-    apart = parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        apart = apart_from(ports, session, standing, document)
         versions = amended(session, document, amendment, at=at, by=standing.principal.subject.ref, apart=apart)
     followed_up(ports, standing, {"what": "amend", "document": document}, versions)
 
@@ -149,18 +149,15 @@ def _restated(metadata: Metadata, amendment: Amendment, stated: Mapping[str, Any
     return restated if amendment.label is UNSTATED else replace(restated, label_reason=amendment.reason)
 
 
-def parts_apart(ports: Ports, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
+def apart_from(ports: Ports, session: Session, standing: Standing, document: DocumentId) -> frozenset[DocumentId]:
     """Attachments that the principal may not read, so does nothing to.
 
-    One that comes in between is born in the mail's own boundary, which it may: it need not be asked about.
+    INVARIANT: called first within a recording. What was published or closed since it was decided that the document is
+    the principal's to change is looked at here: raises as `owned` does.
     """
-    with reading(ports.engine) as session:
-        collection = publishing.collection_of(session, document) or ""
-        return frozenset(
-            part
-            for part in publishing.parts_of(session, document)
-            if not handles_document(ports, session, standing, part, collection)
-        )
+    owned(ports, session, standing, document)
+    parts = dict.fromkeys(publishing.parts_of(session, document), publishing.collection_of(session, document) or "")
+    return frozenset(parts) - handled_documents(ports, session, standing, parts) if parts else frozenset()
 
 
 MAX_AMENDED = 5_000
@@ -185,15 +182,15 @@ def amend_several(
     with reading(ports.engine) as session:
         standing = identify(ports, session, credentials)
         curated(ports, session, standing, collection)
-        named = publishing.documents_named(session, collection, ids=ids, uris=uris)
-        handled = handled_documents(ports, session, standing, dict.fromkeys(named, collection))
-        _check_all_there(ids, uris, {id: uri for id, uri in named.items() if id in handled})
         _check_amendment(ports, session, standing, amendment)
-        parts = _parts_of_several(ports, session, standing, collection, list(named))
-    documents = sorted(named)
     by = standing.principal.subject.ref
     stated = amendment.stated(times=False)
     with recording(ports.engine, ports.now()) as (session, at):
+        named = publishing.documents_named(session, collection, ids=ids, uris=uris)
+        handled = handled_documents(ports, session, standing, dict.fromkeys(named, collection))
+        _check_all_there(ids, uris, {id: uri for id, uri in named.items() if id in handled})
+        parts = _parts_of_several(ports, session, standing, collection, list(named))
+        documents = sorted(named)
         before = {id: boundary for _, id, boundary in corpus.boundaries_of(session, documents)}
         coming = jobs.unpublished_metadata(session, documents, given_up=True)
         labels = [boundary.label for boundary in before.values()]
@@ -246,12 +243,13 @@ def withdraw(ports: Ports, credentials: Credentials, document: DocumentId, *, re
     The attachments of a mail are withdrawn with it, as far as the principal may read them.
     """
     standing = _curator(ports, credentials, document, Amendment())
-    apart = parts_apart(ports, standing, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        apart = apart_from(ports, session, standing, document)
         touched = withdrawn(session, document, reason=reason, at=at, by=standing.principal.subject.ref, apart=apart)
         left = [each.document for each in succession.superseded_by(session, document)]
     followed_up(ports, standing, {"what": "withdraw", "document": document}, touched)
     with reading(ports.engine) as session:
+        standing = identify(ports, session, credentials)
         seen = [read.visible_versions(ports, session, standing, each) for each in left]
     return [versions[0] for versions in seen if versions]
 

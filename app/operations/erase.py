@@ -25,7 +25,7 @@ from app.domain.instants import Instant
 from app.domain.trace import TraceKind
 from app.operations import authorize, read
 from app.operations.attest import record, record_with
-from app.operations.curate import curating, parts_apart
+from app.operations.curate import apart_from, curating
 from app.operations.generations import holding
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.submit import curated
@@ -62,12 +62,12 @@ def erase(
         standing = identify(ports, session, credentials)
         _not_erased(ports, session, standing, document)
     standing = curating(ports, credentials, document)
-    apart = parts_apart(ports, standing, document)
     name = f"api:{ports.new_id()}"
     asked: dict[DocumentId, ErasureId] = {}
     with recording(ports.engine, ports.now()) as (session, at):
         if erasing.erasure_of(session, document) is not None:
             raise NotFound(read.ABSENT)
+        apart = apart_from(ports, session, standing, document)
         for each in (document, *publishing.parts_of(session, document)):
             if each in apart or erasing.erasure_of(session, each) is not None:
                 continue

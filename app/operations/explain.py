@@ -119,10 +119,10 @@ def explain_own(ports: Ports, credentials: Credentials, id: TraceId) -> OwnQuest
     INVARIANT: a function of what was asked, of the asker's own attributes and of the rules, as they are today. Of what
     there is to be read, nothing: neither what was shown nor what was not.
     """
-    found = review.trace(ports, credentials, id).trace
-    if found.kind is not TraceKind.RETRIEVE:
-        raise NotFound("That trace is not of a question, so there is no decision on one to explain.")
     with reading(ports.engine) as session:
+        found = review.trace_as_of(ports, session, credentials, id).trace
+        if found.kind is not TraceKind.RETRIEVE:
+            raise NotFound("That trace is not of a question, so there is no decision on one to explain.")
         standing = standing_of(ports, session, found.subject, actors=found.actors, proof=found.proof)
         laid_down = authorize.register(ports, session, standing)
 

@@ -20,11 +20,11 @@ from app.domain.golden import Evaluation, Expected, GoldenQuestion, Kept
 from app.domain.metrics import Difference
 from app.domain.trace import TraceKind
 from app.operations import authorize
-from app.operations.attest import on_record_if_refused, record_with
+from app.operations.attest import attest, on_record_if_refused, record_with
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.reach import reach_of
 from app.operations.read import _View
-from app.operations.retrieve import retrieve
+from app.operations.retrieve import find
 from app.operations.submit import curated
 from app.ports import Ports
 from app.store import directory, golden, publishing
@@ -142,7 +142,11 @@ def evaluate(ports: Ports, credentials: Credentials, collection: str) -> Compare
                 purpose: _reached(ports, credentials, collection, purpose)
                 for purpose in dict.fromkeys(each.purpose for each in asked)
             }
-            kept = tuple(_kept(ports, credentials, standing, collection, id, each) for each in asked)
+            kept = []
+            for each in asked:
+                result, searched = _kept(ports, credentials, standing, collection, id, each)
+                kept.append(result)
+                reached[each.purpose] |= searched  # of what was put in meanwhile too
         finally:
             _ONE_AT_A_TIME.release()
     made = Evaluation(
@@ -153,7 +157,7 @@ def evaluate(ports: Ports, credentials: Credentials, collection: str) -> Compare
         ranking=asdict(ports.ranking) | {"reranked": ports.reranker is not None},
         model=ports.embedder.fingerprint,
         reached=reached,
-        kept=kept,
+        kept=tuple(kept),
     )
     with writing(ports.engine) as session:
         golden.add_evaluation(session, made)
@@ -190,7 +194,8 @@ def evaluation(ports: Ports, credentials: Credentials, collection: str, id: str)
 
 def _kept(
     ports: Ports, credentials: Credentials, standing: Standing, collection: str, id: str, each: GoldenQuestion
-) -> Kept:
+) -> tuple[Kept, frozenset[BoundaryId]]:
+    """The result of a question, on record, and all that it rests on."""
     who = each.who or standing.principal.subject.ref
     query = Query(
         text=each.question,
@@ -201,9 +206,11 @@ def _kept(
         workflow=id,
         decision=each.name,
     )
-    answer = retrieve(ports, replace(credentials, about=who), query)
+    found = find(ports, replace(credentials, about=who), query)
+    answer = attest(ports, found.standing, query, found.reach, found.answer, drops=found.drops)
     ms = answer.usage.timings_ms["total"] - answer.usage.timings_ms.get("embed", 0.0)
-    return Kept(scored=each.scored(answer.passages, who=who, ms=ms), stated=each.stated)
+    kept = Kept(scored=each.scored(answer.passages, who=who, ms=ms), stated=each.stated)
+    return kept, found.searched.boundaries
 
 
 def _reached(ports: Ports, credentials: Credentials, collection: str, purpose: str | None) -> frozenset[BoundaryId]:

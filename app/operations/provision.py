@@ -5,6 +5,8 @@ among them, are not there for it. What it creates is cleared as everybody is, un
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -50,8 +52,20 @@ class Moved(Exception):
 def provisioner(ports: Ports, credentials: Credentials) -> Standing:
     """Whoever may keep users and groups. Raises `Unauthenticated` and `NotPermitted`."""
     with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        authorize.require(ports, session, standing, Action.PROVISION, Institution(), otherwise=PROVISIONERS_ONLY)
+        return _provisioner(ports, session, credentials)
+
+
+@contextmanager
+def looking(ports: Ports, credentials: Credentials) -> Iterator[Session]:
+    """As `reading`, to whoever may keep users and groups as it then is. Raises as `provisioner` does."""
+    with reading(ports.engine) as session:
+        _provisioner(ports, session, credentials)
+        yield session
+
+
+def _provisioner(ports: Ports, session: Session, credentials: Credentials) -> Standing:
+    standing = identify(ports, session, credentials)
+    authorize.require(ports, session, standing, Action.PROVISION, Institution(), otherwise=PROVISIONERS_ONLY)
     return standing
 
 

@@ -42,13 +42,14 @@ def _witnessed(ports: Ports, session: Session, witness: Standing, query: Query) 
 
 
 def as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, before: Reach) -> Reach:
-    """What may be read by what holds at this moment: as before, or decided again, the question itself included."""
+    """What may be read by what holds at this moment, at the instants of before: as before, or decided again, the
+    question itself included."""
     if standing.witness is None and authorize.stands(ports, session, standing, before):
         return before
     asked = authorize.asked(
         ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
     )
-    again = reach_of(ports, session, standing, query, asked)
+    again = reach_of(ports, session, standing, query, asked).at(before.valid_at, known_at=before.known_at)
     return again if asked.allowed else again & ()
 
 

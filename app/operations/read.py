@@ -298,6 +298,18 @@ def visible_versions(
     return _View.under(ports, session, standing, Action.DESCRIBE, purpose).of_document(session, document)
 
 
+def described(ports: Ports, session: Session, standing: Standing, several: Iterable[Version]) -> list[Version]:
+    """The same versions, which the principal handles, as they are described to it: without what an obligation blacks
+    out, and where it knows of them for a purpose alone, without all that could be."""
+    view = _View.under(ports, session, standing, Action.DESCRIBE, None)
+    return [
+        view.without_what_is_redacted(each)
+        if each.boundary_id in view.reach.boundaries
+        else _blacked_out(ports, frozenset(ports.redactors), each)
+        for each in several
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What is stated of a question beside who asks, what and of what."""
@@ -494,7 +506,7 @@ class _View:
             if curated or (stands.open_to_readers and each.begins <= self.standing.now):
                 known = curated or each.latest or each.period.valid_to <= self.standing.now
                 yield Shown(
-                    version=self._without_what_is_redacted(each),
+                    version=self.without_what_is_redacted(each),
                     lifecycle=stands,
                     collection=self.collections[each.document.collection],
                     ends=each.period.valid_to if known else FOREVER,
@@ -522,17 +534,10 @@ class _View:
         """Whether versions in a boundary may be read from end to end."""
         return discharge.whole(authorize.obligations_on(self.reach, [boundary]))
 
-    def _without_what_is_redacted(self, version: Version) -> Version:
-        """A title may be the first line of a text, and attributes the header of a mail."""
+    def without_what_is_redacted(self, version: Version) -> Version:
+        """A version of the reach, as it is shown."""
         categories = discharge.categories_redacted(authorize.obligations_on(self.reach, [version.boundary_id]))
-        if not categories:
-            return version
-        title = discharge.without(self.ports, categories, version.title)
-        attributes = {
-            name: tuple(discharge.without(self.ports, categories, each) for each in several)
-            for name, several in version.attributes.items()
-        }
-        return replace(version, title=title, attributes=attributes)
+        return _blacked_out(self.ports, categories, version)
 
     def is_named(self, shown: Shown, containing: str | None) -> bool:
         """Whether this is still part of the title as it is shown, or of the uri, where something is blacked out."""
@@ -558,6 +563,18 @@ class _View:
             if id == shown.version.id:
                 return shown
         raise NotFound(ABSENT)
+
+
+def _blacked_out(ports: Ports, categories: frozenset[str], version: Version) -> Version:
+    """A title may be the first line of a text, and attributes the header of a mail."""
+    if not categories:
+        return version
+    title = discharge.without(ports, categories, version.title)
+    attributes = {
+        name: tuple(discharge.without(ports, categories, each) for each in several)
+        for name, several in version.attributes.items()
+    }
+    return replace(version, title=title, attributes=attributes)
 
 
 def _place(version: Version) -> tuple[str, str]:

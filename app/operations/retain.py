@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -14,9 +14,9 @@ from app.domain.errors import Unavailable
 from app.domain.instants import Instant
 from app.domain.retention import DAY_MS, Disposal, Due, RetentionRule, due
 from app.domain.trace import TraceKind
-from app.operations import erase
+from app.operations import erase, read
 from app.operations.attest import record
-from app.operations.identify import Credentials, identify
+from app.operations.identify import Credentials, Standing, identify
 from app.operations.prepare import SYSTEM
 from app.operations.submit import curated, handles_document
 from app.operations.synchronize import synchronize
@@ -83,7 +83,9 @@ def run(ports: Ports, credentials: Credentials, collection: str, *, dry_run: boo
             and handles_document(ports, session, standing, document, collection)
             for each in several
         ]
-    return found if dry_run else _dispose(ports, standing.principal, collection, found)
+        shown = {each.id: each for each in read.described(ports, session, standing, [it.due.version for it in found])}
+    done = found if dry_run else _dispose(ports, standing.principal, collection, found, owner=standing)
+    return [replace(each, due=replace(each.due, version=shown[each.due.version.id])) for each in done]
 
 
 def run_due(ports: Ports) -> int:
@@ -119,14 +121,16 @@ def _due(session: Session, document: DocumentId, collection: str, *, now: Instan
             yield Disposed(due=found, held_by=held)
 
 
-def _dispose(ports: Ports, principal: Principal, collection: str, found: Sequence[Disposed]) -> list[Disposed]:
+def _dispose(
+    ports: Ports, principal: Principal, collection: str, found: Sequence[Disposed], *, owner: Standing | None = None
+) -> list[Disposed]:
     by_document: dict[DocumentId, list[Disposed]] = {}
     for each in found:
         by_document.setdefault(each.due.version.document.id, []).append(each)
     done = [
         each
         for document, several in by_document.items()
-        for each in _dispose_of(ports, principal, collection, document, several)
+        for each in _dispose_of(ports, principal, collection, document, several, owner)
     ]
     with suppress(Unavailable):  # what is not told or carried out now, a worker sees to
         synchronize(ports, [each.due.version.id for each in done if each.due.rule.action is Disposal.WITHDRAW])
@@ -135,12 +139,20 @@ def _dispose(ports: Ports, principal: Principal, collection: str, found: Sequenc
 
 
 def _dispose_of(
-    ports: Ports, principal: Principal, collection: str, document: DocumentId, found: Sequence[Disposed]
+    ports: Ports,
+    principal: Principal,
+    collection: str,
+    document: DocumentId,
+    found: Sequence[Disposed],
+    owner: Standing | None,
 ) -> Iterator[Disposed]:
-    """Decided anew within the commit: what was read may have changed since, or been put under hold."""
+    """Decided anew within the commit: what was read may have changed since, been put under hold, or closed to `owner`,
+    if it is one who does it."""
     by = principal.subject.ref
     wanted = {each.due.version.id for each in found}
     with recording(ports.engine, ports.now()) as (session, at):
+        if owner is not None and not handles_document(ports, session, owner, document, collection):
+            return
         still = [each for each in _due(session, document, collection, now=at) if each.due.version.id in wanted]
         done = []
         for each in still:

@@ -1,11 +1,11 @@
 """One question, answered with what its principal may read, cited, and with the checks that were applied."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.domain.access import Reach
+from app.domain.access import Reach, Ruling
 from app.domain.answer import Answer, Query, Recourse, Usage
 from app.domain.checks import Asked, applied, blocked, personal_data
 from app.domain.citation import Passage, context, joined
@@ -17,7 +17,7 @@ from app.operations.attest import attest
 from app.operations.generations import answering
 from app.operations.identify import Credentials, Standing, identify
 from app.operations.inspect import inspect
-from app.operations.reach import reach_of, systems_of_record
+from app.operations.reach import as_of_now, reach_of, systems_of_record
 from app.operations.rerank import rerank
 from app.operations.search import search
 from app.operations.select import select
@@ -32,6 +32,8 @@ class Found:
     answer: Answer
     standing: Standing
     reach: Reach
+    searched: Reach
+    """What the question was put to, a moment before: scores and order rest on all of it."""
     drops: Mapping[str, int]
 
 
@@ -71,35 +73,27 @@ def find(
         # 0. identify
         standing = identify(ports, session, credentials)
         ports = answering(ports, standing.epochs)
-        laid_down = authorize.register(ports, session, standing)
+        now = standing.now
 
         # 1. reach
-        asked = authorize.asked(
-            ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
-        )
-        reach = reach_of(ports, session, standing, query, asked)
-        recourse = _ways_to_ask(ports, session, standing, query)
-        ways_forward = () if asked.allowed else route.ways_forward(ports, session, standing, asked, query, trace_id)
-        records = systems_of_record(ports, session, standing)
+        asking = _asking(ports, session, standing, query, trace_id)
     watch.lap("reach")
 
-    if not asked.allowed:
-        answer = Answer(
-            trace_id=trace_id,
-            outcome=Outcome.ESCALATED if asked.escalate_to else Outcome.BLOCKED,
-            checks=blocked(laid_down.rules, asked, standing.principal),
-            recourse=ways_forward,
-            usage=_usage(ports, query, 0, watch),
-        )
-        return Found(answer=answer, standing=standing, reach=reach, drops={})
+    if not asking.asked.allowed:
+        return _refused(ports, query, asking, trace_id, watch)
 
     # 2. search
-    hits = search(ports, query, reach, watch)
+    searched = asking.reach
+    hits = search(ports, query, searched, watch)
 
     # 3. select, 4. confirm, 5. cite
-    hits = rerank(ports, credentials, query, reach, hits, now=standing.now, watch=watch)
-    selected = select(ports, credentials, query, reach, hits, now=standing.now, records=records)
-    reach = selected.reach
+    hits = rerank(ports, credentials, query, searched, hits, now=now, watch=watch)
+    with reading(ports.engine) as session:
+        asking = _at_last(ports, session, credentials, query, trace_id, asking)
+        if not asking.asked.allowed:
+            return _refused(ports, query, asking, trace_id, watch)
+        collections, records, reach = asking.laid_down.collections, asking.records, asking.reach
+        selected = select(ports, session, query, reach, hits, now=now, collections=collections, records=records)
     watch.lap("confirm")
 
     # 6. inspect what is to be shown: no more than an obligation allows, and what the answer is to rest on
@@ -121,26 +115,85 @@ def find(
         label=label,
         obligations=selected.obligations if passages else (),
         checks=applied(
-            laid_down.rules,
-            standing.principal,
+            asking.laid_down.rules,
+            asking.standing.principal,
             Asked(
                 purpose=query.purpose,
                 valid_at=reach.valid_at,
                 known_at=query.known_at,
-                ahead=reach.valid_at > standing.now,
+                ahead=reach.valid_at > now,
                 categories=reach.grounds.question.terms.purpose_categories,
             ),
             label,
-            decided_by=frozenset(asked.policies) | selected.policies,
+            decided_by=frozenset(asking.asked.policies) | selected.policies,
             intact="integrity" not in selected.drops,
             inspected=inspected.checks,
             personal_data=personal_data(passages, selected.obligations, label),
-            grants=authorize.grants_in_play(standing, reach, collections=query.collections),
+            grants=authorize.grants_in_play(asking.standing, reach, collections=query.collections),
         ),
-        recourse=recourse,
+        recourse=asking.recourse,
         usage=_usage(ports, query, selected.tokens_of(passages), watch),
     )
-    return Found(answer=answer, standing=standing, reach=reach, drops=drops)
+    return Found(answer=answer, standing=asking.standing, reach=reach, searched=searched, drops=drops)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """A question as one state of the database has it: all that is told beside passages is decided on one too."""
+
+    standing: Standing
+    laid_down: authorize.Register
+    asked: Ruling
+    """Whether it may be put at all."""
+    reach: Reach
+    recourse: tuple[Recourse, ...]
+    records: frozenset[str]
+    """The systems of record that the principal may know of."""
+
+
+def _asking(
+    ports: Ports, session: Session, standing: Standing, query: Query, trace_id: TraceId, again: Reach | None = None
+) -> _Asking:
+    asked = authorize.asked(
+        ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
+    )
+    return _Asking(
+        standing=standing,
+        laid_down=authorize.register(ports, session, standing),
+        asked=asked,
+        reach=reach_of(ports, session, standing, query, asked) if again is None else again,
+        recourse=_ways_to_ask(ports, session, standing, query)
+        if asked.allowed
+        else route.ways_forward(ports, session, standing, asked, query, trace_id),
+        records=systems_of_record(ports, session, standing),
+    )
+
+
+def _at_last(
+    ports: Ports, session: Session, credentials: Credentials, query: Query, trace_id: TraceId, before: _Asking
+) -> _Asking:
+    """The question as it is at the last moment: as before, or all of it decided again.
+
+    INVARIANT: whoever may read less by now, or ask no longer, is told no more beside the passages either.
+    """
+    standing = identify(ports, session, credentials)
+    reach = as_of_now(ports, session, standing, query, before.reach)
+    if reach is before.reach:
+        return before
+    again = _asking(ports, session, standing, query, trace_id, reach)
+    searched = replace(standing.epochs, generation=before.standing.epochs.generation)
+    return replace(again, standing=replace(standing, epochs=searched))
+
+
+def _refused(ports: Ports, query: Query, asking: _Asking, trace_id: TraceId, watch: Stopwatch) -> Found:
+    answer = Answer(
+        trace_id=trace_id,
+        outcome=Outcome.ESCALATED if asking.asked.escalate_to else Outcome.BLOCKED,
+        checks=blocked(asking.laid_down.rules, asking.asked, asking.standing.principal),
+        recourse=asking.recourse,
+        usage=_usage(ports, query, 0, watch),
+    )
+    return Found(answer=answer, standing=asking.standing, reach=asking.reach, searched=asking.reach, drops={})
 
 
 def _ways_to_ask(ports: Ports, session: Session, standing: Standing, query: Query) -> tuple[Recourse, ...]:

@@ -45,10 +45,15 @@ def traces(ports: Ports, credentials: Credentials, *, before: TraceId | None, li
 def trace(ports: Ports, credentials: Credentials, id: TraceId) -> Reviewed:
     """Raises `NotFound` for one that is absent or somebody else's."""
     with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        audited = _audits(ports, session, standing)
-        found = trace_store.trace(session, id)
-        about = escalations.about_trace(session, id)
+        return trace_as_of(ports, session, credentials, id)
+
+
+def trace_as_of(ports: Ports, session: Session, credentials: Credentials, id: TraceId) -> Reviewed:
+    """As `trace`, on the state of the database that `session` sees."""
+    standing = identify(ports, session, credentials)
+    audited = _audits(ports, session, standing)
+    found = trace_store.trace(session, id)
+    about = escalations.about_trace(session, id)
     if found is None or not _visible(standing, found, audited=audited):
         raise NotFound("There is no trace by that id that you may see.")
     return replace(_shown(standing, found, audited=audited), escalations=tuple(about))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from app.domain.corpus import DocumentId, Lifecycle, Review, Version, lifecycle
 from app.domain.errors import Conflict, Fault, Invalid
 from app.domain.instants import Instant, days_after
-from app.operations import authorize
-from app.operations.curate import UNSTATED, Correction, Unstated, corrected, curating, followed_up
+from app.operations import authorize, read
+from app.operations.curate import UNSTATED, Correction, Unstated, corrected, curating, followed_up, owned
 from app.operations.identify import Credentials, identify
 from app.operations.submit import curated
 from app.ports import Ports
@@ -57,6 +57,7 @@ def due(
         found = corpus.versions_due(
             session, collection, handled, now=standing.now, until=until, after=after, limit=limit + 1
         )
+        found = read.described(ports, session, standing, found)
         looked = reviews.reviews_of(session, [each.document.id for each in found])
     page = [
         Due(
@@ -81,6 +82,7 @@ def reviewed(
     """
     standing = curating(ports, credentials, document)
     with recording(ports.engine, ports.now()) as (session, at):
+        owned(ports, session, standing, document)
         versions = corpus.versions_of(session, document, valid_at=at)
         if not versions:
             raise Conflict("Nothing of this document was published yet, so there is nothing to review.")
@@ -101,8 +103,8 @@ def reviewed(
 
 def history(ports: Ports, credentials: Credentials, document: DocumentId) -> Sequence[Review]:
     """The reviews of a document, the last first; for owners."""
-    curating(ports, credentials, document)
     with reading(ports.engine) as session:
+        owned(ports, session, identify(ports, session, credentials), document)
         return reviews.reviews_of(session, [document]).get(document, ())
 
 

@@ -8,7 +8,7 @@ from app.domain.jobs import JobId
 from app.domain.trace import TraceKind
 from app.operations import read
 from app.operations.attest import record
-from app.operations.curate import curating
+from app.operations.curate import curating, owned
 from app.operations.identify import Credentials
 from app.operations.submit import Submitted
 from app.ports import Ports
@@ -39,6 +39,7 @@ def roll_back(ports: Ports, credentials: Credentials, document: DocumentId, numb
     except NotFound:
         raise Conflict(GONE) from None
     with recording(ports.engine, ports.now()) as (session, at):
+        owned(ports, session, standing, document)
         newest = next(iter(corpus.versions_of(session, document)), None)
         if newest is None:  # erased meanwhile
             raise NotFound(read.ABSENT)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from app.domain.access import Boundary, BoundaryId, Collection, Obligation, PolicyId, Reach
 from app.domain.answer import Query
 from app.domain.citation import CONTEXT_HEADER, Flag, IntegrityError, Passage, cited, opaque, shown_end
@@ -16,12 +18,10 @@ from app.domain.ranking import Turns
 from app.domain.redaction import Excerpt
 from app.domain.similarity import Heard
 from app.operations import authorize, discharge
-from app.operations.identify import Credentials, identify
-from app.operations.reach import as_of_now, closed, redacted_in
+from app.operations.reach import closed, redacted_in
 from app.operations.widen import Chosen, tokens_of, widened
 from app.ports import Ports
 from app.store import corpus
-from app.store.database import reading
 
 _HEADER: Final = ("tokens", CONTEXT_HEADER)
 """Where the header's token count is remembered, by generation: each has a tokenizer of its own."""
@@ -34,8 +34,6 @@ SPARE: Final = 4
 class Selected:
     """What is left of the hits, and how many were passed over for which reason: for auditors alone."""
 
-    reach: Reach
-    """What the passages were confirmed by: the one that was searched, or decided again."""
     passages: tuple[Passage, ...]
     obligations: tuple[Obligation, ...]
     policies: frozenset[PolicyId]
@@ -54,59 +52,56 @@ class Selected:
 
 def select(
     ports: Ports,
-    credentials: Credentials,
+    session: Session,
     query: Query,
     reach: Reach,
     hits: Sequence[Hit],
     *,
     now: Instant,
+    collections: Mapping[str, Collection],
     records: frozenset[str],
 ) -> Selected:
     """The first `top_k` hits that stand up to SQL as it is now, do not repeat each other and fit the budget.
 
     Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow. INVARIANT:
-    by one decision, on one state of the database, what passages grow by included: access that was narrowed between two
-    decisions would leave what the first let be shown without the obligations under which it did.
+    by one decision, `reach`, on the state of the database that it was made on and `session` sees, what passages grow
+    by included: access that was narrowed between two decisions would leave what the first let be shown without the
+    obligations under which it did.
     """
     selection = _Selection(ports, query, now)
     turns, confirmed = Turns(ports.ranking.document_decay), dict[ChunkId, _Candidate]()
     following = iter([*hits[1:], None])
-    with reading(ports.engine) as session:
-        standing = identify(ports, session, credentials)
-        current = as_of_now(ports, session, standing, query, reach)
-        collections = authorize.register(ports, session, standing).collections
-        for some in _batched(hits, query.top_k + SPARE):
-            stored = corpus.stored_chunks(
-                session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
-            )
-            within = {chunk.boundary_id for chunk in stored.values()} & current.boundaries
-            hidden = {id: redacted_in(current, id) for id in within}
-            wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
-            around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
-            for hit in some:
-                if selection.full:
-                    break
-                chunk = stored.get(hit.chunk)
-                candidate = selection.confirmed(hit, chunk, current, collections, hidden, around.get(hit.chunk))
-                if candidate is not None:
-                    confirmed[hit.chunk] = candidate
-                    turns.enter(hit, candidate.passage.citation.document)
-                for turn in turns.due(next(following)):
-                    if not selection.full:
-                        selection.offer(confirmed[turn.chunk].scored(turn.score))
+    for some in _batched(hits, query.top_k + SPARE):
+        stored = corpus.stored_chunks(
+            session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
+        )
+        within = {chunk.boundary_id for chunk in stored.values()} & reach.boundaries
+        hidden = {id: redacted_in(reach, id) for id in within}
+        wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
+        around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
+        for hit in some:
             if selection.full:
                 break
-        ruled = bool(records) or selection.of_record
-        chosen = [*selection.chosen(current, ruled=ruled)]
-        if query.expand and query.max_tokens is not None:
-            room = query.max_tokens - selection.header_tokens
-            chosen = [*widened(ports, session, chosen, room=room)]
+            chunk = stored.get(hit.chunk)
+            candidate = selection.confirmed(hit, chunk, reach, collections, hidden, around.get(hit.chunk))
+            if candidate is not None:
+                confirmed[hit.chunk] = candidate
+                turns.enter(hit, candidate.passage.citation.document)
+            for turn in turns.due(next(following)):
+                if not selection.full:
+                    selection.offer(confirmed[turn.chunk].scored(turn.score))
+        if selection.full:
+            break
+    ruled = bool(records) or selection.of_record
+    chosen = [*selection.chosen(reach, ruled=ruled)]
+    if query.expand and query.max_tokens is not None:
+        room = query.max_tokens - selection.header_tokens
+        chosen = [*widened(ports, session, chosen, room=room)]
     boundaries = {candidate.boundary_id for candidate in selection.taken}
     return Selected(
-        reach=current,
         passages=tuple(each.passage for each in chosen),
-        obligations=authorize.obligations_on(current, boundaries),
-        policies=frozenset(policy for id in boundaries for policy in current.grounds.rulings[id].policies),
+        obligations=authorize.obligations_on(reach, boundaries),
+        policies=frozenset(policy for id in boundaries for policy in reach.grounds.rulings[id].policies),
         drops=selection.drops,
         ruled=ruled,
         header_tokens=selection.header_tokens,

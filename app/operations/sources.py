@@ -65,14 +65,14 @@ def put_source(ports: Ports, credentials: Credentials, settings: SourceSettings)
         )
         if before is not None and (before.settings, before.registrant) == (settings, registrant):
             return before
+    scheduled = settings.schedule is not None and not settings.paused
+    due = next_due(settings.schedule, ports.now()) if scheduled and settings.schedule else None
+    with recording(ports.engine, ports.now()) as (session, at):
         concerned = []
         if before is not None and before.settings.namespace != settings.namespace:
             concerned = [each.document for each in store.items_with_acl(session, [before.id]) if each.document]
         concerned = collect.whole(session, concerned)
         handled = handled_documents(ports, session, standing, dict.fromkeys(concerned, home.name))
-    scheduled = settings.schedule is not None and not settings.paused
-    due = next_due(settings.schedule, ports.now()) if scheduled and settings.schedule else None
-    with recording(ports.engine, ports.now()) as (session, at):
         id = store.record_source(session, settings, registrant, next_run_at=due, at=at)
         registered = store.registered_by_id(session, id)
         assert registered is not None

@@ -104,12 +104,14 @@ def take(
     metadata: Metadata,
     along: Callable[[Session, Submitted], None] | None = None,
 ) -> Submitted:
-    """Rules 4 to 6 of `submit`, of what is `admissible`: one door for uploads and sources.
+    """Rules 4 to 6 of `submit`, of what is `admissible`: one door for uploads and sources. Where the uri has been taken
+    since, rule 1 again.
 
     `along` writes in the same transaction: what it notes is there exactly if the submission is.
     """
     digest, said = ports.blobs.put(content), metadata_digest(metadata)
     with recording(ports.engine, ports.now()) as (session, at):
+        _check_uri(ports, session, standing, collection, metadata.uri)
         if (there := _unchanged(session, collection, metadata.uri, digest, said)) is not None:
             if along is not None:
                 along(session, there)

@@ -140,6 +140,27 @@ def test_what_is_around_a_citation_is_blacked_out_too(shop: Running) -> None:
     assert listed["attributes"]["from"][0] == "Max"
 
 
+def test_title_is_blacked_out_to_owners_wherever_they_are_told_of_a_document(shop: Running) -> None:
+    shop.put_purpose("audit")
+    due: dict[str, Any] = {"title": f"Kettle {CARD}", "review_by": "2020-01-01"}
+    shop.publish("user:olga", "refunds", TEXT, uri="kettle", **due)
+    shop.publish("user:olga", "refunds", "Of the pot.", uri="pot", purposes=["audit"], **due)
+    rule = {"when": "published", "after_days": 0, "action": "withdraw"}
+    kept = shop.request("PUT", "/v1/collections/refunds/retention", "user:olga", json={"rules": [rule]})
+    assert kept.status_code == 200
+    oblige(shop, "redact:pii", permit="owners-see")
+
+    def titles() -> list[list[str]]:
+        reviews = shop.request("GET", "/v1/collections/refunds/reviews", "user:olga").json()["documents"]
+        runs = [
+            shop.request("POST", "/v1/collections/refunds/retention/run", "user:olga", json={"dry_run": dry}).json()
+            for dry in (True, False)
+        ]
+        return [[each["title"] for each in some] for some in (reviews, *(run["versions"] for run in runs))]
+
+    assert titles() == [["Kettle [redacted: payment card]"] * 2] * 3
+
+
 def test_redaction_that_cannot_be_done_is_a_denial(shop: Running) -> None:
     document = shop.publish("user:olga", "refunds", TEXT, uri="kettle")
     oblige(shop, "redact:weather")

@@ -1,5 +1,6 @@
 """Our directory as scim2-server's storage, held against the library's own suite, on both databases."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ class TestDirectoryStorage(ScimStorageContract):
             epochs, now = directory.epochs_and_instant(session)
         client = Profile(ref=PrincipalRef("assistant:scim"), display_name="scim")
         subject = Party(profile=client, groups=frozenset())
-        return DirectoryStorage(ports, Standing(principal=Principal(subject=subject), epochs=epochs, now=now))
+        return DirectoryStorage(
+            ports, Standing(principal=Principal(subject=subject), epochs=epochs, now=now), partial(reading, engine)
+        )
 
 
 def _pages_by_cursor(name: str) -> bool:
