@@ -17,7 +17,7 @@ from app.domain.errors import Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
-from app.operations.retrieve import retrieve
+from app.operations.retrieve import find, retrieve
 from app.ports import Index
 from app.store import directory
 from app.store.database import reading
@@ -156,3 +156,15 @@ def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(g
     grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
     with reading(guide.ports.engine) as session:
         assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies
+
+
+def test_what_is_decided_again_is_asked_of_the_same_instants(guide: Running) -> None:
+    """Whatever moves meanwhile, hidden or not: the answer is as of when it was asked, and says so."""
+    instants: list[tuple[Any, Any]] = []
+    for act in (lambda: None, lambda: guide.put_principal("user:cy")):
+        ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, act))  # type: ignore[arg-type]
+        found = find(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
+        assert found.answer.passages
+        assert "lies ahead" not in str(found.answer.checks)
+        instants.append((found.reach.valid_at - found.standing.now, found.reach.known_at - found.standing.now))
+    assert instants == [(0, 0), (0, 0)]
