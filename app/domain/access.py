@@ -453,6 +453,8 @@ class Grounds:
 
     question: Question
     epochs: Epochs
+    grants: tuple[Grant, ...] = ()
+    """Those of the subject that were in force, whether or not they cover the question."""
     rulings: Mapping[BoundaryId, Ruling] = field(compare=False, repr=False)
 
 

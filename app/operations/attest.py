@@ -266,8 +266,8 @@ def _grounds(standing: Standing, reach: Reach, drops: Mapping[str, int]) -> dict
             "boundaries": epochs.boundaries,
             "grants": epochs.grants,
         },
-        "generation": standing.epochs.generation,
-        "grants": [each.id for each in standing.grants],
+        "generation": standing.epochs.generation,  # that was searched: another may be active at the last moment
+        "grants": [each.id for each in reach.grounds.grants],
         "valid_at": reach.valid_at,
         "known_at": reach.known_at,
         "boundaries": {"allowed": len(reach.boundaries), "decided": len(reach.grounds.rulings)},

@@ -95,7 +95,9 @@ def reach(
         valid_at=standing.now if valid_at is None else valid_at,
         known_at=standing.now if known_at is None else known_at,
         obligations=extent.obligations,
-        grounds=Grounds(question=question, epochs=standing.epochs, rulings=extent.rulings),
+        grounds=Grounds(
+            question=question, epochs=standing.epochs, grants=standing.grants, rulings=extent.rulings
+        ),
         _sealed=_SEAL,
     )
 
@@ -121,15 +123,13 @@ def under(ports: Ports, principal_reach: Reach, asked: Ruling) -> Reach:
     )
 
 
-def grants_in_play(
-    standing: Standing, principal_reach: Reach, *, collections: frozenset[str] | None
-) -> tuple[Grant, ...]:
+def grants_in_play(principal_reach: Reach, *, collections: frozenset[str] | None) -> tuple[Grant, ...]:
     """The subject's grants that this question is covered by, among these collections if it names any."""
     asked = principal_reach.grounds.question
     this = (asked.purpose, asked.client, asked.destination)
     return tuple(
         each
-        for each in standing.grants
+        for each in principal_reach.grounds.grants
         if (
             (each.collections if collections is None else each.collections & collections)
             and each.purpose in (None, asked.purpose)
@@ -171,7 +171,7 @@ def reach_among(
         valid_at=standing.now,
         known_at=standing.now,
         obligations=_obligations(rulings[id] for id in allowed),
-        grounds=Grounds(question=question, epochs=standing.epochs, rulings=rulings),
+        grounds=Grounds(question=question, epochs=standing.epochs, grants=standing.grants, rulings=rulings),
         _sealed=_SEAL,
     )
 

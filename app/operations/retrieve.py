@@ -122,7 +122,7 @@ def find(
         obligations=selected.obligations if passages else (),
         checks=applied(
             laid_down.rules,
-            standing.principal,
+            reach.grounds.question.principal,
             Asked(
                 purpose=query.purpose,
                 valid_at=reach.valid_at,
@@ -135,7 +135,7 @@ def find(
             intact="integrity" not in selected.drops,
             inspected=inspected.checks,
             personal_data=personal_data(passages, selected.obligations, label),
-            grants=authorize.grants_in_play(standing, reach, collections=query.collections),
+            grants=authorize.grants_in_play(reach, collections=query.collections),
         ),
         recourse=recourse,
         usage=_usage(ports, query, selected.tokens_of(passages), watch),

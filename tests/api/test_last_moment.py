@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from app.domain.access import Grant, GrantKind, PrincipalRef
 from app.domain.answer import Query
+from app.domain.checks import CheckName
 from app.domain.errors import Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
+from app.domain.instants import Instant
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
 from app.operations.retrieve import find, retrieve
 from app.ports import Index
 from app.store import directory
-from app.store.database import reading
+from app.store.database import reading, recording
+from app.store.grants import record_grant
 from tests.api.test_obligations import CARD, oblige
 from tests.api.test_ranking import QUESTION as TOPIC
 from tests.api.test_ranking import TOWN
@@ -148,14 +152,38 @@ def test_passages_keep_the_obligations_under_which_they_were_confirmed(guide: Ru
 
 
 def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(guide: Running) -> None:
-    ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, lambda: oblige(guide, "no-export")))  # type: ignore[arg-type]
+    def meanwhile() -> None:
+        oblige(guide, "no-export")
+        guide.put_principal("user:ana", clearance="restricted", categories=["pii"])
+        with recording(guide.ports.engine, guide.ports.now(), "grants") as (session, at):
+            record_grant(session, opened(at), at=at)
+
+    ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, meanwhile))  # type: ignore[arg-type]
     told = retrieve(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
     assert [each.id for each in told.obligations] == ["no-export"]
+    said = {check.check: check.reason for check in told.checks}
+    assert "A grant opens town" in said[CheckName.BOUNDARY]
+    assert "restricted" in said[CheckName.CLEARANCE]
 
     guide.put_principal("user:sunniva", groups=["group:auditors"])
     grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
+    assert grounds["grants"] == ["grant-1"]
     with reading(guide.ports.engine) as session:
         assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies
+
+
+def opened(at: Instant) -> Grant:
+    ana = PrincipalRef("user:ana")
+    return Grant(
+        id="grant-1",
+        kind=GrantKind.ESCALATION,
+        subject=ana,
+        collections=frozenset({"town"}),
+        begins=at,
+        ends=Instant(at + 3_600_000),
+        because="a test",
+        granted_by=ana,
+    )
 
 
 def test_what_is_decided_again_is_asked_of_the_same_instants(guide: Running) -> None:
