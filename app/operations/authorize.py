@@ -95,9 +95,7 @@ def reach(
         valid_at=standing.now if valid_at is None else valid_at,
         known_at=standing.now if known_at is None else known_at,
         obligations=extent.obligations,
-        grounds=Grounds(
-            question=question, epochs=standing.epochs, grants=standing.grants, rulings=extent.rulings
-        ),
+        grounds=Grounds(question=question, epochs=standing.epochs, grants=standing.grants, rulings=extent.rulings),
         _sealed=_SEAL,
     )
 

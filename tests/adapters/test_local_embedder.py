@@ -218,11 +218,14 @@ def test_what_the_model_was_taught_to_read_is_known(text: str, known: float) -> 
 
 
 def test_signs_of_which_bytes_are_read_are_not_known(copied_model: Path) -> None:
-    by_bytes = Tokenizer(BPE(vocab={sign: at for at, sign in enumerate(sorted(ByteLevel.alphabet()))}, merges=[]))
+    vocabulary = [*sorted(ByteLevel.alphabet()), "wh", "who"]
+    merges = [("w", "h"), ("wh", "o")]
+    by_bytes = Tokenizer(BPE(vocab={sign: at for at, sign in enumerate(vocabulary)}, merges=merges))
     by_bytes.pre_tokenizer = ByteLevel(add_prefix_space=False)
     by_bytes.save(str(copied_model / "tokenizer.json"))
 
-    assert LocalTokenizer(str(copied_model)).known("签字") == 0.0
+    known = LocalTokenizer(str(copied_model)).known
+    assert [known(each) for each in ("签字", "who 签字", "who")] == [0.0, 3 / 5, 1.0]  # of letters, not of bytes
 
 
 def test_a_sign_with_a_space_before_it_is_known_and_what_the_tokenizer_calls_unknown_is_not(copied_model: Path) -> None:
