@@ -146,7 +146,6 @@ class _Confirming:
     ) -> None:
         self._ports, self._query, self._reach, self._collections, self._now = ports, query, reach, collections, now
         self._phrases = phrases(query.text)
-        self._hidden: dict[BoundaryId, frozenset[str]] = {}
         self.drops: Counter[str] = Counter()
 
     def confirmed(self, session: Session, hits: Sequence[Hit]) -> Iterator[_Candidate | None]:
@@ -159,14 +158,21 @@ class _Confirming:
                 session, [hit.chunk for hit in some], valid_at=self._reach.valid_at, known_at=self._reach.known_at
             )
             within = {chunk.boundary_id for chunk in stored.values()} & self._reach.boundaries
-            self._hidden |= {id: redacted_in(self._reach, id) for id in within - self._hidden.keys()}
-            wanted = [id for id, chunk in stored.items() if self._hidden.get(chunk.boundary_id)]
+            hidden = {id: redacted_in(self._reach, id) for id in within}
+            wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
             around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
             for hit in some:
-                yield self._confirmed(hit, stored.get(hit.chunk), around.get(hit.chunk))
+                yield self._confirmed(hit, stored.get(hit.chunk), hidden, around.get(hit.chunk))
 
-    def _confirmed(self, hit: Hit, chunk: StoredChunk | None, around: Excerpt | None) -> _Candidate | None:
-        """`around` is what the hit stands in, if some of it is not to be shown."""
+    def _confirmed(
+        self,
+        hit: Hit,
+        chunk: StoredChunk | None,
+        within: Mapping[BoundaryId, frozenset[str]],
+        around: Excerpt | None,
+    ) -> _Candidate | None:
+        """`within` are the categories that are not shown, by boundary of the reach; `around` is what the hit stands in,
+        if some of it is not to be shown."""
         why_not = closed(chunk, self._reach, now=self._now)
         if chunk is None or why_not is not None:
             self.drops[why_not or "lifecycle"] += 1
@@ -185,7 +191,7 @@ class _Confirming:
             boundary=chunk.boundary.within(collection),
             boundary_key=self._ports.memo.recall(("bnd", chunk.boundary_id), lambda: self._key_of(chunk.boundary)),
         )
-        hidden = self._hidden[chunk.boundary_id]
+        hidden = within[chunk.boundary_id]
         if hidden:
             if around is None or around.of(chunk.span) != chunk.text:
                 self.drops["redaction"] += 1

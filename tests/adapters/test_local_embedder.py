@@ -202,6 +202,7 @@ def test_a_word_that_lies_in_memory_as_another_does_is_not_counted_as_it() -> No
         ("Who has to sign before a customer dataset leaves?", 1.0),
         ("I am in a hurry: §12 (b)", 1.0),
         ("Wer muss unterschreiben, bevor Kundendaten das Haus verlassen?", 49 / 53),  # four letters stand alone
+        ("Which gate does R2D2 leave from?", 1.0),  # a letter beside a digit is no part of a word
         ("да", 0.0),  # letter by letter, from the first to the last
         ("д\u200bа", 0.0),
         ("কে স্বাক্ষর করে", 0.0),

@@ -196,3 +196,45 @@ def test_what_is_decided_again_is_asked_of_the_same_instants(guide: Running) -> 
         assert "lies ahead" not in str(found.answer.checks)
         instants.append((found.reach.valid_at - found.standing.now, found.reach.known_at - found.standing.now))
     assert instants == [(0, 0), (0, 0)]
+
+
+# -- what is loaded, and what is passed over ---------------------------------------------------------------------------
+
+HOURS = ("at dawn", "after breakfast", "by ten", "at noon", "when school ends", "towards dusk", "in moonlight", "never")
+
+
+@pytest.fixture
+def gates(run: Running) -> Running:
+    run.put_principal("user:olga")
+    run.put_principal("user:bo")
+    run.put_collection("gates", owners=["user:olga"], default_readers=["user:bo"])
+    for number, when in enumerate(HOURS):
+        words = {"uri": f"gate-{number}", "title": f"Gate {number}"}
+        run.submit("user:olga", "gates", f"The {'very ' * number}old gate opens {when}.", **words)
+    run.work()
+    return run
+
+
+GATES = "When does the old gate open?"
+
+
+def test_no_more_rows_are_loaded_than_an_answer_needs(gates: Running) -> None:
+    with once_chunks_are_read(gates, lambda: None) as statements:
+        found = find(gates.ports, Credentials(bearer=gates.key("user:bo")), Query(text=GATES, top_k=1))
+    assert len(found.answer.passages) == len(statements) == 1
+
+
+def test_what_was_passed_over_is_counted_by_its_reason(gates: Running) -> None:
+    credentials, query = Credentials(bearer=gates.key("user:bo")), Query(text=GATES, top_k=20)
+    assert find(gates.ports, credentials, query).drops == {}
+    (first, *rest) = find(gates.ports, credentials, query).answer.passages
+    gates.publish("user:olga", "gates", first.citation.quote, uri="copy")
+
+    def closed() -> None:
+        gone = {"readers": ["user:olga"]}
+        gates.request("PATCH", f"/v1/documents/{rest[-1].citation.document}", "user:olga", json=gone)
+
+    ports = replace(gates.ports, index=_Meanwhile(gates.ports.index, closed))  # type: ignore[arg-type]
+    assert find(ports, credentials, query).drops == {"boundary": 1, "repeated": 1}
+    within = find(gates.ports, credentials, replace(query, max_tokens=1))
+    assert (len(within.answer.passages), within.drops) == (1, {"repeated": 1, "budget": len(rest) - 1})
