@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 
 from app.domain.access import Grant, GrantKind, PrincipalRef
 from app.domain.answer import Query
@@ -119,19 +120,19 @@ def guide(run: Running) -> Running:
 
 
 @contextmanager
-def once_chunks_are_read(run: Running, act: Callable[[], object]) -> Iterator[list[str]]:
-    """Something else happens after the first statement that reads chunks; the statements that do."""
-    statements: list[str] = []
+def once_chunks_are_read(run: Running, act: Callable[[], object]) -> Iterator[list[Connection]]:
+    """Something else happens after the first statement that reads chunks; what each that does is executed on."""
+    read_on: list[Connection] = []
 
-    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if "FROM chunks" in statement:
-            statements.append(statement)
-            if len(statements) == 1:
+            read_on.append(connection)
+            if len(read_on) == 1:
                 act()
 
     event.listen(run.ports.engine, "after_cursor_execute", after)
     try:
-        yield statements
+        yield read_on
     finally:
         event.remove(run.ports.engine, "after_cursor_execute", after)
 
@@ -141,11 +142,12 @@ def test_passages_keep_the_obligations_under_which_they_were_confirmed(guide: Ru
     oblige(guide, "redact:pii")
     credentials, query = Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC, top_k=2, max_tokens=900)
     before = retrieve(guide.ports, credentials, query)
-    with once_chunks_are_read(guide, lambda: guide.put_principal("user:ana", clearance="public")) as statements:
+    with once_chunks_are_read(guide, lambda: guide.put_principal("user:ana", clearance="public")) as read_on:
         during = retrieve(guide.ports, credentials, query)
     after = retrieve(guide.ports, credentials, query)
 
-    assert len(statements) > 2, "a second go, and growth"
+    assert len(read_on) > 3, "a second go, what is around what is redacted, and growth"
+    assert len(set(read_on)) == 1, "all in one transaction"
     assert "[redacted: payment card]" in before.context
     assert (during.context, during.obligations) == (before.context, before.obligations)
     assert after.passages == ()
@@ -219,9 +221,9 @@ GATES = "When does the old gate open?"
 
 
 def test_no_more_rows_are_loaded_than_an_answer_needs(gates: Running) -> None:
-    with once_chunks_are_read(gates, lambda: None) as statements:
+    with once_chunks_are_read(gates, lambda: None) as read_on:
         found = find(gates.ports, Credentials(bearer=gates.key("user:bo")), Query(text=GATES, top_k=1))
-    assert len(found.answer.passages) == len(statements) == 1
+    assert len(found.answer.passages) == len(read_on) == 1
 
 
 def test_what_was_passed_over_is_counted_by_its_reason(gates: Running) -> None:
