@@ -45,7 +45,8 @@ _PACKAGED_WEIGHTS: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cac
 _SPACE: Final = "\u2581"
 """What some tokenizers write for a space, as a token of its own perhaps."""
 _CUNEIFORM: Final = "\U00012000"
-_SYLLABIC: Final = re.compile(f"[{SYLLABIC}]")
+"""A sign that no model is taught: its tokens are those of what a tokenizer has none for."""
+_A_SYLLABLE: Final = re.compile(f"[{SYLLABIC}]")
 
 Numbers = NDArray[np.float32]
 
@@ -63,7 +64,7 @@ class LocalTokenizer:
         if self._max_tokens < 1:
             raise Invalid("MUNIMENT_EMBEDDING__MAX_TOKENS leaves no room for a text.")
         self._reads_words_apart = _reads_words_apart(self._tokenizer)
-        self._unknown = self._strange()
+        self._unknown = frozenset(id for id, _ in self._read(_CUNEIFORM))
         self._counts: dict[int, int] = {}
         # INVARIANT: never by a string's own hash, which is that of its memory: two letters lie there as one of another
         # script does, so anybody could say a word that is taken for another, and be counted with it.
@@ -97,28 +98,30 @@ class LocalTokenizer:
         return total
 
     def known(self, text: str) -> float:
-        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
-        read = [each for each in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True) if each[1] != _SPACE]
-        spans = Counter(span for _, _, span in read)
-        letters = known = 0
-        for id, _, (start, end) in read:
-            own = sum(map(str.isalpha, text[start:end]))
-            letters += own
-            if id not in self._unknown and spans[start, end] == 1 and (own > 1 or not _is_part(text, start, end)):
+        read = self._read(text)
+        tokens_of = Counter(span for _, span in read)
+        letters, known = _letters(text), 0
+        for id, (start, end) in read:
+            own = _letters(text[start:end])
+            if id not in self._unknown and tokens_of[start, end] == 1 and (own > 1 or not _is_part(text, start, end)):
                 known += own
         return known / letters if letters else 1.0
 
-    def _strange(self) -> frozenset[int]:
-        """What the tokenizer makes of a sign that no model is taught."""
-        encoding = self._tokenizer.encode(_CUNEIFORM, add_special_tokens=False)
-        pairs = zip(encoding.ids, encoding.tokens, strict=True)
-        return frozenset(id for id, token in pairs if token != _SPACE)
+    def _read(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """The id of each token with its span, less those that stand for a space."""
+        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
+        tokens = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        return [(id, span) for id, token, span in tokens if token != _SPACE]
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))
 
 
 def _is_part(text: str, start: int, end: int) -> bool:
-    """Whether a letter is a part of a word, rather than a word or a syllable."""
+    """Whether a token of one letter is a part of a word that is spelled out, and no word or syllable of its own."""
     beside = text[max(start - 1, 0) : start] + text[end : end + 1]
-    return not _SYLLABIC.search(text, start, end) and any(map(_is_in_word, beside))
+    return not _A_SYLLABLE.search(text, start, end) and any(map(_is_in_word, beside))
 
 
 def _is_in_word(sign: str) -> bool:

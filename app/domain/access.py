@@ -491,6 +491,6 @@ class Reach:
         kept = self.boundaries & frozenset(boundaries)
         return replace(self, boundaries=kept, curated=self.curated & kept, _sealed=_SEAL)
 
-    def at(self, instant: Instant, *, known_at: Instant | None = None) -> "Reach":
+    def at(self, instant: Instant) -> "Reach":
         """The same boundaries at another instant, and in what is known then: who may read is always decided today."""
-        return replace(self, valid_at=instant, known_at=instant if known_at is None else known_at, _sealed=_SEAL)
+        return replace(self, valid_at=instant, known_at=instant, _sealed=_SEAL)

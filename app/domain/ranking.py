@@ -110,37 +110,42 @@ def _three_sigma(scores: Sequence[float]) -> tuple[float, float]:
     return middle - 3 * spread, middle + 3 * spread
 
 
-# -- what a question's hits tell -------------------------------------------------------------------------------------
+# -- what a question's hits tell --------------------------------------------------------------------------------------
 
-_AMONG: Final = 10
+_FOLLOWING: Final = 10
+"""Hits after the first: it is held against the last of these."""
 _SCORE_OF_COSINE: Final = 75.0
 """What a lead by words is as sure as a lead of 1 by meaning, as is usual on the sets that were measured."""
-_SMALL: Final = 0.01
-"""A lead by meaning below which one is as good as none."""
-_LEAST_KNOWN: Final = 0.05
+_NO_LEAD: Final = 0.01
+"""Added to both leads, in cosines: below it one is as good as none, and none divides nothing by 0."""
 _WELL_KNOWN: Final = 0.95
 """The share from which a text is known as well as any: names and endings are spelled out in every language."""
+_LEAST_KNOWN: Final = 0.05
+"""A share below which a text is known no less: what nobody can read has hits by meaning, too."""
+_KNOWN_EXPONENT: Final = 4
+"""Of the known share, before it is raised to `adaptation`: at .5, the square of it counts (`app/DECISIONS.md`)."""
 
 
 def dense_weight(hits: Hits, ranking: Ranking, *, known: float = 1.0) -> float:
-    """What meaning counts for with this question: more than words the further its own hits stand apart.
+    """What meaning counts for with this question, in [0, 1]: more than words the further its own hits stand apart.
 
     A list whose first hit hardly stands out from those after it tells little of this question, and so does the meaning
-    of a question of which the model was taught to read but a share, `known`. Ranks alone tell none of it.
+    of a question of which the model was taught to read but a share, `known`. Ranks alone tell none of it. Neither list
+    is empty.
     """
     if ranking.fusion is Fusion.RRF:
         return ranking.dense_weight
-    meaning = _lead(hits.dense, cut=True)
-    words = _lead(hits.lexical, cut=len(hits.lexical) >= ranking.depth) / _SCORE_OF_COSINE
+    meaning = _lead(hits.dense, cut=True) + _NO_LEAD
+    words = _lead(hits.lexical, cut=len(hits.lexical) >= ranking.depth) / _SCORE_OF_COSINE + _NO_LEAD
     read = min(max(known, _LEAST_KNOWN) / _WELL_KNOWN, 1.0)
-    surer = math.pow((meaning + _SMALL) / (words + _SMALL) * read**4, ranking.adaptation)
+    surer = math.pow(meaning / words * read**_KNOWN_EXPONENT, ranking.adaptation)
     odds = ranking.dense_weight * surer, 1 - ranking.dense_weight
     return odds[0] / sum(odds)
 
 
 def _lead(hits: Sequence[Hit], *, cut: bool) -> float:
-    """How far the first hit stands above those after it. Of what is not in a list that is not cut each scores 0."""
-    after = hits[min(_AMONG, len(hits) - 1)].score if cut or len(hits) > _AMONG else 0.0
+    """How far the first hit stands above those after it. What a list that is not `cut` leaves out scores 0 by it."""
+    after = hits[min(_FOLLOWING, len(hits) - 1)].score if cut or len(hits) > _FOLLOWING else 0.0
     return hits[0].score - after
 
 

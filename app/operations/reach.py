@@ -1,5 +1,7 @@
 """What one question may be answered from: step 1 of an answer, and again at its last moment."""
 
+from dataclasses import replace
+
 from sqlalchemy.orm import Session
 
 from app.domain.access import BoundaryId, Reach, Ruling
@@ -42,14 +44,17 @@ def _witnessed(ports: Ports, session: Session, witness: Standing, query: Query) 
 
 
 def as_of_now(ports: Ports, session: Session, standing: Standing, query: Query, before: Reach) -> Reach:
-    """What may be read by what holds at this moment, at the instants of before: as before, or decided again, the
-    question itself included."""
+    """What may be read by what holds at this moment: as before, or decided again, the question itself included.
+
+    INVARIANT: of the same two instants, which the index was asked for: else an answer would say that it is of what it
+    had not looked for, and who may see nothing of a change would see that there was one.
+    """
     if standing.witness is None and authorize.stands(ports, session, standing, before):
         return before
     asked = authorize.asked(
         ports, session, standing, purpose=query.purpose, client=query.client, destination=query.destination
     )
-    again = reach_of(ports, session, standing, query, asked).at(before.valid_at, known_at=before.known_at)
+    again = reach_of(ports, session, standing, replace(query, as_of=before.valid_at, known_at=before.known_at), asked)
     return again if asked.allowed else again & ()
 
 

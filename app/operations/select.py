@@ -1,7 +1,7 @@
 """From hits to passages: steps 3 to 5 of an answer. What is shown is decided again, on SQL as it is at this moment."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -66,43 +66,25 @@ def select(
     Only as many rows as are needed are loaded; what is passed over is refilled from the hits that follow. INVARIANT:
     by one decision, `reach`, on the state of the database that it was made on and `session` sees, what passages grow
     by included: access that was narrowed between two decisions would leave what the first let be shown without the
-    obligations under which it did.
+    obligations under which it did. So ports are called in a transaction; those that are, tokenizer, analyzer and
+    redactors, wait for nothing.
     """
-    selection = _Selection(ports, query, now)
-    turns, confirmed = Turns(ports.ranking.document_decay), dict[ChunkId, _Candidate]()
-    following = iter([*hits[1:], None])
-    for some in _batched(hits, query.top_k + SPARE):
-        stored = corpus.stored_chunks(
-            session, [hit.chunk for hit in some], valid_at=reach.valid_at, known_at=reach.known_at
-        )
-        within = {chunk.boundary_id for chunk in stored.values()} & reach.boundaries
-        hidden = {id: redacted_in(reach, id) for id in within}
-        wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
-        around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
-        for hit in some:
-            if selection.full:
-                break
-            chunk = stored.get(hit.chunk)
-            candidate = selection.confirmed(hit, chunk, reach, collections, hidden, around.get(hit.chunk))
-            if candidate is not None:
-                confirmed[hit.chunk] = candidate
-                turns.enter(hit, candidate.passage.citation.document)
-            for turn in turns.due(next(following)):
-                if not selection.full:
-                    selection.offer(confirmed[turn.chunk].scored(turn.score))
+    selection = _Selection(ports, query)
+    confirming = _Confirming(ports, query, reach, collections, now)
+    for candidate in _in_turn(hits, confirming.confirmed(session, hits), decay=ports.ranking.document_decay):
+        selection.offer(candidate)
         if selection.full:
             break
     ruled = bool(records) or selection.of_record
-    chosen = [*selection.chosen(reach, ruled=ruled)]
+    chosen = selection.chosen(ruled=ruled)
     if query.expand and query.max_tokens is not None:
-        room = query.max_tokens - selection.header_tokens
-        chosen = [*widened(ports, session, chosen, room=room)]
+        chosen = widened(ports, session, chosen, room=query.max_tokens - selection.header_tokens)
     boundaries = {candidate.boundary_id for candidate in selection.taken}
     return Selected(
         passages=tuple(each.passage for each in chosen),
         obligations=authorize.obligations_on(reach, boundaries),
         policies=frozenset(policy for id in boundaries for policy in reach.grounds.rulings[id].policies),
-        drops=selection.drops,
+        drops={**confirming.drops, **selection.drops},
         ruled=ruled,
         header_tokens=selection.header_tokens,
         passage_tokens=tuple(each.tokens for each in chosen),
@@ -119,6 +101,10 @@ class _Candidate:
     """That of the best of those it speaks for."""
     chunk: ChunkId
     boundary_id: BoundaryId
+    hidden: frozenset[str]
+    """The categories that are not shown of it."""
+    alone: bool
+    """An obligation has its quote shown without what is around it."""
     authority: tuple[bool, bool, Instant, Instant]
     """Of a system of record, still in force, then the newer; of two alike the higher speaks for both."""
     superseded: bool
@@ -133,80 +119,64 @@ class _Candidate:
     def scored(self, score: float) -> "_Candidate":
         return self if score == self.score else replace(self, score=score)
 
+    def ranked(self, rank: int, *, ruled: bool) -> Passage:
+        """The passage as it leaves, if it does not grow; `ruled` as in `Selected`."""
+        flags = {
+            Flag.NOT_AUTHORITATIVE: ruled and not self.of_record,
+            Flag.SUPERSEDED: self.superseded,
+            Flag.STALE: self.stale,
+            Flag.SPEAKS_FOR_COPY: self.speaks_for_copy,
+        }
+        raised = tuple(flag for flag, is_raised in flags.items() if is_raised)
+        return replace(self.passage, rank=rank, score=self.score, flags=raised)
 
-class _Selection:
-    """Candidates as they come, best first, no two of which say the same, and those of them that fit the budget.
 
-    INVARIANT: a function of the hits that may be shown, in their order. `full` does not look at how they were batched.
-    """
+class _Confirming:
+    """Hits held against SQL as it is now, by one decision; `drops` counts those of which nothing may be shown."""
 
-    def __init__(self, ports: Ports, query: Query, now: Instant) -> None:
-        self._ports, self._query, self._now = ports, query, now
+    def __init__(
+        self, ports: Ports, query: Query, reach: Reach, collections: Mapping[str, Collection], now: Instant
+    ) -> None:
+        self._ports, self._query, self._reach, self._collections, self._now = ports, query, reach, collections, now
         self._phrases = phrases(query.text)
-        self._heard = Heard()
-        self._candidates: dict[int, _Candidate] = {}
-        self._order: list[int] = []
-        self._offered = 0
-        self._drops: Counter[str] = Counter()
-        self._unfit = 0
-        header = (*_HEADER, ports.generation)
-        self.header_tokens = ports.memo.recall(header, lambda: ports.tokenizer.count(CONTEXT_HEADER))
-        self.taken: list[_Candidate] = []
-        self.tokens: list[int] = []
+        self.drops: Counter[str] = Counter()
 
-    @property
-    def full(self) -> bool:
-        """As many as were asked for, and the next few were held against them: a copy ranks close to its original."""
-        return len(self.taken) == self._query.top_k and self._offered >= self._query.top_k + SPARE
+    def confirmed(self, session: Session, hits: Sequence[Hit]) -> Iterator[_Candidate | None]:
+        """What may be shown of each hit, in order; None for one of which nothing may be, and it is counted why not.
 
-    @property
-    def of_record(self) -> bool:
-        return any(candidate.of_record for candidate in self.taken)
-
-    @property
-    def drops(self) -> dict[str, int]:
-        return {**self._drops, **({"budget": self._unfit} if self._unfit else {})}
-
-    def chosen(self, reach: Reach, *, ruled: bool) -> Iterator[Chosen]:
-        """What was taken, best first, with what its growth depends on; `reach` is what it was confirmed by."""
-        for rank, (candidate, tokens) in enumerate(zip(self.taken, self.tokens, strict=True), 1):
-            flags = {
-                Flag.NOT_AUTHORITATIVE: ruled and not candidate.of_record,
-                Flag.SUPERSEDED: candidate.superseded,
-                Flag.STALE: candidate.stale,
-                Flag.SPEAKS_FOR_COPY: candidate.speaks_for_copy,
-            }
-            raised = tuple(flag for flag, is_raised in flags.items() if is_raised)
-            yield Chosen(
-                passage=replace(candidate.passage, rank=rank, score=candidate.score, flags=raised),
-                chunk=candidate.chunk,
-                hidden=redacted_in(reach, candidate.boundary_id),
-                alone=discharge.quote_alone(authorize.obligations_on(reach, [candidate.boundary_id])),
-                tokens=tokens,
+        Rows are loaded as they are asked for, in goes of as many as are likely to be enough.
+        """
+        for some in _batched(hits, self._query.top_k + SPARE):
+            stored = corpus.stored_chunks(
+                session, [hit.chunk for hit in some], valid_at=self._reach.valid_at, known_at=self._reach.known_at
             )
+            within = {chunk.boundary_id for chunk in stored.values()} & self._reach.boundaries
+            hidden = {id: redacted_in(self._reach, id) for id in within}
+            wanted = [id for id, chunk in stored.items() if hidden.get(chunk.boundary_id)]
+            around = corpus.surroundings(session, wanted, chars=discharge.AROUND_CHARS) if wanted else {}
+            for hit in some:
+                yield self._confirmed(hit, stored.get(hit.chunk), hidden, around.get(hit.chunk))
 
-    def confirmed(
+    def _confirmed(
         self,
         hit: Hit,
         chunk: StoredChunk | None,
-        reach: Reach,
-        collections: Mapping[str, Collection],
-        hidden: Mapping[BoundaryId, frozenset[str]],
+        within: Mapping[BoundaryId, frozenset[str]],
         around: Excerpt | None,
     ) -> _Candidate | None:
-        """What may be shown of the hit; else it is counted why not. `hidden` are the categories that are not shown, by
-        boundary of the reach; `around` is what the hit stands in, if some of it is not to be shown."""
-        why_not = closed(chunk, reach, now=self._now)
+        """`within` are the categories that are not shown, by boundary of the reach; `around` is what the hit stands in,
+        if some of it is not to be shown."""
+        why_not = closed(chunk, self._reach, now=self._now)
         if chunk is None or why_not is not None:
-            self._drops[why_not or "lifecycle"] += 1
+            self.drops[why_not or "lifecycle"] += 1
             return None
-        curated = chunk.boundary_id in reach.curated
+        curated = chunk.boundary_id in self._reach.curated
         try:
             citation = cited(chunk, pepper=self._ports.pepper, ends=shown_end(chunk, now=self._now, curated=curated))
         except IntegrityError:
-            self._drops["integrity"] += 1
+            self.drops["integrity"] += 1
             return None
-        collection = collections[chunk.collection]
+        collection = self._collections[chunk.collection]
         passage = Passage(
             rank=0,
             score=0.0,
@@ -214,19 +184,20 @@ class _Selection:
             boundary=chunk.boundary.within(collection),
             boundary_key=self._ports.memo.recall(("bnd", chunk.boundary_id), lambda: self._key_of(chunk.boundary)),
         )
-        if categories := hidden[chunk.boundary_id]:
+        hidden = within[chunk.boundary_id]
+        if hidden:
             if around is None or around.of(chunk.span) != chunk.text:
-                self._drops["redaction"] += 1
+                self.drops["redaction"] += 1
                 return None
-            passage = self._redacted(passage, categories, around)
-            if self._asks_for_what_is_hidden(categories):
-                self._drops["filter"] += 1
+            passage = self._redacted(passage, hidden, around)
+            if self._asks_for_what_is_hidden(hidden):
+                self.drops["filter"] += 1
                 return None
         if not self._meets_filters(passage, chunk):
-            self._drops["filter"] += 1
+            self.drops["filter"] += 1
             return None
         if self._phrases and not has_phrases(passage.text, *self._phrases):
-            self._drops["phrase"] += 1
+            self.drops["phrase"] += 1
             return None
         ended = citation.valid_to <= self._now
         return _Candidate(
@@ -234,9 +205,11 @@ class _Selection:
             score=hit.score,
             chunk=chunk.id,
             boundary_id=chunk.boundary_id,
+            hidden=hidden,
+            alone=discharge.quote_alone(authorize.obligations_on(self._reach, [chunk.boundary_id])),
             authority=(collection.system_of_record, not ended, citation.valid_from, citation.recorded_at),
             superseded=ended and not chunk.latest,
-            stale=chunk.review_by is not None and chunk.review_by <= reach.valid_at,
+            stale=chunk.review_by is not None and chunk.review_by <= self._reach.valid_at,
         )
 
     def _asks_for_what_is_hidden(self, categories: frozenset[str]) -> bool:
@@ -266,6 +239,65 @@ class _Selection:
             redactions=discharge.found(self._ports, categories, around, within=citation.span),
         )
 
+
+def _in_turn(hits: Sequence[Hit], confirmed: Iterable[_Candidate | None], *, decay: float) -> Iterator[_Candidate]:
+    """What was confirmed of the hits, in the order of what is left of their scores when documents take turns."""
+    turns, waiting = Turns(decay), dict[ChunkId, _Candidate]()
+    following = iter([*hits[1:], None])
+    for hit, candidate in zip(hits, confirmed, strict=True):
+        if candidate is not None:
+            waiting[hit.chunk] = candidate
+            turns.enter(hit, candidate.passage.citation.document)
+        for turn in turns.due(next(following)):
+            yield waiting.pop(turn.chunk).scored(turn.score)
+
+
+class _Selection:
+    """Candidates as they come, best first, no two of which say the same, and those of them that fit the budget.
+
+    INVARIANT: a function of the hits that may be shown, in their order. `full` does not look at how they were batched.
+    """
+
+    def __init__(self, ports: Ports, query: Query) -> None:
+        self._ports, self._query = ports, query
+        self._heard = Heard()
+        self._candidates: dict[int, _Candidate] = {}
+        self._order: list[int] = []
+        self._offered = 0
+        self._repeated = 0
+        self._unfit = 0
+        header = (*_HEADER, ports.generation)
+        self.header_tokens = ports.memo.recall(header, lambda: ports.tokenizer.count(CONTEXT_HEADER))
+        self.taken: list[_Candidate] = []
+        self.tokens: list[int] = []
+
+    @property
+    def full(self) -> bool:
+        """As many as were asked for, and the next few were held against them: a copy ranks close to its original."""
+        return len(self.taken) == self._query.top_k and self._offered >= self._query.top_k + SPARE
+
+    @property
+    def of_record(self) -> bool:
+        return any(candidate.of_record for candidate in self.taken)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        counted = {"repeated": self._repeated, "budget": self._unfit}
+        return {why: count for why, count in counted.items() if count}
+
+    def chosen(self, *, ruled: bool) -> Sequence[Chosen]:
+        """What was taken, best first, with what its growth depends on."""
+        return [
+            Chosen(
+                passage=candidate.ranked(rank, ruled=ruled),
+                chunk=candidate.chunk,
+                hidden=candidate.hidden,
+                alone=candidate.alone,
+                tokens=tokens,
+            )
+            for rank, (candidate, tokens) in enumerate(zip(self.taken, self.tokens, strict=True), 1)
+        ]
+
     def offer(self, new: _Candidate) -> None:
         """Add it, or let the one with more authority speak for those that say the same, at the better rank."""
         alike = [at for at in self._heard.hear(new.passage.citation.quote) if at in self._candidates]
@@ -274,7 +306,7 @@ class _Selection:
             self._candidates[self._offered] = new
             self._take(new)
         else:
-            self._drops["repeated"] += 1
+            self._repeated += 1
             others = [self._candidates[at] for at in alike]
             if new.authority > max(other.authority for other in others):
                 self._replace(alike, others, new)

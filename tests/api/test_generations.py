@@ -229,6 +229,24 @@ def test_question_is_answered_in_the_same_words_before_and_after_the_switch(hous
     assert told() == before
 
 
+def test_generation_that_was_searched_is_on_record_whatever_is_active_at_the_last_moment(house: House) -> None:
+    publish(house, "heron", "egret")
+    house.run.put_principal("user:sunniva", groups=["group:auditors"])
+    house.choose(NEW)
+    embed = house.embedders[OLD].embed_queries
+
+    def switched(texts: Sequence[str]) -> list[Vector]:
+        house.build()
+        return embed(texts)
+
+    house.embedders[OLD].embed_queries = switched
+    answer = house.run.retrieve("user:bo", "Where does the heron stand?")
+    assert answer["passages"]
+    assert house.generations() == {1: GenerationState.RETIRED, 2: GenerationState.ACTIVE}
+    trace = house.run.request("GET", f"/v1/traces/{answer['trace_id']}", "user:sunniva").json()
+    assert trace["grounds"]["generation"] == 1
+
+
 def test_answer_that_a_model_writes_is_told_to_its_end_across_the_switch(house: House) -> None:
     publish(house, "heron", "egret")
     with scripted_model() as scripted:

@@ -12,21 +12,25 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 
+from app.domain.access import Grant, GrantKind, PrincipalRef
 from app.domain.answer import Query
 from app.domain.checks import CheckName
 from app.domain.corpus import Digest, DocumentId, Metadata
 from app.domain.errors import NotPermitted, Unauthenticated
 from app.domain.evidence import Hits, IndexQuery
+from app.domain.instants import Instant
 from app.domain.labels import Level
 from app.domain.trace import Outcome, TraceId
 from app.operations import curate, explain, golden, submit
 from app.operations.answer import Wish, answer
 from app.operations.identify import Credentials
-from app.operations.retrieve import retrieve
+from app.operations.retrieve import find, retrieve
 from app.ports import BlobStore, Index
 from app.store import directory
-from app.store.database import reading
+from app.store.database import reading, recording
+from app.store.grants import record_grant
 from tests.api.test_obligations import CARD, oblige
 from tests.api.test_ranking import QUESTION as TOPIC
 from tests.api.test_ranking import TOWN
@@ -147,19 +151,19 @@ def guide(run: Running) -> Running:
 
 
 @contextmanager
-def once_chunks_are_read(run: Running, act: Callable[[], object]) -> Iterator[list[str]]:
-    """Something else happens after the first statement that reads chunks; the statements that do."""
-    statements: list[str] = []
+def once_chunks_are_read(run: Running, act: Callable[[], object]) -> Iterator[list[Connection]]:
+    """Something else happens after the first statement that reads chunks; what each that does is executed on."""
+    read_on: list[Connection] = []
 
-    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if "FROM chunks" in statement:
-            statements.append(statement)
-            if len(statements) == 1:
+            read_on.append(connection)
+            if len(read_on) == 1:
                 act()
 
     event.listen(run.ports.engine, "after_cursor_execute", after)
     try:
-        yield statements
+        yield read_on
     finally:
         event.remove(run.ports.engine, "after_cursor_execute", after)
 
@@ -169,27 +173,103 @@ def test_passages_keep_the_obligations_under_which_they_were_confirmed(guide: Ru
     oblige(guide, "redact:pii")
     credentials, query = Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC, top_k=2, max_tokens=900)
     before = retrieve(guide.ports, credentials, query)
-    with once_chunks_are_read(guide, lambda: guide.put_principal("user:ana", clearance="public")) as statements:
+    with once_chunks_are_read(guide, lambda: guide.put_principal("user:ana", clearance="public")) as read_on:
         during = retrieve(guide.ports, credentials, query)
     after = retrieve(guide.ports, credentials, query)
 
-    assert len(statements) > 2, "a second go, and growth"
+    assert len(read_on) > 3, "a second go, what is around what is redacted, and growth"
+    assert len(set(read_on)) == 1, "all in one transaction"
     assert "[redacted: payment card]" in before.context
     assert (during.context, during.obligations) == (before.context, before.obligations)
     assert after.passages == ()
 
 
 def test_what_is_on_record_is_the_decision_that_the_passages_were_confirmed_by(guide: Running) -> None:
-    ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, lambda: oblige(guide, "no-export")))  # type: ignore[arg-type]
+    def meanwhile() -> None:
+        oblige(guide, "no-export")
+        guide.put_principal("user:ana", clearance="restricted", categories=["pii"])
+        with recording(guide.ports.engine, guide.ports.now(), "grants") as (session, at):
+            record_grant(session, opened(at), at=at)
+
+    ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, meanwhile))  # type: ignore[arg-type]
     told = retrieve(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
     assert [each.id for each in told.obligations] == ["no-export"]
-    (lifecycle,) = (each.reason for each in told.checks if each.check is CheckName.LIFECYCLE)
-    assert "ahead" not in lifecycle, "it was decided again, and answered as of when it was asked"
+    said = {check.check: check.reason for check in told.checks}
+    assert "A grant opens town" in said[CheckName.BOUNDARY]
+    assert "restricted" in said[CheckName.CLEARANCE]
 
     guide.put_principal("user:sunniva", groups=["group:auditors"])
     grounds = guide.request("GET", f"/v1/traces/{told.trace_id}", "user:sunniva").json()["grounds"]
+    assert grounds["grants"] == ["grant-1"]
     with reading(guide.ports.engine) as session:
         assert grounds["epochs"]["policies"] == directory.epochs_and_instant(session)[0].policies
+
+
+def opened(at: Instant) -> Grant:
+    ana = PrincipalRef("user:ana")
+    return Grant(
+        id="grant-1",
+        kind=GrantKind.ESCALATION,
+        subject=ana,
+        collections=frozenset({"town"}),
+        begins=at,
+        ends=Instant(at + 3_600_000),
+        because="a test",
+        granted_by=ana,
+    )
+
+
+def test_what_is_decided_again_is_asked_of_the_same_instants(guide: Running) -> None:
+    """Whatever moves meanwhile, hidden or not: the answer is as of when it was asked, and says so."""
+    for act in (lambda: None, lambda: guide.put_principal("user:cy")):
+        ports = replace(guide.ports, index=_Meanwhile(guide.ports.index, act))  # type: ignore[arg-type]
+        found = find(ports, Credentials(bearer=guide.key("user:ana")), Query(text=TOPIC))
+        assert found.answer.passages
+        assert "lies ahead" not in str(found.answer.checks)
+        searched = found.searched
+        assert (found.reach.valid_at, found.reach.known_at) == (searched.valid_at, searched.known_at)
+
+
+# -- what is loaded, and what is passed over ---------------------------------------------------------------------------
+
+HOURS = ("at dawn", "after breakfast", "by ten", "at noon", "when school ends", "towards dusk", "in moonlight", "never")
+
+
+@pytest.fixture
+def gates(run: Running) -> Running:
+    run.put_principal("user:olga")
+    run.put_principal("user:bo")
+    run.put_collection("gates", owners=["user:olga"], default_readers=["user:bo"])
+    for number, when in enumerate(HOURS):
+        words = {"uri": f"gate-{number}", "title": f"Gate {number}"}
+        run.submit("user:olga", "gates", f"The {'very ' * number}old gate opens {when}.", **words)
+    run.work()
+    return run
+
+
+GATES = "When does the old gate open?"
+
+
+def test_no_more_rows_are_loaded_than_an_answer_needs(gates: Running) -> None:
+    with once_chunks_are_read(gates, lambda: None) as read_on:
+        found = find(gates.ports, Credentials(bearer=gates.key("user:bo")), Query(text=GATES, top_k=1))
+    assert len(found.answer.passages) == len(read_on) == 1
+
+
+def test_what_was_passed_over_is_counted_by_its_reason(gates: Running) -> None:
+    credentials, query = Credentials(bearer=gates.key("user:bo")), Query(text=GATES, top_k=20)
+    assert find(gates.ports, credentials, query).drops == {}
+    (first, *rest) = find(gates.ports, credentials, query).answer.passages
+    gates.publish("user:olga", "gates", first.citation.quote, uri="copy")
+
+    def closed() -> None:
+        gone = {"readers": ["user:olga"]}
+        gates.request("PATCH", f"/v1/documents/{rest[-1].citation.document}", "user:olga", json=gone)
+
+    ports = replace(gates.ports, index=_Meanwhile(gates.ports.index, closed))  # type: ignore[arg-type]
+    assert find(ports, credentials, query).drops == {"boundary": 1, "repeated": 1}
+    within = find(gates.ports, credentials, replace(query, max_tokens=1))
+    assert (len(within.answer.passages), within.drops) == (1, {"repeated": 1, "budget": len(rest) - 1})
 
 
 # -- what is decided once and shown after -----------------------------------------------------------------------------

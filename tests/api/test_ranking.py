@@ -89,6 +89,19 @@ def test_passage_grows_by_its_neighbours_into_the_tokens_that_are_left(town: Run
     assert without_budget == narrow
 
 
+def test_passage_does_not_grow_to_what_costs_one_token_too_many(town: Running) -> None:
+    def cost(max_tokens: int) -> int:
+        answer = town.retrieve("user:ana", QUESTION, top_k=1, max_tokens=max_tokens)
+        tokens: int = answer["usage"]["context_tokens"]
+        return tokens
+
+    costs = [cost(3000)]
+    while costs[-1] > 250:
+        costs.append(cost(costs[-1] - 1))
+        assert costs[-1] < costs[-2], "the header of the context counts, too"
+    assert len(costs) == 5, "by one neighbour less each time"
+
+
 @pytest.mark.parametrize("max_tokens", [60, 250, 400, 550, 900, 3000])
 def test_grown_passages_quote_their_spans_fit_the_budget_and_reopen(town: Running, max_tokens: int) -> None:
     answer = town.retrieve("user:ana", QUESTION, top_k=4, max_tokens=max_tokens)

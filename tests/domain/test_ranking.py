@@ -151,10 +151,11 @@ def test_what_is_not_among_the_few_that_share_a_word_scores_nothing_by_words() -
 
 
 def test_words_decide_where_the_model_was_not_taught_to_read_the_question() -> None:
-    weights = [dense_weight(USUAL, EVEN, known=known) for known in (1.0, 0.95, 0.9, 0.5, 0.1, 0.0)]
+    weights = [dense_weight(USUAL, EVEN, known=known) for known in (1.0, 0.95, 0.94, 0.475, 0.06, 0.0)]
     assert weights == sorted(weights, reverse=True)
     assert weights[0] == weights[1] > weights[2]
-    assert weights[-1] < 0.01
+    assert weights[3] == pytest.approx(0.2)  # with half of what a well known text has, to the square: 1 to 4
+    assert weights[-1] == dense_weight(USUAL, EVEN, known=0.05) == pytest.approx(1 / (1 + 19**2))
     unread = fused(USUAL, EVEN, known=0.0)
     assert unread != fused(USUAL, EVEN)
     assert unread[5].score == pytest.approx(USUAL.lexical[5].score / USUAL.lexical[0].score, abs=0.005)
@@ -171,6 +172,19 @@ def test_what_meaning_counts_for_is_a_share_and_none_or_all_stays_so(
         assert dense_weight(found, replace(ranking, dense_weight=1), known=known) == 1
         for steady in (replace(ranking, adaptation=0), replace(ranking, fusion=Fusion.RRF)):
             assert dense_weight(found, steady, known=known) == pytest.approx(ranking.dense_weight)
+
+
+@pytest.mark.parametrize("choice", ["dense_weight", "adaptation", "document_decay", "rerank_weight"])
+@pytest.mark.parametrize("beyond", [-0.01, 1.01, float("nan")])
+def test_what_is_no_share_is_no_weight(choice: str, beyond: float) -> None:
+    with pytest.raises(ValueError, match="a weight of"):
+        Ranking(**{choice: beyond})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choice", [{"rrf_k": -1}, {"depth": 0}, {"rerank_candidates": -1}])
+def test_fewer_than_can_be_counted_are_no_choice(choice: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="a count below"):
+        Ranking(**choice)  # type: ignore[arg-type]
 
 
 def test_hits_are_relevant_by_meaning_or_by_a_shared_term() -> None:
