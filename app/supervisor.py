@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +83,11 @@ class Supervisor:
     def stop(self) -> None:
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
     def end(self) -> None:
         """Ask each child to stop, the API first and the index last; kill what has not within `STOP_PATIENCE_S`."""
         self._stop.set()
@@ -153,13 +158,19 @@ class Supervisor:
 
 @contextmanager
 def supervised(
-    settings: Settings, host: str, port: int, *, worker: bool = True
+    settings: Settings, host: str, port: int, *, worker: bool = True, stopped_by: Sequence[signal.Signals] = ()
 ) -> Iterator[tuple[Supervisor, str | None]]:
-    """A data folder's processes, started, with the administrator's key if one was made now. Raises `Held`."""
+    """A data folder's processes, started, with the administrator's key if one was made now. Raises `Held`.
+
+    `stopped_by` are signals that stop it from before the first child on: one that came while they start would else
+    break in anywhere. Only in the main thread.
+    """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with held(settings.home / "run" / "server.lock"):
         generated = initialise(settings)
         supervisor = Supervisor(settings, host, port, worker=worker)
+        for number in stopped_by:
+            signal.signal(number, lambda _number, _frame: supervisor.stop())
         try:
             supervisor.start()
             yield supervisor, generated

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-from types import FrameType
 
 from app.cli.console import Failed, say
 from app.cli.local import NOT_READY, watched
@@ -15,13 +14,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """Returns when it was stopped by a signal. Raises `Failed` if it cannot start."""
     _be_free(host, port)
     try:
-        with supervised(settings, host, port) as (supervisor, generated):
-
-            def stop(_number: int, _frame: FrameType | None) -> None:
-                supervisor.stop()
-
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, stop)
+        stopped_by = (signal.SIGINT, signal.SIGTERM)
+        with supervised(settings, host, port, stopped_by=stopped_by) as (supervisor, generated):
             if generated is not None:
                 _show_key(generated)
             with watched(supervisor) as watcher:
@@ -29,7 +23,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
                     say(f"Muniment is ready at {supervisor.url}, with its data in {settings.home.absolute()}.")
                     say("Ctrl-C stops it.")
                     watcher.join()
-                elif watcher.is_alive():
+                elif not supervisor.stopping:
                     raise Failed(NOT_READY)
     except Held:
         raise Failed(

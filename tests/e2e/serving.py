@@ -15,10 +15,9 @@ from app.watch import Held, on_end_of_parent
 
 def main() -> int:
     try:
-        with supervised(Settings(), "127.0.0.1", int(sys.argv[1])) as (supervisor, _):
+        stopped_by = (signal.SIGINT, signal.SIGTERM)
+        with supervised(Settings(), "127.0.0.1", int(sys.argv[1]), stopped_by=stopped_by) as (supervisor, _):
             on_end_of_parent(int(sys.argv[2]), supervisor.stop)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda _number, _frame: supervisor.stop())
             watcher = threading.Thread(target=supervisor.watch)
             watcher.start()
             watcher.join()

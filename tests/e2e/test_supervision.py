@@ -34,7 +34,7 @@ def test_supervisor_that_ends_while_its_children_start_leaves_none(tmp_path: Pat
     with muniment(tmp_path) as served:
         served.start()
         eventually(lambda: served.process("API"), "the last child started")
-        served.stop(number)
+        assert served.stop(number) == (-number if number is signal.SIGKILL else 0)
         eventually(lambda: not served.alive(), f"nobody left: {served.alive()}", within_s=GONE_WITHIN_S)
         assert served.held_locks() == []
 
